@@ -1,0 +1,21 @@
+"""Trivium: finds the missing links of a knowledge graph it has never seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trivium.graph.graph import Graph as Graph
+
+__version__ = "0.1.0"
+
+_HOMES = {"Graph": "trivium.graph.graph"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its home when it is first asked for, so that importing Trivium costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trivium' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,173 @@
+"""The graph: triples as int32 ids, held as the edges that arrive at each entity, names kept apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivium.errors import GraphError
+from trivium.graph.csr import IntArray, OffsetArray, sorted_unique, targets_of
+from trivium.graph.names import Names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def inverse(relation: Any, num_relations: int) -> Any:
+    """The inverse of a relation id: ``r + num_relations`` of ``r``, and ``r`` of that (ids or arrays of them)."""
+    return (relation + num_relations) % (2 * num_relations)
+
+
+class Graph:
+    """A knowledge graph, ready for message passing.
+
+    It holds each triple once, however often it is given, so repeated triples change nothing. Inverse relations
+    are implicit: relation ids run over ``[0, 2 · num_relations)`` wherever a method speaks of edges.
+
+    Attributes:
+        sources: ``[edges]``, where each edge comes from; edges are sorted by (target, relation, source).
+        edge_relations: ``[edges]``, ids over ``2 · num_relations``.
+        offsets: ``[num_entities + 1]``, the run of edges that arrive at each entity.
+        entities, relations: the names, by id.
+    """
+
+    def __init__(
+        self,
+        sources: IntArray,
+        edge_relations: IntArray,
+        offsets: OffsetArray,
+        entities: Names,
+        relations: Names,
+    ) -> None:
+        """Wraps arrays that are sorted already, as `from_ids` and an opened index give them."""
+        self.sources = sources
+        self.edge_relations = edge_relations
+        self.offsets = offsets
+        self.entities = entities
+        self.relations = relations
+
+    @classmethod
+    def from_ids(
+        cls,
+        heads: IntArray,
+        relations: IntArray,
+        tails: IntArray,
+        *,
+        entities: Names | int,
+        relation_names: Names | int,
+    ) -> Graph:
+        """Builds a graph from id arrays of equal length ``[triples]``.
+
+        Args:
+            entities, relation_names: names by id, or how many there are (then the ids are the names).
+
+        Raises:
+            GraphError: there is no triple, or an id is out of range.
+
+        Cost: O(triples + entities + relations).
+        """
+        entities = Names.numbered(entities) if isinstance(entities, int) else entities
+        relation_names = Names.numbered(relation_names) if isinstance(relation_names, int) else relation_names
+        num_entities, num_relations = len(entities), len(relation_names)
+        for what, ids, count in (
+            ("head", heads, num_entities),
+            ("relation", relations, num_relations),
+            ("tail", tails, num_entities),
+        ):
+            if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
+                raise GraphError(f"a {what} id lies outside [0, {count}): give the number of names that the ids need")
+        heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))
+        sources = np.concatenate([heads, tails])
+        targets = np.concatenate([tails, heads])
+        kinds = np.concatenate([relations, inverse(relations, num_relations)]).astype(np.int32, copy=False)
+        edges = sorted_unique(sources, kinds, targets, num_entities, 2 * num_relations)
+        return cls(*edges, entities, relation_names)
+
+    @classmethod
+    def read(cls, path: str | Path, **columns: str) -> Graph:
+        """Reads TSV, CSV, Parquet, N-Triples, Turtle (also gzipped) or a saved index; see `trivium.graph.readers`."""
+        from trivium.graph.readers import read_graph
+
+        return read_graph(path, **columns)
+
+    @property
+    def num_entities(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def num_relations(self) -> int:
+        """How many relations there are, inverses not counted."""
+        return len(self.relations)
+
+    @property
+    def num_triples(self) -> int:
+        return len(self.sources) // 2
+
+    @cached_property
+    def triples(self) -> IntArray:
+        """``[num_triples, 3]`` ids (head, relation, tail), sorted by (tail, relation, head)."""
+        forward = self.edge_relations < self.num_relations
+        targets = targets_of(self.offsets)
+        return np.stack([self.sources[forward], self.edge_relations[forward], targets[forward]], axis=1)
+
+    def answers(self, head: int, relation: int) -> IntArray:
+        """The entities that the graph already holds for ``(head, relation, ?)``, ascending.
+
+        Args:
+            relation: an id over ``2 · num_relations``.
+
+        Cost: O(log degree + answers): an answer's edge arrives at the head with the inverse relation.
+        """
+        begin, end = int(self.offsets[head]), int(self.offsets[head + 1])
+        arriving = self.edge_relations[begin:end]
+        wanted = inverse(relation, self.num_relations)
+        first, last = np.searchsorted(arriving, wanted, "left"), np.searchsorted(arriving, wanted, "right")
+        return self.sources[begin + int(first) : begin + int(last)]
+
+    def contains(self, triples: IntArray) -> NDArray[np.bool_]:
+        """Whether the graph holds each of ``[n, 3]`` triples (relation ids over ``2 · num_relations``)."""
+        return np.fromiter(
+            (_holds(self.answers(h, r), t) for h, r, t in triples.tolist()), np.bool_, count=len(triples)
+        )
+
+    def without(self, triples: IntArray) -> Graph:
+        """The graph less ``[n, 3]`` triples and their inverses; names and ids stay."""
+        keep = np.ones(len(self.sources), np.bool_)
+        for head, relation, tail in triples.tolist():
+            for source, kind, target in (
+                (head, relation, tail),
+                (tail, inverse(relation, self.num_relations), head),
+            ):
+                begin, end = int(self.offsets[target]), int(self.offsets[target + 1])
+                run = (self.edge_relations[begin:end] == kind) & (self.sources[begin:end] == source)
+                keep[begin:end] &= ~run
+        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
+        return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each."""
+        return triples_sha256(
+            self.entities.take(self.triples[:, 0]),
+            self.relations.take(self.triples[:, 1]),
+            self.entities.take(self.triples[:, 2]),
+        )
+
+
+def _holds(answers: IntArray, tail: int) -> bool:
+    place = int(np.searchsorted(answers, tail))
+    return place < len(answers) and int(answers[place]) == tail
+
+
+def triples_sha256(heads: Sequence[str], relations: Sequence[str], tails: Sequence[str]) -> str:
+    """SHA-256 over the sorted, de-duplicated lines ``head<TAB>relation<TAB>tail``, each with a final newline."""
+    lines = sorted({f"{h}\t{r}\t{t}\n" for h, r, t in zip(heads, relations, tails, strict=True)})
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
