@@ -1,0 +1,37 @@
+"""The relation graph: which relations meet at an entity, and how (Galkin et al., ULTRA, 2024, section 4.1)."""
+
+import numpy as np
+
+from trivium.graph.csr import IntArray, OffsetArray, incidence_rows, meeting_columns, sorted_unique, targets_of
+from trivium.graph.graph import Graph, inverse
+
+HEAD_TO_HEAD, TAIL_TO_TAIL, HEAD_TO_TAIL, TAIL_TO_HEAD = range(4)
+
+
+def relation_graph(graph: Graph) -> tuple[OffsetArray, IntArray, IntArray]:
+    """The meetings of relations, inverses included, a relation with itself included.
+
+    An edge ``i -> j`` of kind head-to-tail says that a head of ``i`` is a tail of ``j``. With inverse relations in the
+    graph the tails of ``r`` are the heads of its inverse, so one table of shared heads gives all four kinds.
+
+    Returns:
+        ``[2 · num_relations + 1]`` offsets by target ``j``; sources ``i``; kinds.
+
+    Cost: O(Σ over entities of (relations at the entity)²) time, memory of the answer.
+    """
+    nodes = 2 * graph.num_relations
+    rows, columns = incidence_rows(graph.offsets, graph.edge_relations, graph.num_relations)
+    offsets, sharing = meeting_columns(rows, columns, nodes)
+    i, j = targets_of(offsets), sharing
+    i_inverse, j_inverse = (inverse(a, graph.num_relations).astype(np.int32) for a in (i, j))
+    pairs = {
+        HEAD_TO_HEAD: (i, j),
+        TAIL_TO_TAIL: (i_inverse, j_inverse),
+        HEAD_TO_TAIL: (i, j_inverse),
+        TAIL_TO_HEAD: (i_inverse, j),
+    }
+    sources = np.concatenate([a for a, _ in pairs.values()])
+    targets = np.concatenate([b for _, b in pairs.values()])
+    kinds = np.repeat(np.array(list(pairs), np.int32), len(i))
+    sources, kinds, offsets = sorted_unique(sources, kinds, targets, nodes, 4)
+    return offsets, sources, kinds

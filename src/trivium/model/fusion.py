@@ -1,0 +1,104 @@
+"""Fusion of relation representations: learned or fixed weights over the structural one and any number of branches."""
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trivium.errors import ConfigError
+from trivium.model.topology import Topology
+
+
+class Branch(Protocol):
+    """An enhancer: from the graph and ``r`` it makes a change of the relation representations."""
+
+    def __call__(
+        self, topology: Topology, query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]
+    ) -> Float[Tensor, "batch relations dim"]: ...
+
+
+def start_weights(weights: Mapping[str, float]) -> list[float]:
+    """``[1, w₁, w₂, …]`` normalised to sum 1: the fusion weights that training starts from (requirement F4).
+
+    Args:
+        weights: each branch's unnormalised weight beside the structural representation's 1.
+
+    Raises:
+        ConfigError: a weight is not finite, negative, or 0 (it has no finite logit).
+    """
+    for name, weight in weights.items():
+        key = f"{name}_enhancer_weight"
+        if not math.isfinite(weight):
+            raise ConfigError(f"{key} is {weight}: give a finite number")
+        if weight < 0:
+            raise ConfigError(f"{key} is {weight}: a learnable fusion needs a positive start")
+        if weight == 0:
+            raise ConfigError(f"{key} is 0, which has no logit: switch the branch off with use_{name}_enhancer: false")
+    total = 1.0 + sum(weights.values())
+    return [1.0 / total, *(weight / total for weight in weights.values())]
+
+
+class Fusion(nn.Module):
+    """``final = w₀ r + Σ w_i (r + Δ_i)``, ``w = softmax(logits)``; or, fixed, ``final = r + Σ c_i Δ_i``.
+
+    Because the weights sum to 1, the first equals ``r + Σ w_i Δ_i``, which is what is computed: one form for both
+    modes, and exactly ``r`` when no branch acts.
+
+    Args:
+        weights: each branch's name and its configured weight: the start in learnable mode, the coefficient in fixed.
+        learnable: whether the weights are trained.
+
+    Raises:
+        ConfigError: a weight that the mode does not allow; see `start_weights`. Fixed mode takes any finite number.
+
+    Source: requirements F1-F6 and F9 of the fusion specification (docs/how-it-works.md).
+    """
+
+    fusion_weights_logits: nn.Parameter | None
+    coefficients: Tensor
+
+    def __init__(self, weights: Mapping[str, float], learnable: bool) -> None:
+        super().__init__()
+        self.names = tuple(weights)
+        self.fusion_weights_logits = None
+        if not weights:
+            return
+        if learnable:
+            self.fusion_weights_logits = nn.Parameter(torch.log(torch.tensor(start_weights(weights))))
+        else:
+            for name, weight in weights.items():
+                if not math.isfinite(weight):
+                    raise ConfigError(f"{name}_enhancer_weight is {weight}: give a finite number")
+            self.register_buffer("coefficients", torch.tensor(list(weights.values())))
+
+    def forward(
+        self, r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
+    ) -> Float[Tensor, "batch relations dim"]:
+        """Joins ``r`` and the branches' changes; a branch that is missing or ``None`` counts as Δ = 0 (F9)."""
+        weights = self.coefficient_tensor()
+        for place, name in enumerate(self.names):
+            delta = deltas.get(name)
+            if delta is not None:
+                r = r + weights[place] * delta
+        return r
+
+    def coefficient_tensor(self) -> Float[Tensor, " branches"]:
+        """What each Δ is multiplied with."""
+        if not self.names:
+            return torch.zeros(0)
+        if self.fusion_weights_logits is None:
+            return self.coefficients
+        return torch.softmax(self.fusion_weights_logits, 0)[1:]
+
+    def weights(self) -> dict[str, float]:
+        """The weights by name: ``r`` and each branch. In fixed mode ``r`` has 1 and nothing is normalised."""
+        if self.fusion_weights_logits is None:
+            first = [1.0]
+            rest = self.coefficient_tensor().tolist()
+        else:
+            first = []
+            rest = torch.softmax(self.fusion_weights_logits.detach(), 0).tolist()
+        return dict(zip(("r", *self.names), first + rest, strict=True))

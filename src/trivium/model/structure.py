@@ -1,0 +1,164 @@
+"""Structural relation encoders: how relations meet in the graph, seen from the relation that is asked."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trivium.model.topology import Topology
+from trivium.nn.propagate import propagate
+
+
+class RelationGraphEncoder(nn.Module):
+    """ULTRA's encoder: message passing over the graph of relations, from the asked relation.
+
+    ``x⁰ = 1`` at the asked relation, else 0; ``x ← x + ReLU(LN(W [x ; Σ x_i ⊙ e_kind + x⁰]))``.
+
+    Args:
+        dim: numbers in a state.
+        layers: rounds.
+
+    Source: Galkin et al., Towards Foundation Models for Knowledge Graph Reasoning (2024), section 4.2.
+    """
+
+    def __init__(self, dim: int, layers: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.kinds = nn.ParameterList(nn.Parameter(torch.randn(4, dim)) for _ in range(layers))
+        self.linear = nn.ModuleList(nn.Linear(2 * dim, dim) for _ in range(layers))
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
+
+    def forward(self, topology: Topology, query: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations dim"]:
+        boundary = _mark(query, 2 * topology.num_relations, self.dim, self.kinds[0])
+        state = boundary
+        for kinds, linear, norm in zip(self.kinds, self.linear, self.norm, strict=True):
+            message = propagate(state, kinds[None], topology.relation_graph) + boundary
+            state = state + F.relu(norm(linear(torch.cat([state, message], -1))))
+        return state
+
+
+class AlternatingEncoder(nn.Module):
+    """Relation and entity states refine each other; exact, and linear in the triples, with no relation graph.
+
+    Relations ``i`` run over forward and inverse ones; ``ī`` is the inverse of ``i``; ``P`` holds the pairs of an entity
+    ``e`` and a relation it is a head of; ``c`` counts them. ``x⁰ = 1`` at the asked relation ``q``, else 0.
+    A *relation step* sends relation states to the entities and back::
+
+        S_e = c_e^-½ Σ_{i: (e,i) ∈ P} [V x_i ; V x_ī]                                 (V = 1 in the first step)
+        G_e = u_e ⊙ [w_hh Sʰ + w_ht Sᵗ ; w_th Sʰ + w_tt Sᵗ]                           u_e = 1, later U y_e + U′ x_q + b
+        m_i = Σ_{e: (e,i) ∈ P} G¹_e + Σ_{e: (e,ī) ∈ P} G²_e
+        x_i ← x_i + ReLU(LN(W [x_i ; sgn(m_i) log(1 + |m_i|) + x⁰_i ; m_i / (c_i + c_ī)]))
+
+    Between two steps entities pass messages, ``y_t ← y_t + ReLU(LN(W [y_t ; Σ_(h,r,t) y_h ⊙ V′ x_r]))``, from
+    ``y⁰_e = W₀ S_e``. No entity is marked, so one result serves every query of a relation.
+
+    Args:
+        dim: numbers in a state.
+        out: numbers in a relation representation.
+        steps: relation steps.
+        layers: entity layers between two steps.
+
+    Source: the relation step follows Zhang et al., TRIX (2024), which keeps the entity that joins two relations.
+    """
+
+    def __init__(self, dim: int, out: int, steps: int, layers: int, mark_head: bool = False) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mark_head = mark_head
+        self.steps = nn.ModuleList(_RelationStep(dim, first=step == 0) for step in range(steps))
+        self.start = nn.Linear(2 * dim, dim)
+        self.between = nn.ModuleList(
+            nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1)
+        )
+        self.out = nn.Linear(dim, out)
+
+    def forward(
+        self, topology: Topology, query: Int[Tensor, " batch"], head: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch relations out"]:
+        boundary = _mark(query, 2 * topology.num_relations, self.dim, self.out.weight)
+        states = self.steps[0](topology, boundary, boundary, None, query)
+        entities = None
+        for step, layers in zip(self.steps[1:], self.between, strict=True):
+            if self.mark_head:
+                asked = states[torch.arange(len(query)), query]
+                mark = torch.zeros(len(query), topology.num_entities, self.dim).index_put(
+                    (torch.arange(len(query)), head), asked
+                )
+                entities = mark if entities is None else entities
+            else:
+                mark = None
+                if entities is None:
+                    entities = self.start(_to_entities(topology, states))
+            for layer in layers:
+                entities = layer(topology, entities, states, mark)
+            states = step(topology, states, boundary, entities, query)
+        return self.out(states)
+
+
+class _RelationStep(nn.Module):
+    def __init__(self, dim: int, first: bool) -> None:
+        super().__init__()
+        self.value = nn.Identity() if first else nn.Linear(dim, dim, bias=False)
+        self.gate = None if first else nn.Linear(2 * dim, dim)
+        self.meet = nn.Parameter(torch.randn(4, dim) / 2**0.5)  # rows: hh, ht, th, tt
+        self.linear = nn.Linear(3 * dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        topology: Topology,
+        states: Float[Tensor, "batch relations dim"],
+        boundary: Float[Tensor, "batch relations dim"],
+        entities: Float[Tensor, "batch entities dim"] | None,
+        query: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch relations dim"]:
+        heads, tails = _to_entities(topology, self.value(states)).chunk(2, -1)
+        hh, ht, th, tt = self.meet
+        gathered = torch.stack([hh * heads + ht * tails, th * heads + tt * tails], 2)
+        if self.gate is not None and entities is not None:
+            asked = states[torch.arange(len(query)), query]
+            weight, bias = self.gate.weight, self.gate.bias
+            own, other = weight.chunk(2, 1)
+            gate = F.linear(entities, own, bias) + F.linear(asked, other)[:, None]
+            gathered = gathered * gate[:, :, None]
+        met = propagate(gathered.flatten(2), None, topology.to_relations)
+        forward, backward = met.chunk(2, -1)
+        total = forward + backward.roll(topology.num_relations, 1)
+        flat = total.sign() * total.abs().log1p()
+        mean = total / topology.relation_counts
+        return states + F.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
+
+
+class _EntityLayer(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.relation = nn.Linear(dim, dim, bias=False)
+        self.linear = nn.Linear(2 * dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        topology: Topology,
+        entities: Float[Tensor, "batch entities dim"],
+        states: Float[Tensor, "batch relations dim"],
+        mark: Tensor | None = None,
+    ) -> Float[Tensor, "batch entities dim"]:
+        message = propagate(entities, self.relation(states), topology.edges)
+        if mark is not None:
+            message = message + mark
+        return entities + F.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
+
+
+def _mark(query: Int[Tensor, " batch"], relations: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:
+    """Ones in the asked relation's row, else zeros."""
+    marked = like.new_zeros(len(query), relations, dim)
+    marked[torch.arange(len(query)), query] = 1
+    return marked
+
+
+def _to_entities(
+    topology: Topology, states: Float[Tensor, "batch relations dim"]
+) -> Float[Tensor, "batch entities double"]:
+    """``c_e^-½ Σ [x_i ; x_ī]`` over the relations that each entity is a head of."""
+    both = torch.cat([states, states.roll(topology.num_relations, 1)], -1)
+    return propagate(both, None, topology.to_entities) / topology.entity_counts.sqrt()

@@ -1,0 +1,71 @@
+"""A graph as the model reads it: edges between entities, and between entities and relations, as tensors."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trivium.graph.csr import incidence_rows, order_by, targets_of
+from trivium.graph.graph import Graph
+from trivium.graph.relations import relation_graph
+from trivium.nn.edges import Edges
+
+
+class Topology:
+    """What message passing needs of a graph, each part built once, when it is first asked for.
+
+    Cost: linear in the triples, but for `relation_graph`, which is linear in the meetings of relations.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.num_entities = graph.num_entities
+        self.num_relations = graph.num_relations
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Entity to entity, inverse relations included."""
+        graph = self.graph
+        return Edges.from_arrays(
+            graph.offsets,
+            graph.sources,
+            graph.edge_relations,
+            num_sources=graph.num_entities,
+            num_relations=2 * graph.num_relations,
+        )
+
+    @cached_property
+    def to_entities(self) -> Edges:
+        """Relation to entity, where the entity is a head of the relation (of the 2 · num_relations), each pair once."""
+        rows, columns = incidence_rows(self.graph.offsets, self.graph.edge_relations, self.num_relations)
+        return Edges.from_arrays(rows, columns, None, num_sources=2 * self.num_relations)
+
+    @cached_property
+    def to_relations(self) -> Edges:
+        """`to_entities` the other way."""
+        rows, columns = self.to_entities.offsets.numpy(), self.to_entities.sources.numpy()
+        order, offsets = order_by(columns, 2 * self.num_relations)
+        return Edges.from_arrays(offsets, targets_of(rows)[order], None, num_sources=self.num_entities)
+
+    @cached_property
+    def entity_counts(self) -> Tensor:
+        """``[entities, 1]``: of how many relations each entity is a head, at least 1."""
+        return _counts(self.to_entities.offsets)
+
+    @cached_property
+    def relation_counts(self) -> Tensor:
+        """``[2 · num_relations, 1]``: how many heads and tails each relation has, at least 1."""
+        heads = self.to_relations.offsets.diff()
+        return (heads + heads.roll(self.num_relations)).clamp(min=1).float()[:, None]
+
+    @cached_property
+    def relation_graph(self) -> Edges:
+        """How relations meet: relation to relation, with one of the four kinds as the edge's relation."""
+        offsets, sources, kinds = relation_graph(self.graph)
+        return Edges.from_arrays(offsets, sources, kinds, num_sources=2 * self.num_relations, num_relations=4)
+
+
+def _counts(offsets: Tensor) -> Tensor:
+    counts: Tensor = torch.from_numpy(np.maximum(np.diff(offsets.numpy()), 1).astype(np.float32))[:, None]
+    return counts

@@ -1,0 +1,75 @@
+"""The compiled loops behind `trivium.nn.propagate` and `trivium.inference.engine`.
+
+numba compiles each on its first use and keeps the result on disk. Arrays come flat: a vector load wants an address,
+and strides as plain numbers let one loop serve every layout.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from trivium.nn.vector import WIDTH, add_product, add_scaled_product, prefetch, store, zeros
+
+AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9 ms a layer against 7.2 ms without
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+def sum_products(offsets, first, second, positions, weight, a, a_batch, a_row, b, b_batch, b_row, out, out_row, batch, dim):
+    # type: ignore[no-untyped-def]
+    """``out[n, k] = Σ over edges e of run k of weight[e] · a[n, first[e]] ⊙ b[n, second[e]]``.
+
+    Args:
+        positions, weight: ``None`` for no weights; positions ``None`` where edges stand in the weights' order.
+        a_batch, a_row, b_batch, b_row: elements from one batch entry, or one row, of ``a`` or ``b`` to the next; 0
+            repeats the same one.
+        out_row: elements from one row of ``out`` to the next; the sum fills the first ``dim``.
+
+    Every row is summed by one thread in the order of its edges, so the result does not depend on the number of threads.
+    """
+    runs = len(offsets) - 1
+    last = len(first) - 1
+    for i in prange(batch * runs):
+        n = i // runs
+        k = i - n * runs
+        a_start, b_start = n * a_batch, n * b_batch
+        begin, end = offsets[k], offsets[k + 1]
+        whole = dim - dim % WIDTH
+        for c in range(0, whole, WIDTH):
+            total = zeros()
+            for e in range(begin, end):
+                prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * a_row + c)
+                left = a_start + np.int64(first[e]) * a_row + c
+                right = b_start + np.int64(second[e]) * b_row + c
+                if weight is None:
+                    total = add_product(total, a, left, b, right)
+                elif positions is None:
+                    total = add_scaled_product(total, a, left, b, right, weight[e])
+                else:
+                    total = add_scaled_product(total, a, left, b, right, weight[positions[e]])
+            store(out, i * out_row + c, total)
+        for c in range(whole, dim):
+            rest = 0.0
+            for e in range(begin, end):
+                part = a[a_start + np.int64(first[e]) * a_row + c] * b[b_start + np.int64(second[e]) * b_row + c]
+                if weight is None:
+                    rest += part
+                elif positions is None:
+                    rest += part * weight[e]
+                else:
+                    rest += part * weight[positions[e]]
+            out[i * out_row + c] = rest
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+def edge_products(offsets, sources, relations, state, state_batch, relation, relation_batch, relation_row, grad, grad_batch, out, batch, dim):
+    # type: ignore[no-untyped-def]
+    """``out[e] = Σ over n, d of state[n, source] · relation[n, relation] · grad[n, target]``, for every edge."""
+    for target in prange(len(offsets) - 1):
+        for e in range(offsets[target], offsets[target + 1]):
+            total = 0.0
+            for n in range(batch):
+                left = n * state_batch + np.int64(sources[e]) * dim
+                right = n * relation_batch + np.int64(relations[e]) * relation_row
+                top = n * grad_batch + np.int64(target) * dim
+                for d in range(dim):
+                    total += state[left + d] * relation[right + d] * grad[top + d]
+            out[e] = total

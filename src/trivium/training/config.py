@@ -1,0 +1,64 @@
+"""How a model is trained: every setting of a run, in one place."""
+
+from dataclasses import dataclass, field
+
+from trivium.model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One part of the training mixture."""
+
+    name: str
+    """A data set's usual name, a graph file, or ``synthetic`` for graphs made by random rules."""
+    weight: float = 1.0
+    """Its share of the subgraphs, beside the other sources' weights."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A pretraining run. Schedules count in steps, so a run does not depend on the machine's speed."""
+
+    sources: tuple[SourceConfig, ...]
+    """Where subgraphs come from."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """What is trained."""
+    steps: int = 3000
+    """Optimizer steps."""
+    seed: int = 0
+    """Subgraph k of the run is a pure function of this and k."""
+    subgraphs_per_step: int = 1
+    """Subgraphs whose gradients are averaged in one step."""
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW."""
+    final_learning_rate: float = 1e-5
+    """Where the cosine ends."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.01
+    """Decay, on matrices only."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.996
+    """Decay of the weights' running average, which is what a checkpoint holds."""
+    temperature: float = 1.0
+    """Of the self-adversarial loss."""
+    min_entities: int = 400
+    """Fewest entities of a subgraph."""
+    max_entities: int = 8000
+    """Most entities of a subgraph; sizes are log-uniform between."""
+    max_triples: int = 40000
+    """Most triples of a subgraph."""
+    min_questions: int = 4
+    max_questions: int = 32
+    """Questions asked of a subgraph: fewer of a larger one."""
+    work: float = 32000.0
+    """What questions · (.6 · entities + .1 · edges) should come to: the cost of one subgraph."""
+    steps_per_epoch: int = 50
+    """An epoch, in steps: the unit of logging."""
+    save_every: int = 100
+    """Steps from one saved state to the next."""
+    workers: int = 0
+    """Processes that prepare subgraphs ahead; 0 prepares them in place. The result is the same."""
+    threads: int = 1
+    """Threads of torch and of the kernels. Resuming is bitwise for the same number."""

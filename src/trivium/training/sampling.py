@@ -1,0 +1,149 @@
+"""Training examples: a connected piece of a graph, and questions about facts taken out of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trivium.graph.csr import IntArray
+from trivium.graph.graph import Graph, inverse
+
+FAN_OUTS = (2, 4, 8, 20, 50)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One subgraph and its questions.
+
+    Attributes:
+        graph: what message passing may see; the questions' own facts are not in it.
+        head, query, answer: ``[questions]`` ids; ``query`` over ``2 · num_relations``.
+        known: ``[questions, entities]``, true where an entity is known to answer, the answer itself included.
+    """
+
+    graph: Graph
+    head: Tensor
+    query: Tensor
+    answer: Tensor
+    known: Tensor
+
+
+def example(
+    graph: Graph,
+    rng: np.random.Generator,
+    *,
+    entities: tuple[int, int],
+    max_triples: int,
+    work: float,
+    questions: tuple[int, int],
+) -> Example:
+    """Draws a connected subgraph and takes some of its facts out as questions.
+
+    Breadth-first from a random triple's head with a random fan-out, then, where that ends early, by random edges. The
+    induced triples are thinned to at most ``max(5,000, min(max_triples, 5 · entities))``.
+
+    Args:
+        entities: least and most entities; the size is log-uniform between.
+        max_triples: the most triples.
+        work: what ``questions · (.6 · entities + .1 · edges)`` should come to, so that every step costs alike.
+        questions: least and most questions.
+
+    Cost: O(triples of the subgraph).
+    Source: sizes in training must span sizes in use (docs/training.md).
+    """
+    low, high = np.log(entities[0]), np.log(entities[1])
+    size = int(np.exp(rng.uniform(low, high)))
+    start = _random_entity(graph, rng)
+    visited = _grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
+    heads, relations, tails = _induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
+    cap = max(5000, min(max_triples, 5 * len(visited)))
+    seen = np.sort(rng.permutation(len(heads))[:cap])
+    present, compact = np.unique(relations, return_inverse=True)
+    ids = np.stack([heads, compact.astype(np.int32), tails], 1)
+    count = int(np.clip(work / (0.6 * len(visited) + 0.2 * len(seen)), *questions))
+    asked = rng.permutation(seen)[: min(count, max(1, len(seen) // 2))]
+    full = _graph(ids, len(visited), len(present))
+    message_graph = _graph(np.delete(ids[seen], np.searchsorted(seen, np.sort(asked)), 0), len(visited), len(present))
+    triples = ids[asked].astype(np.int64)
+    turned = rng.random(len(asked)) < 0.5
+    head = np.where(turned, triples[:, 2], triples[:, 0])
+    answer = np.where(turned, triples[:, 0], triples[:, 2])
+    query = np.where(turned, inverse(triples[:, 1], len(present)), triples[:, 1])
+    known = np.zeros((len(asked), len(visited)), np.bool_)
+    for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
+        known[row, full.answers(h, q)] = True
+    return Example(message_graph, *(torch.from_numpy(a) for a in (head, query, answer, known)))
+
+
+def _graph(ids: IntArray, entities: int, relations: int) -> Graph:
+    return Graph.from_ids(ids[:, 0], ids[:, 1], ids[:, 2], entities=entities, relation_names=relations)
+
+
+def _random_entity(graph: Graph, rng: np.random.Generator) -> int:
+    """The head of a random triple."""
+    return int(graph.sources[int(rng.integers(len(graph.sources)))])
+
+
+@njit(cache=True)
+def _grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untyped-def]
+    """Entities reached from ``start``, in the order of the visit."""
+    seen = np.zeros(len(offsets) - 1, np.bool_)
+    visited = np.empty(min(size, len(offsets) - 1), np.int32)
+    visited[0] = start
+    seen[start] = True
+    count, place = 1, 0
+    while place < count and count < len(visited):
+        entity = visited[place]
+        place += 1
+        begin = offsets[entity]
+        degree = offsets[entity + 1] - begin
+        for i in range(min(degree, fan_out)):
+            edge = begin + (i if degree <= fan_out else rng.integers(0, degree))
+            other = sources[edge]
+            if not seen[other] and count < len(visited):
+                seen[other] = True
+                visited[count] = other
+                count += 1
+    tries = 0
+    while count < len(visited) and tries < 20 * size:
+        tries += 1
+        entity = visited[rng.integers(0, count)]
+        begin = offsets[entity]
+        degree = offsets[entity + 1] - begin
+        if degree > 0:
+            other = sources[begin + rng.integers(0, degree)]
+            if not seen[other]:
+                seen[other] = True
+                visited[count] = other
+                count += 1
+    return visited[:count].copy()
+
+
+@njit(cache=True)
+def _induced(offsets, sources, relations, num_relations, visited):  # type: ignore[no-untyped-def]
+    """The triples among visited entities, by their places in ``visited``; relations keep their ids."""
+    local = np.full(len(offsets) - 1, -1, np.int32)
+    for place in range(len(visited)):
+        local[visited[place]] = place
+    count = 0
+    for entity in visited:
+        for edge in range(offsets[entity], offsets[entity + 1]):
+            count += relations[edge] < num_relations and local[sources[edge]] >= 0
+    heads, kinds, tails = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    place = 0
+    for entity in visited:
+        for edge in range(offsets[entity], offsets[entity + 1]):
+            if relations[edge] < num_relations and local[sources[edge]] >= 0:
+                heads[place] = local[sources[edge]]
+                kinds[place] = relations[edge]
+                tails[place] = local[entity]
+                place += 1
+    return heads, kinds, tails
+
+
+def chosen_source(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
+    """A source's place, drawn by weight."""
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
