@@ -2,13 +2,12 @@
 
     python demo/build_world.py            # needs pyworldatlas==0.10.0
 
-The facts come from the data that the package pyworldatlas carries; SOURCES.md says where it has each field from
-and under which terms. The same package version gives the same file, byte for byte.
+The facts come from the data that the package pyworldatlas carries; SOURCES.md says where it has each field
+from and under which terms. The same package version gives the same file, byte for byte.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ SMALLEST_CLIMATE_SHARE = 1.0  # per cent of a country's area; less is a corner t
 # Notes that the source's list of lakes and rivers runs into the names.
 _ENGLISH = re.compile(r"\(([^)]+)\)")
 _NO_NAME = re.compile(r"^[\d\[]|^(it|although|in|lake|second|the)\s")
-_AFTER_NAME = re.compile(r"\*|\s*\[s\]| river source$| source$|\s*[-–]?\s*[\d,]+(-[\d,]+)? sq km.*$")
+_AFTER_NAME = re.compile(r"\*|\s*\[s\]| river source$| source$|\s*[-\u2013]?\s*[\d,]+(-[\d,]+)? sq km.*$")
 
 # One English name where the source has several for one river or lake, or one name for several.
 RIVERS = {
@@ -105,7 +104,7 @@ def river_name(raw: str) -> str | None:
 
 
 def lake_name(raw: str) -> str | None:
-    """The name of a lake without areas, stars and remarks; None where the source put a note in place of a name."""
+    """The name of a lake without areas, stars and remarks; None where the source has a note in its place."""
     if _NO_NAME.search(raw):
         return None
     name = _AFTER_NAME.sub("", raw.split("(")[0].strip()).strip()
@@ -125,28 +124,27 @@ def place_name(raw: str) -> str:
 def country_facts(country: pyworldatlas.Country) -> Iterator[Triple]:
     """What the package knows of one country, borders and lowest point apart."""
     name, geography = place_name(country.name), country.geography
-    if geography.continent:
+    if geography.continent and geography.subregion:
         yield name, "continent", geography.continent
-    if geography.subregion:
         yield name, "subregion", geography.subregion
-        if geography.continent:
-            yield geography.subregion, "part of", geography.continent
+        yield geography.subregion, "part of", geography.continent
     for capital in country.capitals:
         city = f"{name} (city)" if capital.name == name else capital.name
         yield name, "capital", CAPITALS.get((name, city), city)
-    if country.currency:
+    if country.currency and country.currency.name:
         yield name, "currency", country.currency.name
     for language in country.languages:
-        if not language.name.endswith(" languages"):  # a family, not a language
+        if language.name and not language.name.endswith(" languages"):  # a family, not a language
             yield name, "language", LANGUAGES.get(language.name, language.name)
     for zone in country.timezones:
         yield name, "time zone", utc_offset(zone.raw_utc_offset_hours)
     physical = geography.physical
-    for zone in physical.climate.koppen_geiger_zones:
-        if zone.share_percent >= SMALLEST_CLIMATE_SHARE:
-            yield name, "climate", zone.name
+    for climate in physical.climate.koppen_geiger_zones:
+        if climate.share_percent >= SMALLEST_CLIMATE_SHARE:
+            yield name, "climate", climate.name
     for river in filter(None, (river_name(river.name) for river in physical.rivers)):
-        yield AMERICAN_RED_RIVER if (river, name) == ("Red River", "United States") else river, "flows through", name
+        american = (river, name) == ("Red River", "United States")
+        yield AMERICAN_RED_RIVER if american else river, "flows through", name
     for lake in filter(None, (lake_name(lake.name) for lake in physical.lakes)):
         yield lake, "lies in", name
 
@@ -177,7 +175,7 @@ def main() -> None:
     triples = world_facts()
     part = WORLD.with_suffix(".part")
     part.write_text("".join("\t".join(triple) + "\n" for triple in triples), encoding="utf-8")
-    os.replace(part, WORLD)
+    part.replace(WORLD)
     print(f"{WORLD.name}: {len(triples)} triples")
 
 

@@ -1,0 +1,38 @@
+# `make demo` and `make test` suffice for a newcomer: whatever they need is set up once, in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types budget format benchmark
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## hide facts of a real graph, ask for them, show the answers and how good they are
+	$(BIN)/python demo/run.py
+
+test: lint types budget  ## everything that must hold: style, types, line budget, tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## strict types
+	$(BIN)/mypy
+
+budget: $(READY)  ## lines of source by folder against docs/budget.md
+	$(BIN)/python scripts/check_budget.py
+
+format: $(READY)  ## rewrite the source in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(READY)  ## every figure of speed and memory in the docs, measured again
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
