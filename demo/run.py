@@ -161,7 +161,7 @@ def main() -> None:
     graph = full.without(np.concatenate([hidden, with_twins(full, question_triples(full))]))
     print(
         f"{WORLD.name}: {full.num_triples:,} facts, {full.num_entities:,} entities, "
-        f"{full.num_relations} relations.\nHidden: {len(hidden)} facts drawn at random (seed {options.seed}), "
+        f"{full.num_relations} relations.\nHidden: {len(hidden)} facts at random (seed {options.seed}), "
         f"and {len(QUESTIONS)} that the questions below ask for (✓)."
     )
     ranker = Ranker(Trivium.load(options.checkpoint), graph)
