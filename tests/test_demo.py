@@ -1,0 +1,200 @@
+"""The demo graph and the demo: what is hidden, and how ranks are counted."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import build_world
+import numpy as np
+import polars as pl
+import pytest
+import run as demo
+
+from trivium import Graph
+from trivium.graph.names import Names
+
+DEMO = Path(demo.__file__).parent
+FACTS = [tuple(line.split("\t")) for line in demo.WORLD.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def world() -> Graph:
+    return Graph.read(demo.WORLD)
+
+
+def test_the_committed_graph_is_what_the_script_makes() -> None:
+    assert build_world.world_facts() == FACTS
+
+
+def test_sources_state_the_counts() -> None:
+    text = (DEMO / "SOURCES.md").read_text(encoding="utf-8")
+    assert f"{len(FACTS):,} facts" in text
+    counted: dict[str, int] = {}
+    for names, counts in re.findall(r"^\| ([^|]*`[^|]*) \| ([\d, ]+)(?: \([^|]*)? \|", text, re.MULTILINE):
+        counted |= dict(zip(re.findall(r"`([^`]+)`", names), map(int, counts.split(",")), strict=True))
+    assert counted == {r: sum(r == fact[1] for fact in FACTS) for r in {fact[1] for fact in FACTS}}
+
+
+def test_no_name_stands_for_two_kinds_of_thing() -> None:
+    ends = {
+        "flows through": ("river", "country"),
+        "lies in": ("lake", "country"),
+        "part of": ("subregion", "continent"),
+    }
+    kinds = defaultdict(set)
+    for head, relation, tail in FACTS:
+        first, second = ends.get(relation, ("country", "country" if relation == "borders" else relation))
+        kinds[head].add(first)
+        if relation != "lowest point":  # a sea, a lake or a river
+            kinds[tail].add(second)
+    assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
+
+
+def test_borders_stand_in_both_directions() -> None:
+    borders = {(h, t) for h, r, t in FACTS if r == "borders"}
+    assert borders
+    assert {(t, h) for h, t in borders} == borders
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("Donau (Danube)", "Danube"),
+        ("Yuan Jiang (Red river) source", "Red River"),
+        ("Rio Grande river source (mouth shared with Mexico)", "Rio Grande"),
+        ("Vaal [s]", "Vaal"),
+        ("Niger", "Niger River"),
+        ("the Tigris and Euphrates join to form the Shatt al Arab", None),
+        ("[m] after country name indicates", None),
+    ],
+)
+def test_river_names(raw: str, name: str | None) -> None:
+    assert build_world.river_name(raw) == name
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("Superior* \u2013 53,348 sq km", "Lake Superior"),
+        ("Nettilling Lake - 5,542 sq km note", "Nettilling Lake"),
+        (
+            "Lake Chad (endorheic lake shared with Niger, Nigeria, and Chad) - 10,360-25,900 sq km note",
+            "Lake Chad",
+        ),
+        ("Biwa-ko 688 sq km", "Biwa-ko"),
+        ("9.6 times saltier than the ocean", None),
+        ("it is an endorheic mountain basin", None),
+    ],
+)
+def test_lake_names(raw: str, name: str | None) -> None:
+    assert build_world.lake_name(raw) == name
+
+
+def test_utc_offsets() -> None:
+    assert [build_world.utc_offset(h) for h in (5.75, -3.5, 0, 14)] == [
+        "UTC+05:45",
+        "UTC-03:30",
+        "UTC+00:00",
+        "UTC+14:00",
+    ]
+
+
+def test_hides_a_twentieth_with_both_sides_of_borders_and_strands_nobody(world: Graph) -> None:
+    hidden = demo.hide(world, seed=3)
+    not_asked = [world.relations.id(name, "relation") for name in demo.NOT_ASKED]
+    askable = (~np.isin(world.triples[:, 1], not_asked)).sum()
+    assert 0.05 <= len(hidden) / askable <= 0.051
+    assert world.contains(hidden).all()
+    assert not np.isin(hidden[:, 1], not_asked).any()
+    assert np.array_equal(demo.with_twins(world, hidden), hidden)
+    asked = demo.with_twins(world, demo.question_triples(world))
+    assert not (hidden[:, None] == asked[None]).all(-1).any()
+    visible = world.without(np.concatenate([hidden, asked]))
+    assert visible.num_triples == world.num_triples - len(hidden) - len(asked)
+    assert (np.diff(visible.offsets) > 0).all()
+    assert np.array_equal(demo.hide(world, seed=3), hidden)
+    assert not np.array_equal(demo.hide(world, seed=4), hidden)
+
+
+def test_every_question_is_a_fact_of_the_graph(world: Graph) -> None:
+    assert world.contains(demo.question_triples(world)).all()
+
+
+def small_graph() -> Graph:
+    """Two borders, and three countries that speak two languages: a a b."""
+    entities, relations = Names(["a", "b", "x", "y", "z"]), Names(["borders", "language"])
+    facts = [
+        ("x", "borders", "y"),
+        ("y", "borders", "x"),
+        ("x", "language", "a"),
+        ("y", "language", "a"),
+        ("z", "language", "b"),
+    ]
+    heads, kinds, tails = zip(*facts, strict=True)
+    return Graph.from_ids(
+        entities.ids(heads),
+        relations.ids(kinds),
+        entities.ids(tails),
+        entities=entities,
+        relation_names=relations,
+    )
+
+
+def test_frequency_counts_tails_of_the_relation() -> None:
+    scores = demo.frequency_scores(small_graph())
+    assert scores(np.array([4, 2]), np.array([1, 3])).tolist() == [[2, 1, 0, 0, 0], [0, 0, 1, 1, 1]]
+
+
+def test_filtered_ranks_leave_known_answers_out_and_count_ties_half() -> None:
+    graph = small_graph()
+    hidden = graph.triples[
+        (graph.triples[:, 1] == 1) & (graph.triples[:, 2] == 0)
+    ]  # (x, language, a), (y, language, a)
+
+    def scores(heads: demo.Ids, relations: demo.Ids) -> np.ndarray:
+        return np.tile(np.array([3, 5, 9, 3, 3], np.float32), (len(heads), 1))
+
+    # (x, language, ?) and (y, language, ?) seek a: x and b score higher, y and z tie with it.
+    # (?, language, a) seeks x, the best, then y: b scores higher, a and z tie with it, x is known.
+    assert demo.filtered_ranks(scores, graph, hidden, batch=3).tolist() == [4, 4, 1, 3]
+
+
+class StandIn:
+    """Knows nothing: in place of a model and of a ranker."""
+
+    def __init__(self, model: object, graph: Graph) -> None:
+        self.graph = graph
+
+    @staticmethod
+    def load(name: str) -> None:
+        assert name == "trivium"
+
+    def rank(self, heads: list[str], relations: list[str], k: int) -> pl.DataFrame:
+        return pl.DataFrame(
+            {"rank": range(1, k + 1), "tail": ["India"] + ["Peru"] * (k - 1), "score": [1.0] * k}
+        )
+
+    def scores(self, heads: demo.Ids, relations: demo.Ids) -> object:
+        import torch
+
+        return torch.from_numpy(demo.frequency_scores(self.graph)(heads, relations))
+
+
+def test_the_demo_marks_hidden_answers_and_prints_both_rankings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "Ranker", StandIn)
+    monkeypatch.setattr(demo, "Trivium", StandIn)
+    monkeypatch.setattr("sys.argv", ["run.py"])
+    demo.main()
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"Nepal · borders · \? +\(the graph says: China\)\n +1\. India +1\.00 +✓\n +2\. Peru +1\.00\n", shown
+    )
+    total = re.search(r"^all +(\d+) +(\S+) +(\S+) +(\S+) +(\S+)$", shown, re.MULTILINE)
+    assert total
+    assert total[2] == total[4]
+    assert total[3] == total[5]
+    assert "1.0 times" in shown
