@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.evaluation.evaluate import evaluate as evaluate
     from trivium.graph.graph import Graph as Graph
+    from trivium.inference.ranker import Ranker as Ranker
+    from trivium.model.trivium import Trivium as Trivium
 
+__all__ = ["Graph", "Ranker", "Trivium", "evaluate"]
 __version__ = "0.1.0"
 
-_HOMES = {"Graph": "trivium.graph.graph"}
+_HOMES = {
+    "Graph": "trivium.graph.graph",
+    "Ranker": "trivium.inference.ranker",
+    "Trivium": "trivium.model.trivium",
+    "evaluate": "trivium.evaluation.evaluate",
+}
 
 
 def __getattr__(name: str) -> Any:

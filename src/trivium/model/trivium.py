@@ -1,6 +1,8 @@
 """The model: structural relation representations, enhanced and fused, then the entity encoder."""
 
 from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +36,26 @@ class Trivium(nn.Module):
         self.fusion = Fusion({}, config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
 
+    @classmethod
+    def load(cls, name: str | Path) -> "Trivium":
+        """Opens a shipped checkpoint by name, or a file; see `trivium.model.checkpoint`."""
+        from trivium.model.checkpoint import load_checkpoint
+
+        return load_checkpoint(name)[0]
+
+    def fusion_weights(self) -> dict[str, float]:
+        """The fusion weights by name."""
+        return self.fusion.weights()
+
+    @property
+    def fusion_weights_logits(self) -> nn.Parameter | None:
+        """The fusion's trained logits; ``None`` in fixed mode or without branches."""
+        return self.fusion.fusion_weights_logits
+
+    def seen_from(self, query: Any, num_relations: int) -> Any:
+        """The relation (id or tensor of ids) on which the representations for ``query`` are conditioned."""
+        return query % num_relations if self.config.conditioning == "forward" else query
+
     def relation_representations(
         self,
         topology: Topology,
@@ -46,7 +68,7 @@ class Trivium(nn.Module):
         Args:
             disabled: branches whose Δ counts as 0, for ablation.
         """
-        seen = query % topology.num_relations if self.config.conditioning == "forward" else query
+        seen = self.seen_from(query, topology.num_relations)
         r = self.structure(topology, seen) if head is None else self.structure(topology, seen, head)
         deltas = {
             name: None if name in disabled else branch(topology, query, r) for name, branch in self.branches.items()

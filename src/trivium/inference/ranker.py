@@ -1,0 +1,169 @@
+"""A model and a graph, ready to answer: one query or a million, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trivium.graph.graph import Graph
+from trivium.inference.engine import Engine
+from trivium.inference.kernels import count_rivals
+from trivium.inference.representations import Representations
+from trivium.model.topology import Topology
+from trivium.model.trivium import Trivium
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIE_TOLERANCE = 1e-5
+"""Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Filtered ranks of answers, ``[answers]`` each; best is 1.
+
+    ``better`` entities score above the answer, ``tied`` others score the same: the optimistic rank counts the answer
+    before those that tie, the pessimistic one after, the realistic one in the middle.
+    """
+
+    better: Ids
+    tied: Ids
+
+    @property
+    def optimistic(self) -> NDArray[np.float64]:
+        return 1.0 + self.better
+
+    @property
+    def realistic(self) -> NDArray[np.float64]:
+        return 1.0 + self.better + self.tied / 2
+
+    @property
+    def pessimistic(self) -> NDArray[np.float64]:
+        return 1.0 + self.better + self.tied
+
+
+class Ranker:
+    """Answers queries over one graph.
+
+    Args:
+        model: a `Trivium`, put into evaluation mode.
+        graph: what is known.
+        cache_bytes: budget for relation representations.
+        base_trajectory: an exact shortcut of `Engine`; off only to measure it.
+    """
+
+    def __init__(
+        self, model: Trivium, graph: Graph, *, cache_bytes: int = 512 << 20, base_trajectory: bool = True
+    ) -> None:
+        self.model = model.eval()
+        self.graph = graph
+        self.topology = Topology(graph)
+        self.representations = Representations(model, self.topology, cache_bytes)
+        self.engine = Engine(model.entity, self.topology, base_trajectory)
+
+    def blocks(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Iterator[tuple[Ids, Ids, Tensor]]:
+        """Scores for many queries, a block at a time, grouped by relation; equal queries are computed once.
+
+        Args:
+            heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
+            batch_size: queries computed together; by default what suits the cache.
+
+        Yields:
+            Places in the given arrays, the row of the scores that answers each, and scores ``[rows, entities]``.
+        """
+        size = batch_size or self.engine.batch_size()
+        order = np.lexsort((heads, relations))
+        distinct, begins = np.unique(relations[order], return_index=True)
+        runs = np.append(begins, len(order))
+        for i, (query, relation) in enumerate(self.representations.each(distinct.tolist())):
+            places = order[runs[i] : runs[i + 1]]
+            asked, row = np.unique(heads[places], return_inverse=True)
+            base = self.engine.prepare(relation, query)
+            for begin in range(0, len(asked), size):
+                part = asked[begin : begin + size].astype(np.int64)
+                first, last = np.searchsorted(row, [begin, begin + len(part)])
+                scores = self.engine.scores(base, part, len(asked) - begin - len(part))
+                yield places[first:last], row[first:last] - begin, scores
+
+    def scores(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Tensor:
+        """Scores of every entity for each query, ``[queries, entities]``, in the order asked."""
+        heads, relations = np.asarray(heads, np.int64), np.asarray(relations, np.int64)
+        out = torch.empty(len(heads), self.graph.num_entities)
+        for places, rows, scores in self.blocks(heads, relations, batch_size):
+            out[torch.from_numpy(places)] = scores[torch.from_numpy(rows)]
+        return out
+
+    def ranks(
+        self, heads: Ids, relations: Ids, answers: Ids, known: Graph | None = None, batch_size: int | None = None
+    ) -> Iterator[tuple[Ids, Ranks, NDArray[np.float32]]]:
+        """Filtered ranks of answers to queries: other answers that are known do not count.
+
+        Args:
+            heads, relations, answers: ``[queries]`` ids.
+            known: a graph over the same ids that holds the facts to filter; the ranker's own by default.
+
+        Yields:
+            Places in the given arrays, their ranks and their scores, a block at a time.
+        """
+        known = known or self.graph
+        for places, rows, scores in self.blocks(heads, relations, batch_size):
+            runs = [known.answers(int(h), int(r)) for h, r in zip(heads[places], relations[places], strict=True)]
+            starts = np.concatenate([[0], np.cumsum([len(run) for run in runs])]).astype(np.int64)
+            better, tied = np.zeros((2, len(places)), np.int64)
+            table = scores.numpy()
+            flat = np.concatenate(runs).astype(np.int32, copy=False)
+            count_rivals(table, rows, answers[places], starts, flat, np.float32(TIE_TOLERANCE), better, tied)
+            yield places, Ranks(better, tied), table[rows, answers[places]]
+
+    def rank(
+        self,
+        head: str | list[str] | None = None,
+        relation: str | list[str] = "",
+        tail: str | list[str] | None = None,
+        k: int = 10,
+        *,
+        include_known: bool = False,
+        candidates: list[str] | None = None,
+    ) -> pl.DataFrame:
+        """The ``k`` best answers to ``(head, relation, ?)`` or ``(?, relation, tail)``, as a table with names.
+
+        Args:
+            head, tail: a name or a list of them; exactly one of the two is given.
+            relation: a name for all, or one per head or tail.
+            include_known: answers that the graph already holds are in the table too, marked.
+            candidates: names to which the answers are narrowed.
+
+        Returns:
+            Columns query, head, relation, tail, rank, score, known.
+
+        Raises:
+            GraphError: a name is unknown; the message names the nearest.
+        """
+        from trivium.inference.tables import rank_table
+
+        return rank_table(
+            self, head, relation, tail, k=k, include_known=include_known, candidates=candidates
+        )
+
+    def score(self, triples: list[tuple[str, str, str]]) -> pl.DataFrame:
+        """Each triple's score and its filtered ranks in both directions, as a table with names.
+
+        A triple that the graph holds is ``known`` and judged with itself and its inverse taken out of the graph.
+
+        Returns:
+            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are realistic.
+
+        Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
+        """
+        from trivium.inference.tables import score_table
+
+        return score_table(self, triples)

@@ -1,0 +1,56 @@
+"""Relation representations, computed in chunks and kept as long as a budget of bytes allows."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from trivium.model.topology import Topology
+from trivium.model.trivium import Trivium
+
+CHUNK_BYTES = 64 << 20  # of states while a chunk of relations is encoded
+
+
+class Representations:
+    """The relation representations of one graph, seen from each asked relation: ``[2 · num_relations, dim]`` each.
+
+    All of them would take memory in proportion to the square of the relations (26 GB at 5,000), so the least recently
+    used go when the budget is full.
+
+    Args:
+        cache_bytes: the budget.
+    """
+
+    def __init__(self, model: Trivium, topology: Topology, cache_bytes: int) -> None:
+        self.model = model
+        self.topology = topology
+        self.cache_bytes = cache_bytes
+        self.cache: OrderedDict[int, Tensor] = OrderedDict()
+        relations, dim = 2 * topology.num_relations, model.config.dim
+        self.entry_bytes = relations * dim * 4
+        per_query = 8 * self.entry_bytes + 6 * topology.num_entities * model.config.structure_dim * 4
+        self.chunk = max(1, min(64, CHUNK_BYTES // per_query))
+
+    def each(self, queries: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Every query relation with its representations, in the given order; what is not cached is computed in chunks."""
+        for begin in range(0, len(queries), self.chunk):
+            part = queries[begin : begin + self.chunk]
+            seen = {query: self.model.seen_from(query, self.topology.num_relations) for query in part}
+            held = {key: self.cache[key] for key in seen.values() if key in self.cache}
+            missing = [key for key in dict.fromkeys(seen.values()) if key not in held]
+            if missing:
+                with torch.no_grad():
+                    new = self.model.relation_representations(self.topology, torch.tensor(missing))
+                held |= zip(missing, new, strict=True)
+            for query in part:
+                yield query, held[seen[query]]
+            for key, value in held.items():
+                self._keep(key, value)
+
+    def _keep(self, key: int, value: Tensor) -> None:
+        if key not in self.cache:
+            self.cache[key] = value.clone()  # a view would keep its whole chunk alive
+        self.cache.move_to_end(key)
+        while len(self.cache) * self.entry_bytes > self.cache_bytes:
+            self.cache.popitem(last=False)

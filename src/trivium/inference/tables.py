@@ -1,0 +1,217 @@
+"""Answers as tables with names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trivium.errors import GraphError, InputError
+from trivium.graph.graph import inverse
+from trivium.inference.ranker import TIE_TOLERANCE, Ids, Ranker
+
+if TYPE_CHECKING:
+    from trivium.graph.names import Names
+
+CHUNK = 50_000  # queries whose answers are held before they are written
+
+
+def top(
+    scores: NDArray[np.float32], k: int, known: NDArray[np.integer], include_known: bool, candidates: Ids | None
+) -> tuple[Ids, Ids]:
+    """The best ``k`` of one query's scores ``[entities]`` and their ranks; what ties shares a rank, in the order of ids.
+
+    Args:
+        known: entities that the graph already holds as answers.
+        candidates: the entities to choose from; ``None`` means all.
+    """
+    ids = np.arange(len(scores)) if candidates is None else candidates
+    if not include_known and len(known):
+        ids = ids[~np.isin(ids, known)]
+    values = scores[ids]
+    if k < len(ids):
+        least = np.partition(values, len(ids) - k)[len(ids) - k]
+        near = values >= least - TIE_TOLERANCE
+        ids, values = ids[near], values[near]
+    order = np.lexsort((ids, -values))
+    ids, values = ids[order], values[order]
+    ranks = np.arange(1, len(ids) + 1)
+    if len(ids) > 1 and (values[:-1] - values[1:]).min() <= TIE_TOLERANCE:
+        first = 0
+        for i in range(1, len(ids)):
+            if values[first] - values[i] > TIE_TOLERANCE:
+                first = i
+            ranks[i] = ranks[first]
+        ids = ids[np.lexsort((ids, ranks))]
+    return ids[:k], ranks[:k]
+
+
+def answer_table(
+    ranker: Ranker,
+    heads: Ids,
+    relations: Ids,
+    *,
+    k: int,
+    include_known: bool = False,
+    candidates: Ids | None = None,
+    first_query: int = 0,
+) -> pl.DataFrame:
+    """The best answers to queries by id, sorted by query and rank.
+
+    A query of an inverse relation is shown the way round that its relation's name reads, so its answers are heads.
+
+    Args:
+        heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
+        first_query: the number of the first query in the column ``query``.
+
+    Returns:
+        Columns query, head, relation, tail, rank, score, known.
+    """
+    parts: list[tuple[Ids, Ids, Ids, NDArray[np.float32], NDArray[np.bool_]]] = []
+    graph = ranker.graph
+    for places, rows, scores in ranker.blocks(heads, relations):
+        table = scores.numpy()
+        for place, row in zip(places, rows, strict=True):
+            held = graph.answers(int(heads[place]), int(relations[place]))
+            ids, ranks = top(table[row], k, held, include_known, candidates)
+            parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)))
+    query, answers, ranks, values, known = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((np.arange(len(query)), query))
+    query, answers, ranks, values, known = (a[order] for a in (query, answers, ranks, values, known))
+    turned = relations[query] >= graph.num_relations
+    asked = heads[query]
+    return pl.DataFrame(
+        {
+            "query": query + first_query,
+            "head": graph.entities.shown(np.where(turned, answers, asked)),
+            "relation": graph.relations.shown(relations[query] % graph.num_relations),
+            "tail": graph.entities.shown(np.where(turned, asked, answers)),
+            "rank": ranks,
+            "score": values,
+            "known": known,
+        }
+    )
+
+
+def rank_table(
+    ranker: Ranker,
+    head: str | Sequence[str] | None,
+    relation: str | Sequence[str],
+    tail: str | Sequence[str] | None,
+    *,
+    k: int,
+    include_known: bool,
+    candidates: Sequence[str] | None,
+) -> pl.DataFrame:
+    """See `Ranker.rank`."""
+    if (head is None) == (tail is None):
+        raise InputError("give a head or a tail, not both: the other one is the question")
+    check_k(k)
+    given = head if head is not None else tail
+    names = [given] if isinstance(given, str) else list(given or [])
+    kinds = [relation] * len(names) if isinstance(relation, str) else list(relation)
+    if len(names) != len(kinds):
+        raise InputError(f"{len(names)} entities for {len(kinds)} relations: give one relation, or one for each")
+    if not names:
+        raise InputError("there is no question: give a head or a tail")
+    graph = ranker.graph
+    heads = np.array([graph.entities.id(name, "entity") for name in names], np.int64)
+    relations = np.array([graph.relations.id(kind, "relation") for kind in kinds], np.int64)
+    if head is None:
+        relations = inverse(relations, graph.num_relations)
+    chosen = None if candidates is None else candidate_ids(graph.entities, candidates)
+    return answer_table(ranker, heads, relations, k=k, include_known=include_known, candidates=chosen)
+
+
+def candidate_ids(entities: Names, candidates: Iterable[str]) -> Ids:
+    """The ids of candidates, ascending, each once; an unknown name is an error."""
+    return np.unique(np.array([entities.id(name, "candidate") for name in candidates], np.int64))
+
+
+def check_k(k: int) -> None:
+    """Refuses a number of answers below 1."""
+    if k < 1:
+        raise InputError(f"k is {k}: ask for at least 1 answer")
+
+
+def rank_chunks(
+    ranker: Ranker, heads: Ids, relations: Ids, *, k: int, include_known: bool, candidates: Ids | None
+) -> Iterator[pl.DataFrame]:
+    """`answer_table` for many queries, a bounded number at a time, in the order asked."""
+    for begin in range(0, len(heads), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        yield answer_table(
+            ranker,
+            heads[part],
+            relations[part],
+            k=k,
+            include_known=include_known,
+            candidates=candidates,
+            first_query=begin,
+        )
+
+
+def score_table(ranker: Ranker, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
+    """See `Ranker.score`."""
+    graph = ranker.graph
+    ids = np.array(
+        [
+            (graph.entities.id(h, "entity"), graph.relations.id(r, "relation"), graph.entities.id(t, "entity"))
+            for h, r, t in triples
+        ],
+        np.int64,
+    ).reshape(-1, 3)
+    return score_ids(ranker, ids)
+
+
+def score_ids(ranker: Ranker, triples: Ids) -> pl.DataFrame:
+    """Scores and realistic filtered ranks of ``[n, 3]`` triples; see `Ranker.score`."""
+    graph = ranker.graph
+    known = graph.contains(triples)
+    score = np.zeros(len(triples), np.float32)
+    ranks = np.zeros((2, len(triples)))
+    unknown = np.flatnonzero(~known)
+    if len(unknown):
+        score[unknown], ranks[:, unknown] = _judge(ranker, triples[unknown])
+    for i in np.flatnonzero(known):
+        rest = Ranker(ranker.model, graph.without(triples[i : i + 1]), cache_bytes=0)
+        judged, both = _judge(rest, triples[i : i + 1])
+        score[i], ranks[:, i] = judged[0], both[:, 0]
+    return pl.DataFrame(
+        {
+            "head": graph.entities.shown(triples[:, 0]),
+            "relation": graph.relations.shown(triples[:, 1]),
+            "tail": graph.entities.shown(triples[:, 2]),
+            "score": score,
+            "tail_rank": ranks[0],
+            "head_rank": ranks[1],
+            "known": known,
+        }
+    )
+
+
+def _judge(ranker: Ranker, triples: Ids) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The score of each triple as an answer to its tail question, and its realistic ranks in both directions."""
+    h, r, t = triples.T
+    turned = inverse(r, ranker.graph.num_relations)
+    heads, relations, answers = np.concatenate([h, t]), np.concatenate([r, turned]), np.concatenate([t, h])
+    values = np.zeros(len(heads), np.float32)
+    ranks = np.zeros(len(heads))
+    for places, judged, scores in ranker.ranks(heads, relations, answers):
+        ranks[places], values[places] = judged.realistic, scores
+    return values[: len(triples)], ranks.reshape(2, -1)
+
+
+def known_ids(names: Names, column: pl.Series, what: str, lines: pl.Series, path: str) -> tuple[Ids, list[str]]:
+    """Ids of a file's names, -1 where unknown, and one message with the line for each unknown one."""
+    ids = names.ids(column).astype(np.int64)
+    messages = []
+    for place in np.flatnonzero(ids < 0).tolist():
+        try:
+            ids[place] = names.id(column[place], what)  # a label, perhaps
+        except GraphError as error:
+            messages.append(f"{path} line {lines[place]}: {error}")
+    return ids, messages
