@@ -1,6 +1,8 @@
 """The model: structural relation representations, enhanced and fused, then the entity encoder."""
 
 from collections.abc import Collection
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
 from trivium.model.fusion import Fusion
@@ -51,6 +54,14 @@ class Trivium(nn.Module):
     def fusion_weights_logits(self) -> nn.Parameter | None:
         """The fusion's trained logits; ``None`` in fixed mode or without branches."""
         return self.fusion.fusion_weights_logits
+
+    def conditioned(self, conditioning: str) -> "Trivium":
+        """The same weights with another conditioning, ``own`` or ``forward``."""
+        if conditioning not in ("own", "forward"):
+            raise ConfigError(f"conditioning is {conditioning!r}: choose own or forward")
+        other = copy(self)
+        other.config = replace(self.config, conditioning=conditioning)
+        return other
 
     def seen_from(self, query: Any, num_relations: int) -> Any:
         """The relation (id or tensor of ids) on which the representations for ``query`` are conditioned."""

@@ -1,0 +1,150 @@
+"""The filtered ranking protocol, zero-shot: every test question in both directions, against all entities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trivium.evaluation.metrics import Metrics, by_policy, clustered_error
+from trivium.graph.graph import Graph, inverse
+from trivium.inference.ranker import Ids, Ranker, Ranks
+from trivium.model.trivium import Trivium
+
+if TYPE_CHECKING:
+    from trivium.graph.datasets import Splits
+
+CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
+
+
+@dataclass(frozen=True)
+class Result:
+    """One data set's figures.
+
+    Attributes:
+        queries: how many were asked, both directions counted.
+        seconds: of evaluation, without loading.
+        leakage: the share of test triples that the pretraining data holds; ``None`` where that data is not at hand.
+        metrics: by tie policy.
+        mrr_error: standard error of the pessimistic MRR, clustered by relation.
+        interval: 95 % interval of the pessimistic MRR, for a sample of the queries; else ``None``.
+        groups: pessimistic metrics by relation and by direction, where that was asked for.
+    """
+
+    dataset: str
+    queries: int
+    seconds: float
+    leakage: float | None
+    metrics: dict[str, Metrics]
+    mrr_error: float
+    interval: tuple[float, float] | None
+    groups: dict[str, dict[str, Metrics]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the tie policies stand at the top level."""
+        content = asdict(self)
+        policies = content.pop("metrics")
+        return {**content, **policies}
+
+
+def evaluate(
+    model: Trivium,
+    splits: Splits,
+    *,
+    conditioning: str | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    leakage: float | None = None,
+    groups: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
+
+    Args:
+        conditioning: ``own`` or ``forward``; the checkpoint's own by default.
+        sample: ask only about this many queries, half in each direction, drawn with ``seed``.
+        leakage: carried into the result; see `trivium.evaluation.leakage`.
+        groups: also report each relation and each direction.
+        progress: called with the queries done and in all.
+    """
+    model = model if conditioning is None else model.conditioned(conditioning)
+    graph = splits.graph
+    questions = splits.test.astype(np.int64)
+    sampled = sample is not None and sample < 2 * len(questions)
+    if sample is not None and sampled:
+        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
+        questions = questions[chosen]
+    known = known_graph(splits)
+    ranker = Ranker(model, graph)
+    h, r, t = questions.T
+    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
+    relations = np.concatenate([r, inverse(r, graph.num_relations)])
+    started = time.monotonic()
+    better, tied = np.zeros((2, len(heads)), np.int64)
+    done = 0
+    for places, ranks, _ in ranker.ranks(heads, relations, answers, known):
+        better[places], tied[places] = ranks.better, ranks.tied
+        done += len(places)
+        if progress is not None:
+            progress(done, len(heads))
+    seconds = time.monotonic() - started
+    ranks = Ranks(better, tied)
+    reciprocal = 1 / ranks.pessimistic
+    error = clustered_error(reciprocal, relations % graph.num_relations)
+    mean = float(reciprocal.mean())
+    return Result(
+        dataset=splits.name,
+        queries=len(heads),
+        seconds=seconds,
+        leakage=leakage,
+        metrics=by_policy(ranks),
+        mrr_error=error,
+        interval=(mean - 1.96 * error, mean + 1.96 * error) if sampled else None,
+        groups=_groups(graph, relations, ranks) if groups else {},
+    )
+
+
+def known_graph(splits: Splits) -> Graph:
+    """The graph with every known fact, which the filtered protocol leaves out of the rivals."""
+    graph = splits.graph
+    facts = np.concatenate([graph.triples, splits.known.astype(np.int32)])
+    return Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
+
+
+def _groups(graph: Graph, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
+    pessimistic = ranks.pessimistic
+    turned = relations >= graph.num_relations
+    directions = {"tail": ~turned, "head": turned}
+    names = graph.relations.names
+    return {
+        "direction": {name: Metrics.of(pessimistic[mask]) for name, mask in directions.items()},
+        "relation": {
+            names[int(relation)]: Metrics.of(pessimistic[relations % graph.num_relations == relation])
+            for relation in np.unique(relations % graph.num_relations)
+        },
+    }
+
+
+def means(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Pessimistic MRR and Hits@10 over all graphs, and over the clean ones (leakage known and under 2.5 %)."""
+    clean = [r for r in results if r.leakage is not None and r.leakage < CLEAN]
+    out = {}
+    for name, rows in (("all", list(results)), ("clean", clean)):
+        if rows:
+            mrr, hits = zip(*((r.metrics["pessimistic"].mrr, r.metrics["pessimistic"].hits_at_10) for r in rows), strict=True)
+            out[name] = {"graphs": len(rows), "mrr": float(np.mean(mrr)), "hits_at_10": float(np.mean(hits))}
+    return out
+
+
+def write_json(results: Sequence[Result], path: str | Path, force: bool = False) -> None:
+    """The results as a JSON list, whole or not at all."""
+    import json
+
+    from trivium.graph.output import whole_file
+
+    with whole_file(path, force) as file:
+        file.write(json.dumps([r.as_dict() for r in results], indent=2, allow_nan=False).encode())
