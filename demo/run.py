@@ -14,7 +14,6 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from trivium import Graph, Ranker, Trivium
 from trivium.errors import TriviumError
 from trivium.graph.graph import inverse
+from trivium.inference.ranker import Ranks
 
 WORLD = Path(__file__).parent / "world.tsv"
 HIDDEN_SHARE = 0.05
@@ -39,9 +39,7 @@ QUESTIONS = [
     ("Jamaica", "lowest point", "Caribbean Sea"),
 ]
 
-Ids = NDArray[np.int32]
-Scores = Callable[[Ids, Ids], NDArray[np.float32]]
-"""Scores ``[queries, entities]`` of every entity as the answer to ``(heads, relations)``."""
+Ids = NDArray[np.int64]
 
 
 def with_twins(graph: Graph, triples: Ids) -> Ids:
@@ -56,7 +54,7 @@ def question_triples(graph: Graph) -> Ids:
         (graph.entities.id(h, "entity"), graph.relations.id(r, "relation"), graph.entities.id(t, "entity"))
         for h, r, t in QUESTIONS
     ]
-    return np.array(ids, np.int32)
+    return np.array(ids, np.int64)
 
 
 def hide(graph: Graph, seed: int, share: float = HIDDEN_SHARE) -> Ids:
@@ -81,7 +79,7 @@ def hide(graph: Graph, seed: int, share: float = HIDDEN_SHARE) -> Ids:
             continue
         hidden |= facts
         degree.subtract(ends)
-    return np.array(sorted(hidden), np.int32)
+    return np.array(sorted(hidden), np.int64)
 
 
 def both_directions(triples: Ids, num_relations: int) -> tuple[Ids, Ids, Ids]:
@@ -98,31 +96,22 @@ def both_directions(triples: Ids, num_relations: int) -> tuple[Ids, Ids, Ids]:
     )
 
 
-def frequency_scores(graph: Graph) -> Scores:
-    """The rival: an entity's score is how often it is a tail of the relation in the graph."""
-    _, relations, tails = both_directions(graph.triples, graph.num_relations)
-    counts = np.zeros((2 * graph.num_relations, graph.num_entities), np.float32)
-    np.add.at(counts, (relations, tails), 1)
-    return lambda heads, relations: counts[relations]
+def frequency_ranks(graph: Graph, full: Graph, heads: Ids, relations: Ids, answers: Ids) -> Ranks:
+    """The rival: filtered ranks by how often each entity is a tail of the relation in the visible graph.
 
-
-def filtered_ranks(scores: Scores, full: Graph, triples: Ids, batch: int = 256) -> NDArray[np.float64]:
-    """The rank of each hidden answer among the entities that are no other answer of the full graph.
-
-    Entities that tie with the answer count half (the realistic rank), for both rankings alike.
-
-    Returns:
-        ``[2n]``: the ranks of the tails, then of the heads.
+    Args:
+        full: holds the other true answers, which do not count as rivals.
+        heads, relations, answers: ``[queries]`` ids; each answer is true in ``full``.
     """
-    heads, relations, answers = both_directions(triples, full.num_relations)
-    ranks = np.empty(len(heads))
-    for begin in range(0, len(heads), batch):
-        rows = slice(begin, begin + batch)
-        for i, row in enumerate(scores(heads[rows], relations[rows]), start=begin):
-            own = row[answers[i]]
-            rivals = np.delete(row, full.answers(int(heads[i]), int(relations[i])))
-            ranks[i] = 1 + (rivals > own).sum() + 0.5 * (rivals == own).sum()
-    return ranks
+    _, kinds, tails = both_directions(graph.triples, graph.num_relations)
+    counts = np.zeros((2 * graph.num_relations, graph.num_entities), np.int64)
+    np.add.at(counts, (kinds, tails), 1)
+    better, tied = np.zeros((2, len(heads)), np.int64)
+    for i, (relation, answer) in enumerate(zip(relations, answers, strict=True)):
+        rivals = np.delete(counts[relation], full.answers(int(heads[i]), int(relation)))
+        better[i] = (rivals > counts[relation, answer]).sum()
+        tied[i] = (rivals == counts[relation, answer]).sum()
+    return Ranks(better, tied)
 
 
 def print_question(ranker: Ranker, graph: Graph, full: Graph, head: str, relation: str) -> None:
@@ -131,9 +120,9 @@ def print_question(ranker: Ranker, graph: Graph, full: Graph, head: str, relatio
     true = set(full.entities.take(full.answers(h, r)))
     told = list(graph.entities.take(graph.answers(h, r)))
     print(f"\n{head} · {relation} · ?" + (f"    (the graph says: {', '.join(told)})" if told else ""))
-    answers = ranker.rank([head], [relation], k=5)
+    answers = ranker.rank(head, relation, k=5)
     for rank, tail, score in answers.select("rank", "tail", "score").iter_rows():
-        print(f"  {rank:>3}. {tail:<28} {score:7.2f}  {'✓' if tail in true else ''}".rstrip())
+        print(f"  {rank:>3}. {tail:<34} {score:7.2f}  {'✓' if tail in true else ''}".rstrip())
 
 
 def print_quality(full: Graph, hidden: Ids, ours: NDArray[np.float64], rival: NDArray[np.float64]) -> None:
@@ -168,15 +157,17 @@ def main() -> None:
     for head, relation, _ in QUESTIONS:
         print_question(ranker, graph, full, head, relation)
 
-    def trivium_scores(heads: Ids, relations: Ids) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = ranker.scores(heads, relations).numpy()
-        return scores
-
-    print(f"\nAll {len(hidden)} hidden facts, asked in both directions, other known answers left out:")
+    print(
+        f"\nAll {len(hidden)} random ones, in both directions, other true answers left out, ties count half:"
+    )
+    heads, relations, answers = both_directions(hidden, full.num_relations)
     start = time.perf_counter()
-    ours = filtered_ranks(trivium_scores, full, hidden)
+    ours = np.empty(len(heads))
+    for places, ranks, _ in ranker.ranks(heads, relations, answers, known=full):
+        ours[places] = ranks.realistic
     seconds = time.perf_counter() - start
-    print_quality(full, hidden, ours, filtered_ranks(frequency_scores(graph), full, hidden))
+    rival = frequency_ranks(graph, full, heads, relations, answers)
+    print_quality(full, hidden, ours, rival.realistic)
     print(f"{len(ours)} queries took {seconds:.1f} s.")
 
 

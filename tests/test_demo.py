@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import build_world
@@ -142,23 +143,18 @@ def small_graph() -> Graph:
     )
 
 
-def test_frequency_counts_tails_of_the_relation() -> None:
-    scores = demo.frequency_scores(small_graph())
-    assert scores(np.array([4, 2]), np.array([1, 3])).tolist() == [[2, 1, 0, 0, 0], [0, 0, 1, 1, 1]]
-
-
-def test_filtered_ranks_leave_known_answers_out_and_count_ties_half() -> None:
+def test_frequency_ranks_leave_known_answers_out() -> None:
     graph = small_graph()
-    hidden = graph.triples[
-        (graph.triples[:, 1] == 1) & (graph.triples[:, 2] == 0)
-    ]  # (x, language, a), (y, language, a)
-
-    def scores(heads: demo.Ids, relations: demo.Ids) -> np.ndarray:
-        return np.tile(np.array([3, 5, 9, 3, 3], np.float32), (len(heads), 1))
-
-    # (x, language, ?) and (y, language, ?) seek a: x and b score higher, y and z tie with it.
-    # (?, language, a) seeks x, the best, then y: b scores higher, a and z tie with it, x is known.
-    assert demo.filtered_ranks(scores, graph, hidden, batch=3).tolist() == [4, 4, 1, 3]
+    a, y = graph.entities.id("a", "entity"), graph.entities.id("y", "entity")
+    language, speakers = 1, 3
+    visible = graph.without(np.array([[y, language, a]]))  # x speaks a, z speaks b
+    ranks = demo.frequency_ranks(
+        visible, graph, np.array([y, a]), np.array([language, speakers]), np.array([a, y])
+    )
+    # (y, language, ?) seeks a: b has as many speakers.
+    # (a, speakers, ?) seeks y: x is known, z is better, a and b tie.
+    assert ranks.better.tolist() == [0, 1]
+    assert ranks.tied.tolist() == [1, 2]
 
 
 class StandIn:
@@ -171,15 +167,17 @@ class StandIn:
     def load(name: str) -> None:
         assert name == "trivium"
 
-    def rank(self, heads: list[str], relations: list[str], k: int) -> pl.DataFrame:
+    def rank(self, head: str, relation: str, k: int) -> pl.DataFrame:
         return pl.DataFrame(
             {"rank": range(1, k + 1), "tail": ["India"] + ["Peru"] * (k - 1), "score": [1.0] * k}
         )
 
-    def scores(self, heads: demo.Ids, relations: demo.Ids) -> object:
-        import torch
-
-        return torch.from_numpy(demo.frequency_scores(self.graph)(heads, relations))
+    def ranks(
+        self, heads: demo.Ids, relations: demo.Ids, answers: demo.Ids, known: Graph
+    ) -> Iterator[object]:
+        for places in np.array_split(np.arange(len(heads))[::-1], 3):
+            asked = heads[places], relations[places], answers[places]
+            yield places, demo.frequency_ranks(self.graph, known, *asked), None
 
 
 def test_the_demo_marks_hidden_answers_and_prints_both_rankings(
