@@ -1,0 +1,251 @@
+"""What a relation says of itself: a name made readable, a description, and a description of its inverse."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, log
+from pathlib import Path
+from urllib.parse import unquote
+
+from trivium.errors import InputError
+
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
+# Words that, beside a number, name nothing: term12, rel_3, P31.
+_SAYS_NOTHING = frozenset("concept edge id link pred predicate prop property rel relation term type".split())
+
+
+def clean_name(raw: str, words: Mapping[str, int] | None = None) -> str | None:
+    """The readable form of a raw relation name, or ``None`` for one that says nothing (``P31``, ``R0``, ``term12``).
+
+    ``/people/person/place_of_birth`` gives ``person place of birth`` (the last two parts of a Freebase path, or of
+    each half of a composed one), ``concept:worksFor`` and ``http://x.org/ns#worksFor`` give ``works for``.
+
+    Args:
+        words: words by rank, most frequent first, to take a run like ``athleteplaysforteam`` apart with.
+    """
+    text = unquote(raw.strip().strip("<>"))
+    if re.search(r"\s", text):  # a phrase already: somebody wrote it for people
+        found = text.split()
+    else:
+        if text.startswith("/"):
+            halves = [half.split("/")[-2:] for half in text.strip("/").split("./")]
+            text = " ".join(part for half in halves for part in half)
+        elif "://" in text:
+            text = re.split(r"[/#]", text.rstrip("/#"))[-1]
+        else:
+            text = text.rsplit(":", 1)[-1]
+        found = [word.lower() for word in _words(text)]
+        if len(found) == 1 and words is not None:
+            found = split_run(found[0], words)
+    kept = [word for place, word in enumerate(found) if place == 0 or word != found[place - 1]]
+    return " ".join(kept) if _speaks(text) else None
+
+
+def _words(name: str) -> list[str]:
+    return _WORD.findall(_CAMEL.sub(" ", name))
+
+
+def _speaks(name: str) -> bool:
+    found = _words(name)
+    letters = [word.lower() for word in found if not word.isdigit()]
+    if len(letters) == len(found):
+        return any(len(word) > 1 or not word.isascii() for word in letters)
+    return any((len(word) > 2 or not word.isascii()) and word not in _SAYS_NOTHING for word in letters)
+
+
+def split_run(run: str, words: Mapping[str, int]) -> list[str]:
+    """The likeliest words that a run of small letters is made of.
+
+    By Zipf's law the word of rank ``k`` has a probability near ``1 / k``; four or more letters may be a word that nobody
+    listed, at a price that grows with its length, and two letters are a word only if it is a very frequent one.
+
+    Args:
+        words: words by rank.
+
+    Cost: O(letters · longest word).
+    """
+    if run in words or len(run) < 6 or not re.fullmatch("[a-z]+", run):
+        return [run]
+    scale = log(len(words) + 1)
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(run) + 1):
+        ways = [(inf, end - 1)]
+        for begin in range(max(0, end - 24), end):
+            rank, length = words.get(run[begin:end]), end - begin
+            if rank is not None and (length > 2 or (length == 2 and rank < 100)):
+                ways.append((best[begin][0] + log((rank + 1) * scale), begin))
+            elif length > 3:
+                ways.append((best[begin][0] + 9 + 2 * length, begin))
+        best.append(min(ways))
+    parts, end = [], len(run)
+    while end and best[-1][0] < inf:
+        begin = best[end][1]
+        parts.append(run[begin:end])
+        end = begin
+    return parts[::-1] or [run]
+
+
+@dataclass(frozen=True)
+class RelationText:
+    """What is known of one relation in words; whatever is missing is ``None``."""
+
+    name: str | None = None
+    description: str | None = None
+    inverse: str | None = None
+
+    @property
+    def forward(self) -> str | None:
+        """The text of the relation's node."""
+        return ": ".join(part for part in (self.name, self.description) if part) or None
+
+    @property
+    def backward(self) -> str | None:
+        """The text of the inverse's node; a phrase is made from the name where nobody wrote one."""
+        known = self.name or self.description
+        return self.inverse or (f"inverse of {known}" if known else None)
+
+
+@dataclass(frozen=True)
+class RelationTexts:
+    """A text per node of the textual relation graph.
+
+    Attributes:
+        nodes: ``2 · num_relations`` texts, the relations' and then their inverses'; ``None`` where there is none.
+    """
+
+    nodes: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, texts: Iterable[RelationText]) -> RelationTexts:
+        texts = list(texts)
+        return cls((*(text.forward for text in texts), *(text.backward for text in texts)))
+
+    @property
+    def num_relations(self) -> int:
+        return len(self.nodes) // 2
+
+    @property
+    def silent(self) -> bool:
+        """Whether no relation has a text."""
+        return not any(self.nodes)
+
+
+def relation_texts(
+    names: Sequence[str],
+    labels: Sequence[str] | None = None,
+    given: Sequence[Mapping[str, RelationText]] = (),
+    words: Mapping[str, int] | None = None,
+) -> RelationTexts:
+    """The texts of a graph's relations, from the first source that has one.
+
+    A table of ``given`` is asked for the raw name first, then for what an earlier table calls it (so that a table of
+    labels for ``P19`` leads to a table of descriptions for ``place of birth``); what a later table adds fills gaps. Then
+    come the graph's own labels, then the raw name. Names are cleaned (`clean_name`) wherever they come from.
+
+    Args:
+        names: the relations, by id.
+        labels: as many labels from the graph, or ``None``.
+        words: as in `clean_name`.
+    """
+    found = []
+    for place, name in enumerate(names):
+        text = RelationText()
+        for table in given:
+            more = table.get(name) or table.get(text.name or "") or RelationText()
+            text = RelationText(
+                text.name or more.name, text.description or more.description, text.inverse or more.inverse
+            )
+        label = labels[place] if labels is not None else name
+        readable = clean_name(text.name or label, words) or clean_name(name, words)
+        found.append(RelationText(readable, text.description, text.inverse))
+    return RelationTexts.of(found)
+
+
+def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
+    """Reads texts by raw relation name, from TSV or JSON.
+
+    TSV: relation, name, and if there are any a description and one of the inverse, between tabs; a first line that begins
+    with ``relation`` is a header. JSON, one of: ``{"cleaned_relations": {relation: name}, "relation_descriptions":
+    {relation: [description, of the inverse]}}``; ``{relation: name}``; ``{relation: [name, description, inverse]}``;
+    ``{"Relations": [relation, …]}``, whose names speak for themselves. Empty fields count as missing.
+
+    Raises:
+        InputError: the file cannot be read or has another shape.
+    """
+    path = Path(path)
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise InputError(f"{path} is not UTF-8: save the file as UTF-8") from reason
+    except OSError as reason:
+        raise InputError(f"{path} cannot be read: {reason.strerror or reason}") from reason
+    if path.suffix.lower() != ".json":
+        return _from_tsv(path, content)
+    try:
+        table = json.loads(content)
+    except ValueError as reason:
+        raise InputError(f"{path} is not JSON: {reason}") from reason
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: a JSON object with relations as keys is needed, not {type(table).__name__}")
+    if isinstance(table.get("Relations"), list):
+        return {str(name): RelationText(str(name)) for name in table["Relations"]}
+    names, about = table.get("cleaned_relations"), table.get("relation_descriptions")
+    if isinstance(names, dict) or isinstance(about, dict):
+        names, about = names or {}, about or {}
+        rows = {name: [names.get(name), *_fields(path, name, about.get(name, []))] for name in {**names, **about}}
+    else:
+        rows = {name: _fields(path, name, fields) for name, fields in table.items()}
+    return {name: _text(path, name, fields) for name, fields in rows.items()}
+
+
+def _from_tsv(path: Path, content: str) -> dict[str, RelationText]:
+    texts = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        name, *fields = line.split("\t")
+        if not line.strip() or (number == 1 and name == "relation"):
+            continue
+        if not fields:
+            raise InputError(f"{path} line {number}: one field: give relation, name, and perhaps two descriptions")
+        texts[name] = _text(f"{path} line {number}", name, fields)
+    return texts
+
+
+def _fields(path: Path, name: str, value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(where: str | Path, name: str, fields: Sequence[object]) -> RelationText:
+    if len(fields) > 3 or not all(field is None or isinstance(field, str) for field in fields):
+        raise InputError(f"{where}: relation {name!r} has {fields!r}: give a name, a description, one of the inverse")
+    given = [(field or "").strip() or None for field in fields if field is None or isinstance(field, str)]
+    return RelationText(*given)
+
+
+def texts_beside(path: str | Path) -> Path | None:
+    """``relations.tsv`` or ``relations.json`` in the folder of a graph's file, if there is one."""
+    for name in ("relations.tsv", "relations.json"):
+        if (beside := Path(path).parent / name).is_file():
+            return beside
+    return None
+
+
+def data_set_tables(name: str, data: Path) -> list[dict[str, RelationText]]:
+    """The tables of texts that a folder of public data sets holds for one of them, for `relation_texts`.
+
+    Args:
+        name: ``NELLInductive:v1``; a ``_harder`` set shares its relations with the plain one.
+        data: the folder, with ``relation_text`` and ``labels`` in it.
+
+    Source: texts that the public SEMMA code came with (a language model wrote them), Wikidata's property labels.
+    """
+    family, _, version = name.partition(":")
+    stem = family.removesuffix("_harder") + (f"-{version}" if version else "")
+    texts = data / "relation_text"
+    candidates = [texts / "wikidata_property_labels.json"]
+    candidates += [data / "labels" / "HM_relation_ids.tsv"] if family == "HM" else []
+    candidates += [folder / f"{stem}.json" for folder in sorted(texts.glob("gpt-*"))]
+    return [read_relation_texts(path) for path in candidates if path.is_file()]
