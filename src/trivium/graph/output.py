@@ -75,8 +75,8 @@ class TableWriter:
     """Writes a table batch by batch; memory is bounded by the largest batch.
 
     The file appears when the ``with`` block ends well, if at least one batch (it may be empty) was written.
-    TSV has no quoting, so that every line is its fields between tabs; names that hold a tab or a line break
-    are refused there. CSV quotes where it must (RFC 4180). Missing values are empty fields, null in JSON lines.
+    TSV has no quoting, so names that hold a tab or a line break are refused.
+    CSV quotes where it must (RFC 4180). Missing values are empty fields, null in JSON lines.
     """
 
     def __init__(self, path: str | Path, force: bool = False) -> None:

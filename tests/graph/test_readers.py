@@ -1,0 +1,290 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trivium.errors import GraphError
+from trivium.graph import formats
+from trivium.graph.graph import Graph
+from trivium.graph.readers import read_graph, read_queries, read_triples
+
+TRIPLES = [
+    ("b", "r", "a"),
+    ('"q', "s", "عربي"),
+    ("é😀", "r", 'a"'),
+    ("c\x01 \x7f\r|", "r", " b "),
+    ("b", "r", "a"),
+]
+QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def named(graph: Graph) -> list[tuple[str, str, str]]:
+    h, r, t = graph.triples.T
+    columns = (graph.entities.take(h), graph.relations.take(r), graph.entities.take(t))
+    return sorted(zip(*(column.to_list() for column in columns), strict=True))
+
+
+def rows(frame: pl.DataFrame) -> list[tuple[str, str, str]]:
+    return [(h, r, t) for h, r, t, _ in frame.select("head", "relation", "tail", "line").iter_rows()]
+
+
+def write(path: Path, triples: list[tuple[str, str, str]]) -> Path:
+    """Writes triples in the format of the ending, in the plainest way there is."""
+    frame = pl.DataFrame(triples, schema=["head", "relation", "tail"], orient="row")
+    match formats.format_of(path):
+        case "tsv":
+            data = "".join(f"{h}\t{r}\t{t}\n" for h, r, t in triples).encode()
+        case "csv":
+            data = frame.select("tail", "relation", pl.lit("x,").alias("more"), "head").write_csv().encode()
+        case "parquet":
+            frame.write_parquet(path)
+            return path
+        case _:
+            safe = [[part.encode().hex() for part in triple] for triple in triples]
+            data = "".join(f"<x:{h}> <x:{r}> <x:{t}> .\n" for h, r, t in safe).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+ENDINGS = [".tsv", ".txt.gz", ".csv", ".csv.gz", ".parquet", ".nt", ".ttl.gz"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_format_gives_the_same_triples_in_sorted_name_order(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"graph{ending}", TRIPLES)
+    graph, frame = read_graph(path), read_triples(path)
+    wanted = (
+        [tuple(f"x:{p.encode().hex()}" for p in t) for t in TRIPLES]
+        if ".nt" in ending or ".ttl" in ending
+        else TRIPLES
+    )
+    assert rows(frame) == wanted
+    assert frame["line"].to_list() == [line + ("csv" in ending) for line in range(1, 6)]
+    assert named(graph) == sorted(set(wanted))
+    for names, values in (
+        (graph.entities, {x for h, _, t in wanted for x in (h, t)}),
+        (graph.relations, {r for _, r, _ in wanted}),
+    ):
+        assert names.names.to_list() == sorted(values)
+        assert names.labels is None
+
+
+def test_the_order_of_triples_and_the_size_of_blocks_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triples = [(f"e{i * 7 % 50}", f"r{i % 5}", f"e{i * i % 50}") for i in range(500)]
+    graphs = [Graph.read(write(tmp_path / "a.tsv", triples)), Graph.read(write(tmp_path / "a.csv", triples))]
+    monkeypatch.setattr(formats, "_BLOCK_BYTES", 37)
+    monkeypatch.setattr(formats, "_BATCH_ROWS", 7)
+    for ending in (".tsv", ".csv", ".parquet"):
+        path = write(tmp_path / f"b{ending}", triples[::-1] + triples[:20])
+        graphs.append(Graph.read(path))
+        assert read_triples(path)["line"].to_list() == list(
+            range(1 + (ending == ".csv"), 521 + (ending == ".csv"))
+        )
+    for graph in graphs[1:]:
+        assert graph.sha256 == graphs[0].sha256
+        for part in ("sources", "edge_relations", "offsets"):
+            np.testing.assert_array_equal(getattr(graph, part), getattr(graphs[0], part))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "\ufeffa\tr\tb\r\nb\tr\tc\r\n".encode(),
+        b"a\tr\tb\n\nb\tr\tc\n\r\n\n",
+        b"a\tr\tb\nb\tr\tc",
+        b"b\tr\tc\r\na\tr\tb",
+    ],
+)
+def test_line_ends_byte_order_marks_and_blank_lines_are_tolerated(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "g.tsv").write_bytes(data)
+    (tmp_path / "g.csv").write_bytes(
+        data[:3] * (data[0] == 0xEF)
+        + b"head,relation,tail\r\n"
+        + data.removeprefix(b"\xef\xbb\xbf").replace(b"\t", b",")
+    )
+    for name in ("g.tsv", "g.csv"):
+        assert named(read_graph(tmp_path / name)) == [("a", "r", "b"), ("b", "r", "c")]
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"o": ["b\nc"], "n": [7], "s": ['a"'], "p": ["r,"]})
+    frame.write_csv(tmp_path / "g.csv")
+    frame.with_columns(pl.col("s").cast(pl.Categorical)).write_parquet(tmp_path / "g.parquet")
+    for name in ("g.csv", "g.parquet"):
+        assert rows(read_triples(tmp_path / name, head="s", relation="p", tail="o")) == [('a"', "r,", "b\nc")]
+        assert named(Graph.read(tmp_path / name, head="s", relation="p", tail="n")) == [('a"', "r,", "7")]
+
+
+def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:
+    (tmp_path / "g.ttl").write_text(
+        "@prefix : <http://x/> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+        ':a :likes :b, "text", _:c . :b rdfs:label "Be"@de, "B"@en . :likes rdfs:label "likes", "m"@de .\n'
+        ':nobody rdfs:label "N" .\n'
+    )
+    graph = read_graph(tmp_path / "g.ttl")
+    assert named(graph) == [
+        ("http://x/a", "http://x/likes", "_:c"),
+        ("http://x/a", "http://x/likes", "http://x/b"),
+    ]
+    assert graph.entities.shown(np.arange(3)).to_list() == ["_:c", "http://x/a", "B"]
+    assert graph.relations.shown(np.arange(1)).to_list() == ["likes"]
+    assert graph.entities.id("B", "entity") == 2
+
+
+def test_ntriples_lines_count_comments(tmp_path: Path) -> None:
+    (tmp_path / "g.nt").write_text('# one\n\n<x:a> <x:r> "two" .\n <x:a> <x:r> <x:b> .\n')
+    assert read_triples(tmp_path / "g.nt")["line"].to_list() == [4]
+
+
+BAD = [
+    ("short.tsv", b"a\tr\tb\nb\tr\n", "short.tsv line 2: 2 fields between tabs, not 3"),
+    ("long.tsv", b"a\tr\tb\tx\n", "long.tsv line 1: 4 fields"),
+    ("blank.tsv", b"a\tr\tb\n\n\nb\t\tc\n", "blank.tsv line 4: the relation is empty"),
+    ("crlf.tsv", b"a\tr\tb\r\nb\tr\t\r\n", "crlf.tsv line 2: the tail is empty"),
+    ("space.tsv", b"a r b\n", "space.tsv line 1: 1 fields"),
+    ("utf.tsv", b"a\tr\tb\na\tr\t\xff\xfe\n", "utf.tsv line 2: not UTF-8"),
+    ("none.tsv", b"", "none.tsv holds no triple"),
+    ("bom.tsv", b"\xef\xbb\xbf\n", "bom.tsv holds no triple"),
+    ("none.csv", b"", "none.csv line 1: has no column 'head'"),
+    ("only.csv", b"head,relation,tail\n", "only.csv holds no triple"),
+    (
+        "cols.csv",
+        b"head,rel,tail\n",
+        "cols.csv line 1: has no column 'relation': its header names 'head', 'rel', 'tail'",
+    ),
+    ("twice.csv", b"head,head,relation,tail\n", "several columns 'head'"),
+    ("short.csv", b'head,relation,tail\n"a\nb",r,c\na,r\n', "short.csv line 4: 2 fields"),
+    ("empty.csv", b"head,relation,tail\na,r,b\na,,b\n", "empty.csv line 3: the relation is empty"),
+    ("quote.csv", b'head,relation,tail\n"a"b,r,c\n', "quote.csv line 2: not CSV"),
+    ("open.csv", b'head,relation,tail\na,r,c\n"a,r,c\n', "open.csv line 3: not CSV"),
+    ("utf.csv", b"head,relation,tail\na,r,\xff\n", "utf.csv line 2: not UTF-8"),
+    ("not.parquet", b"PAR1 but not really", "not.parquet is not a Parquet file"),
+    ("bad.nt", b"<x:a> <x:r> <x:b> .\n<x:a> .\n", "bad.nt line 2: "),
+    ("bad.ttl", b"<x:a> <x:r> \xff .\n", "bad.ttl line 1: "),
+    ("lit.nt", b'<x:a> <x:r> "b" .\n', "lit.nt holds no triple"),
+    ("g.tsv.gz", b"a\tr\tb\n", "g.tsv.gz is not a whole gzip file"),
+    ("cut.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-9], "cut.tsv.gz is not a whole gzip file"),
+    ("cut.nt.gz", gzip.compress(b"<x:a> <x:r> <x:b> .\n" * 99)[:-9], "cut.nt.gz is not a whole gzip file"),
+    ("g.xlsx", b"", "its ending names no graph format"),
+    ("plain", b"", "its ending names no graph format"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "words"), BAD, ids=[name for name, _, _ in BAD])
+def test_bad_input_is_one_line_with_file_and_line(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    for read in (read_graph, read_triples):
+        with pytest.raises(GraphError) as caught:
+            read(tmp_path / name)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {"head": ["a", "b", None], "relation": ["r", "", "r"], "tail": ["a", "b", "c"], "n": [1.0] * 3}
+    )
+    table.write_parquet(tmp_path / "g.parquet")
+    for columns, words in [
+        ({}, "g.parquet row 3: the head is empty"),
+        ({"head": "tail"}, "g.parquet row 2: the relation is empty"),
+        ({"tail": "n"}, "column 'n' holds double"),
+        ({"tail": "x"}, "no one column 'x': it has 'head'"),
+    ]:
+        with pytest.raises(GraphError, match=words):
+            read_graph(tmp_path / "g.parquet", **columns)
+    with pytest.raises(GraphError, match=r"missing\.tsv: no such file"):
+        read_graph(tmp_path / "missing.tsv")
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(GraphError, match=r"folder\.tsv cannot be read: Is a directory"):
+        read_graph(tmp_path / "folder.tsv")
+    with pytest.raises(GraphError, match="only CSV and Parquet have columns"):
+        read_graph(tmp_path / "missing.tsv", head="s")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("q.tsv", "a\tr\nb\tr\n", [("a", "r", None, 1), ("b", "r", None, 2)]),
+        ("q.tsv", "head\trelation\na\tr\n", [("a", "r", None, 2)]),
+        ("q.tsv", "relation\ttail\r\nr\tb\r\n", [(None, "r", "b", 2)]),
+        ("q.csv", 'tail,relation,why\n"b,",r,x\n', [(None, "r", "b,", 2)]),
+        ("q.csv", "head,relation,tail\na,r,\n,r,b\n", [("a", "r", None, 2), (None, "r", "b", 3)]),
+    ],
+)
+def test_questions(tmp_path: Path, name: str, text: str, wanted: list[tuple[object, ...]]) -> None:
+    (tmp_path / name).write_text(text, newline="")
+    assert read_queries(tmp_path / name).rows() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("q.tsv", "", "q.tsv holds no question"),
+        ("q.tsv", "a\tr\tb\n", "q.tsv line 1: 3 fields between tabs, not 2"),
+        ("q.tsv", "a\tr\n\tr\n", "q.tsv line 2: give a head or a tail"),
+        ("q.csv", "head,relation,tail\na,r,b\n", "q.csv line 2: give a head or a tail, one of the two"),
+        ("q.csv", "head,relation\na,\n", "q.csv line 2: the relation is empty"),
+        ("q.csv", "a,b\n", "q.csv line 1: a header must name"),
+        ("q.nt", "", "questions are read from .tsv or .csv"),
+    ],
+)
+def test_bad_questions(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(GraphError, match=words):
+        read_queries(tmp_path / name)
+
+
+@QUIET
+@given(
+    st.binary(max_size=200) | st.text("ab\t\n\r,\"<:>. '\ufeffé#", max_size=60).map(str.encode),
+    st.sampled_from([".tsv", ".csv", ".parquet", ".nt", ".ttl", ".tsv.gz"]),
+)
+def test_any_bytes_are_a_graph_or_one_clear_error(tmp_path: Path, data: bytes, ending: str) -> None:
+    path = tmp_path / f"any{ending}"
+    path.write_bytes((b"head,relation,tail\n" if ending == ".csv" else b"") + data)
+    readers = (
+        (read_graph, read_triples, read_queries) if ending in (".tsv", ".csv") else (read_graph, read_triples)
+    )
+    for read in readers:
+        try:
+            assert len(read(path).triples if read is read_graph else read(path)) > 0  # type: ignore[arg-type]
+        except GraphError as reason:
+            assert path.name in str(reason)
+            assert "\n" not in str(reason)
+
+
+@QUIET
+@given(st.integers(0, 2000), st.integers(0, 255))
+def test_a_damaged_parquet_file_is_a_graph_or_one_clear_error(tmp_path: Path, place: int, value: int) -> None:
+    path = write(tmp_path / "whole.parquet", TRIPLES * 20)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] = value
+    (tmp_path / "damaged.parquet").write_bytes(data)
+    try:
+        assert read_graph(tmp_path / "damaged.parquet").num_triples > 0
+    except GraphError as reason:
+        assert "\n" not in str(reason)
+
+
+@QUIET
+@given(
+    st.lists(
+        st.tuples(
+            *[st.text(st.characters(blacklist_characters="\t\n", codec="utf-8"), min_size=1, max_size=4)] * 3
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_names_survive(tmp_path: Path, triples: list[tuple[str, str, str]]) -> None:
+    safe = [(h, r, t.rstrip("\r") or "x") for h, r, t in triples]
+    safe[0] = (safe[0][0].lstrip("\ufeff") or "x", *safe[0][1:])
+    for ending in (".tsv", ".csv", ".parquet"):
+        assert rows(read_triples(write(tmp_path / f"g{ending}", safe))) == safe
