@@ -39,25 +39,26 @@ QUESTIONS = [
     ("Jamaica", "lowest point", "Caribbean Sea"),
 ]
 
+Triples = NDArray[np.int32]  # [n, 3]
 Ids = NDArray[np.int64]
 
 
-def with_twins(graph: Graph, triples: Ids) -> Ids:
+def with_twins(graph: Graph, triples: Triples) -> Triples:
     """``[n, 3]`` triples and, of each border among them, the same border told from the other side."""
     borders = triples[triples[:, 1] == graph.relations.id(SYMMETRIC, "relation")]
     return np.unique(np.concatenate([triples, borders[:, ::-1]]), axis=0)
 
 
-def question_triples(graph: Graph) -> Ids:
+def question_triples(graph: Graph) -> Triples:
     """The ids of `QUESTIONS`, ``[questions, 3]``."""
     ids = [
         (graph.entities.id(h, "entity"), graph.relations.id(r, "relation"), graph.entities.id(t, "entity"))
         for h, r, t in QUESTIONS
     ]
-    return np.array(ids, np.int64)
+    return np.array(ids, np.int32)
 
 
-def hide(graph: Graph, seed: int, share: float = HIDDEN_SHARE) -> Ids:
+def hide(graph: Graph, seed: int, share: float = HIDDEN_SHARE) -> Triples:
     """Draws ``share`` of the triples of the relations that are asked, ``[n, 3]``, borders in both directions.
 
     A triple stays where one of its ends would be left without any edge: nothing could be said about it.
@@ -79,16 +80,16 @@ def hide(graph: Graph, seed: int, share: float = HIDDEN_SHARE) -> Ids:
             continue
         hidden |= facts
         degree.subtract(ends)
-    return np.array(sorted(hidden), np.int64)
+    return np.array(sorted(hidden), np.int32)
 
 
-def both_directions(triples: Ids, num_relations: int) -> tuple[Ids, Ids, Ids]:
+def both_directions(triples: Triples, num_relations: int) -> tuple[Ids, Ids, Ids]:
     """Queries for ``[n, 3]`` triples: ``(head, relation, ?)``, then ``(tail, inverse relation, ?)``.
 
     Returns:
         Heads, relations and the sought answers, ``[2n]`` each.
     """
-    heads, relations, tails = triples.T
+    heads, relations, tails = triples.T.astype(np.int64)
     return (
         np.concatenate([heads, tails]),
         np.concatenate([relations, inverse(relations, num_relations)]),
@@ -125,7 +126,9 @@ def print_question(ranker: Ranker, graph: Graph, full: Graph, head: str, relatio
         print(f"  {rank:>3}. {tail:<34} {score:7.2f}  {'✓' if tail in true else ''}".rstrip())
 
 
-def print_quality(full: Graph, hidden: Ids, ours: NDArray[np.float64], rival: NDArray[np.float64]) -> None:
+def print_quality(
+    full: Graph, hidden: Triples, ours: NDArray[np.float64], rival: NDArray[np.float64]
+) -> None:
     """MRR and Hits@10 by relation and over all queries, beside the rival's."""
     relations = np.tile(hidden[:, 1], 2)
     print(f"\n{'':24}{'Trivium':>18}{'frequency':>18}")

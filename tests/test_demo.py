@@ -147,7 +147,7 @@ def test_frequency_ranks_leave_known_answers_out() -> None:
     graph = small_graph()
     a, y = graph.entities.id("a", "entity"), graph.entities.id("y", "entity")
     language, speakers = 1, 3
-    visible = graph.without(np.array([[y, language, a]]))  # x speaks a, z speaks b
+    visible = graph.without(np.array([[y, language, a]], np.int32))  # x speaks a, z speaks b
     ranks = demo.frequency_ranks(
         visible, graph, np.array([y, a]), np.array([language, speakers]), np.array([a, y])
     )
