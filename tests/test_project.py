@@ -158,6 +158,6 @@ def test_the_first_session_of_the_readme_runs(
     assert command
     assert program
     app(shlex.split(command[1]), result_action="return_value")
-    assert "Nepal" in capsys.readouterr().out
+    assert "Niger River" in capsys.readouterr().out
     exec(program[1], {})
-    assert "Euphrates" in capsys.readouterr().out
+    assert "Congo River" in capsys.readouterr().out
