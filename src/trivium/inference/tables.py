@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trivium.errors import GraphError, InputError
+from trivium.errors import InputError
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import TIE_TOLERANCE, Ids, Ranker
 
@@ -203,15 +203,3 @@ def _judge(ranker: Ranker, triples: Ids) -> tuple[NDArray[np.float32], NDArray[n
     for places, judged, scores in ranker.ranks(heads, relations, answers):
         ranks[places], values[places] = judged.realistic, scores
     return values[: len(triples)], ranks.reshape(2, -1)
-
-
-def known_ids(names: Names, column: pl.Series, what: str, lines: pl.Series, path: str) -> tuple[Ids, list[str]]:
-    """Ids of a file's names, -1 where unknown, and one message with the line for each unknown one."""
-    ids = names.ids(column).astype(np.int64)
-    messages = []
-    for place in np.flatnonzero(ids < 0).tolist():
-        try:
-            ids[place] = names.id(column[place], what)  # a label, perhaps
-        except GraphError as error:
-            messages.append(f"{path} line {lines[place]}: {error}")
-    return ids, messages

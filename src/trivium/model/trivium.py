@@ -18,6 +18,16 @@ from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
 
 
+def branch_weights(config: ModelConfig) -> dict[str, float]:
+    """The configured weight of each branch that is switched on (requirement F9)."""
+    weights = {}
+    if config.use_similarity_enhancer:
+        weights["similarity"] = config.similarity_enhancer_weight
+    if config.use_prompt_enhancer:
+        weights["prompt"] = config.prompt_enhancer_weight
+    return weights
+
+
 class Trivium(nn.Module):
     """Ranks the entities of a graph that it has never seen.
 

@@ -1,0 +1,371 @@
+"""The command line: one verb, one function, no logic."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from trivium import __version__
+from trivium.errors import TriviumError
+
+if TYPE_CHECKING:
+    from trivium.inference.ranker import Ranker
+
+DEFAULT = "trivium"
+
+app = App(name="trivium", version=__version__, help="Finds the missing links of a knowledge graph it has never seen.")
+
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
+Required = Annotated[Path, Parameter(name=["--output", "-o"])]
+Count = Annotated[int, Parameter(name=["-k", "--k"])]
+
+
+@app.command
+def rank(
+    graph: Path,
+    /,
+    *,
+    head: str | None = None,
+    relation: str | None = None,
+    tail: str | None = None,
+    queries: Path | None = None,
+    k: Count = 10,
+    include_known: bool = False,
+    candidates: Path | None = None,
+    output: Output = None,
+    checkpoint: str = DEFAULT,
+    strict: bool = False,
+    force: bool = False,
+) -> None:
+    """Answers questions: (head, relation, ?) or (?, relation, tail), with what the graph does not already hold.
+
+    Parameters
+    ----------
+    graph
+        TSV, CSV, Parquet, N-Triples, Turtle (also gzipped), or an index.
+    head
+        The entity that is asked about; its answers are tails.
+    relation
+        The relation that is asked.
+    tail
+        Instead of a head: answers are heads.
+    queries
+        A file of questions instead: (head, relation) or (relation, tail).
+    k
+        Answers for each question.
+    include_known
+        Also show answers that the graph holds, marked.
+    candidates
+        A file with one name a line, to which the answers are narrowed.
+    output
+        Write a table there (.tsv, .csv, .parquet, .jsonl).
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    strict
+        Stop at an unknown name in the file of questions instead of skipping it.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.inference import requests
+
+    requests.check_rank(head, relation, tail, queries, k, output, force)
+    ranker = _ranker(graph, checkpoint)
+    chosen = requests.read_candidates(ranker, candidates)
+    heads, relations = requests.read_questions(ranker, head, relation, tail, queries, strict)
+    requests.answer(ranker, heads, relations, k, include_known, chosen, output, force)
+
+
+@app.command
+def score(
+    graph: Path,
+    triples: Path,
+    /,
+    *,
+    output: Output = None,
+    checkpoint: str = DEFAULT,
+    strict: bool = False,
+    force: bool = False,
+) -> None:
+    """Scores given triples: score, filtered rank in both directions, and whether the graph holds it.
+
+    A triple that the graph holds is judged with itself and its inverse taken out.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    triples
+        A file of triples.
+    output
+        Write a table there (.tsv, .csv, .parquet, .jsonl).
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    strict
+        Stop at an unknown name instead of skipping its line.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.inference import requests
+
+    requests.check_table(output, force)
+    ranker = _ranker(graph, checkpoint)
+    requests.judge(ranker, triples, strict, output, force)
+
+
+@app.command
+def complete(
+    graph: Path,
+    /,
+    *,
+    output: Required,
+    relation: list[str] | None = None,
+    k: Count = 10,
+    checkpoint: str = DEFAULT,
+    yes: bool = False,
+    force: bool = False,
+) -> None:
+    """Writes the most plausible links that are not there, asking each relation of the heads that occur with it.
+
+    Says first how many questions that is and how long it takes. Interrupted, the same command goes on.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    output
+        The table to write (.tsv, .csv, .parquet, .jsonl).
+    relation
+        Relations to complete (repeatable); all by default.
+    k
+        Links for each head and relation.
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    yes
+        Begin even if it takes more than an hour.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.inference import requests
+
+    requests.check_k(k)
+    requests.check_table(output, force)
+    requests.complete_graph(_ranker(graph, checkpoint), output, relation, k, checkpoint, yes, force)
+
+
+@app.command
+def evaluate(
+    datasets: list[str],
+    /,
+    *,
+    checkpoint: str = DEFAULT,
+    data_dir: Path | None = None,
+    conditioning: Literal["own", "forward"] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    groups: bool = False,
+    json: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Measures filtered ranking on data sets, zero-shot: both directions, three tie policies, leakage.
+
+    Parameters
+    ----------
+    datasets
+        Names such as FB15k237Inductive:v1; see `trivium datasets`.
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    data_dir
+        A folder that holds the data sets; downloaded into a cache by default.
+    conditioning
+        Condition inverse queries on themselves or on the forward relation; the checkpoint's own choice by default.
+    sample
+        Ask only about so many queries of each data set; the table then gives an interval.
+    seed
+        Of the sample.
+    groups
+        Also report each relation and each direction.
+    json
+        Also write the figures there.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.evaluation import tables
+
+    tables.evaluate_all(checkpoint, datasets, data_dir, conditioning, sample, seed, groups, json, force)
+
+
+@app.command
+def overlap(a: str, b: str, /, *, data_dir: Path | None = None) -> None:
+    """Shows the share of B's graph and test triples that A's training triples contain.
+
+    Parameters
+    ----------
+    a
+        A data set's name, or a graph file.
+    b
+        A data set's name.
+    data_dir
+        A folder that holds the data sets.
+    """
+    from trivium.evaluation import tables
+
+    tables.show_overlap(a, b, data_dir)
+
+
+@app.command(name="import")
+def import_(file: Path, /, *, output: Required, force: bool = False) -> None:
+    """Turns a public ULTRA checkpoint (.pth) into one of ours; only tensors are read from it.
+
+    Parameters
+    ----------
+    file
+        ultra_3g.pth, ultra_4g.pth or ultra_50g.pth.
+    output
+        The .safetensors file to write.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.graph.output import check_place
+    from trivium.model.checkpoint import import_ultra, save_checkpoint
+
+    check_place(output, force)
+    save_checkpoint(*import_ultra(file), output, force)
+    print(f"{output}: imported; inverse queries are conditioned on the forward relation, as in the public code")
+
+
+@app.command
+def pretrain(
+    config: Path | None = None, /, *, run: Path | None = None, resume: Path | None = None, data_dir: Path | None = None
+) -> None:
+    """Trains a model from scratch on sampled subgraphs, as a configuration says.
+
+    Parameters
+    ----------
+    config
+        A YAML file; see docs/training.md.
+    run
+        The folder of the run; runs/NAME by default, after the configuration's name.
+    resume
+        Continue the run in this folder instead.
+    data_dir
+        A folder that holds the data sets.
+    """
+    from trivium.training import commands
+
+    commands.pretrain_run(config, run, resume, data_dir)
+
+
+@app.command
+def synthesize(
+    *,
+    output: Required,
+    seed: int = 0,
+    entities: int | None = None,
+    relations: int | None = None,
+    rules: int | None = None,
+    triples_per_relation: int | None = None,
+    force: bool = False,
+) -> None:
+    """Writes a synthetic graph made by random rules.
+
+    Parameters
+    ----------
+    output
+        The table to write (.tsv, .csv, .parquet).
+    seed
+        The graph is a function of it and of the other choices.
+    entities
+        How many.
+    relations
+        How many base relations; rules add more.
+    rules
+        How many.
+    triples_per_relation
+        The mean number of base facts of a relation.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.training import commands
+
+    commands.write_synthetic(output, seed, entities, relations, rules, triples_per_relation, force)
+
+
+@app.command
+def info(what: str | None = None, /, *, flags: Path | None = None) -> None:
+    """Describes a graph or a checkpoint, or what a flags.yaml yields.
+
+    Parameters
+    ----------
+    what
+        A graph file, a checkpoint file, or a shipped checkpoint's name.
+    flags
+        A flags.yaml of the public code.
+    """
+    from trivium import describe
+
+    describe.describe(what, flags)
+
+
+@app.command
+def datasets() -> None:
+    """Lists the data sets that are known by name."""
+    from trivium import describe
+
+    describe.list_datasets()
+
+
+@app.command
+def index(graph: Path, /, *, output: Required, force: bool = False) -> None:
+    """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    output
+        The .trivium file to write.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.graph.graph import Graph
+    from trivium.graph.index import save_index
+    from trivium.graph.output import check_place
+
+    check_place(output, force)
+    save_index(Graph.read(graph), output, force)
+
+
+def _ranker(graph: Path, checkpoint: str) -> Ranker:
+    """A ranker for the verbs that answer; the checkpoint is looked at first, since it fails fast."""
+    from trivium.model.checkpoint import find_checkpoint
+
+    find_checkpoint(checkpoint)
+    from trivium.graph.graph import Graph
+    from trivium.inference.ranker import Ranker
+    from trivium.model.trivium import Trivium
+
+    read = Graph.read(graph)
+    return Ranker(Trivium.load(checkpoint), read)
+
+
+def main() -> None:
+    """Runs a command. What is wrong with its input is one line on standard error and exit status 2."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _stop(" ".join(str(error).split()), 2)
+    except TriviumError as error:
+        _stop(str(error), 2)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on where it can", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"trivium: {message}", file=sys.stderr)
+    sys.exit(status)

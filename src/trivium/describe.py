@@ -1,0 +1,87 @@
+"""What `trivium info` and `trivium datasets` say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from trivium.errors import ConfigError, InputError
+from trivium.report import show, warn
+
+
+def describe(what: str | None, flags: Path | None) -> None:
+    """A graph, a checkpoint, or what a flags file yields."""
+    if (what is None) == (flags is None):
+        raise ConfigError("give a graph or a checkpoint, or --flags FILE")
+    if flags is not None:
+        _flags(flags)
+    elif what is not None and (what.endswith(".safetensors") or not Path(what).exists()):
+        _checkpoint(what)
+    elif what is not None:
+        _graph(what)
+
+
+def _flags(path: Path) -> None:
+    from trivium.model.flags import read_flags
+    from trivium.model.fusion import Fusion
+    from trivium.model.trivium import branch_weights
+
+    config, unused = read_flags(path)
+    show(["setting", "value"], list(asdict(config).items()), f"{path} yields")
+    fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
+    kind = "fusion start" if config.use_learnable_fusion else "fixed fusion"
+    show(["part", "weight"], list(fusion.weights().items()), f"\n{kind}")
+    if unused:
+        show(["key", "not used, because"], list(unused.items()), "\nknown keys that change nothing here")
+
+
+def _checkpoint(name: str) -> None:
+    from trivium.model.checkpoint import find_checkpoint, load_checkpoint
+
+    if not name.endswith(".safetensors") and "." in Path(name).name:
+        raise InputError(f"no such file: {name}")
+    model, provenance = load_checkpoint(name)
+    parameters = sum(p.numel() for p in model.parameters())
+    path = find_checkpoint(name)
+    show(
+        ["setting", "value"],
+        [("parameters", f"{parameters:,}"), *asdict(model.config).items()],
+        f"{path.name}, {path.stat().st_size / 1e6:.1f} MB",
+    )
+    rows = [(key, value) for key, value in asdict(provenance).items() if key not in ("settings", "training_data")]
+    rows += [(f"trained on {data}", sha) for data, sha in provenance.training_data.items()]
+    show(["provenance", ""], [row for row in rows if row[1] not in ("", None)], "\nprovenance")
+    show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
+
+
+def _graph(path: str) -> None:
+    from trivium.graph.graph import Graph
+
+    graph = Graph.read(path)
+    degree = np.diff(graph.offsets)
+    rows = [
+        ("triples", f"{graph.num_triples:,}"),
+        ("entities", f"{graph.num_entities:,}"),
+        ("relations", f"{graph.num_relations:,}"),
+        ("labels", "yes" if graph.entities.labels is not None else "no"),
+        ("median degree", f"{np.median(degree):.0f}"),
+        ("largest degree", f"{degree.max():,}"),
+        ("sha256", graph.sha256),
+    ]
+    show(["graph", ""], rows, path)
+    counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)
+    order = np.argsort(-counts, kind="stable")[:20]
+    names = graph.relations.shown(order)
+    show(["relation", "triples"], list(zip(names, counts[order].tolist(), strict=True)), "\nlargest relations")
+    if len(counts) > len(order):
+        warn(f"{len(counts) - len(order):,} more relations")
+
+
+def list_datasets() -> None:
+    """The data sets that are known by name, with their counts."""
+    from trivium.graph.datasets import dataset_names, describe_dataset
+
+    rows = [describe_dataset(name) for name in dataset_names()]
+    show(list(rows[0]), [list(row.values()) for row in rows])

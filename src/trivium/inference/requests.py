@@ -1,0 +1,162 @@
+"""What the command line asks of a ranker: questions and triples by name, from arguments or files, answers shown or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from trivium.errors import InputError
+from trivium.graph.graph import inverse
+from trivium.graph.names import Names
+from trivium.graph.output import TableWriter, check_output, write_table
+from trivium.graph.readers import read_queries, read_triples
+from trivium.inference.complete import complete, plan_completion
+from trivium.inference.ranker import Ids, Ranker
+from trivium.inference.tables import candidate_ids, check_k, rank_chunks, score_ids
+from trivium.report import progress, show_frame, warn
+
+HOUR = 3600.0
+
+
+def check_table(output: Path | None, force: bool) -> None:
+    """Refuses an output that could not be written, before any work is done for it."""
+    if output is not None:
+        check_output(output, force)
+
+
+def check_rank(
+    head: str | None, relation: str | None, tail: str | None, queries: Path | None, k: int, output: Path | None, force: bool
+) -> None:
+    """Refuses a question that is none, before any work is done for it."""
+    check_k(k)
+    check_table(output, force)
+    if queries is not None:
+        if any(name is not None for name in (head, relation, tail)):
+            raise InputError("give --queries FILE or one question (--head and --relation), not both")
+    elif relation is None or (head is None) == (tail is None):
+        raise InputError("give --relation and one of --head and --tail, or --queries FILE")
+
+
+def read_candidates(ranker: Ranker, path: Path | None) -> Ids | None:
+    """The ids of a file of names, one a line."""
+    if path is None:
+        return None
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+    names = [line for line in lines if line]
+    if not names:
+        raise InputError(f"{path} holds no name: give one a line")
+    return candidate_ids(ranker.graph.entities, names)
+
+
+def read_questions(
+    ranker: Ranker, head: str | None, relation: str | None, tail: str | None, path: Path | None, strict: bool
+) -> tuple[Ids, Ids]:
+    """Heads and relations by id, ``[queries]``; a question for heads becomes one of the inverse relation.
+
+    An unknown name in a file is reported with its line and skipped, or, ``strict``, stops.
+    """
+    graph = ranker.graph
+    if path is None:
+        given = head if head is not None else tail
+        ids = np.array([graph.entities.id(str(given), "head" if tail is None else "tail")], np.int64)
+        kinds = np.array([graph.relations.id(str(relation), "relation")], np.int64)
+        return ids, kinds if tail is None else inverse(kinds, graph.num_relations)
+    table = read_queries(path)
+    turned = table["head"].is_null().to_numpy()
+    entity = table.select(pl.coalesce("head", "tail").alias("entity"))["entity"]
+    columns = [(graph.entities, entity, "entity"), (graph.relations, table["relation"], "relation")]
+    (ids, kinds), keep = _known(columns, table["line"], path, strict)
+    return ids[keep], np.where(turned, inverse(kinds, graph.num_relations), kinds)[keep]
+
+
+def answer(
+    ranker: Ranker,
+    heads: Ids,
+    relations: Ids,
+    k: int,
+    include_known: bool,
+    candidates: Ids | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Shows the answers, or streams them to a file."""
+    chunks = rank_chunks(ranker, heads, relations, k=k, include_known=include_known, candidates=candidates)
+    drop = ["query"] if len(heads) == 1 else []
+    drop += [] if include_known else ["known"]
+    if output is None:
+        for chunk in chunks:
+            show_frame(chunk.drop(drop))
+        return
+    with TableWriter(output, force) as writer, progress("answering") as update:
+        done = 0
+        for chunk in chunks:
+            writer.write(chunk)
+            done = min(len(heads), done + 50_000)
+            update(done, len(heads))
+
+
+def judge(ranker: Ranker, path: Path, strict: bool, output: Path | None, force: bool) -> None:
+    """Scores a file's triples, and shows or writes them."""
+    graph = ranker.graph
+    table = read_triples(path)
+    columns = [
+        (graph.entities, table["head"], "head"),
+        (graph.relations, table["relation"], "relation"),
+        (graph.entities, table["tail"], "tail"),
+    ]
+    ids, keep = _known(columns, table["line"], path, strict)
+    scored = score_ids(ranker, np.stack(ids, 1)[keep])
+    if output is None:
+        show_frame(scored)
+    else:
+        write_table(scored, output, force)
+
+
+def complete_graph(
+    ranker: Ranker, output: Path, relations: list[str] | None, k: int, checkpoint: str, yes: bool, force: bool
+) -> None:
+    """Plans, says what it will take, and completes."""
+    plan = plan_completion(ranker, relations, k)
+    warn(f"{len(plan.heads):,} questions, about {_duration(plan.seconds)}")
+    if plan.seconds > HOUR and not yes:
+        raise InputError(f"this takes about {_duration(plan.seconds)}: add --yes, or choose relations with --relation")
+    with progress("completing") as update:
+        count = complete(ranker, plan, output, k=k, checkpoint=checkpoint, force=force, progress=update)
+    warn(f"{output}: {count:,} links")
+
+
+def _known(
+    columns: list[tuple[Names, pl.Series, str]], lines: pl.Series, path: Path, strict: bool
+) -> tuple[list[Ids], np.ndarray]:  # type: ignore[type-arg]
+    """Ids of each column, and which rows are known whole; the others are reported."""
+    all_ids, messages = [], []
+    for names, column, what in columns:
+        ids = names.ids(column).astype(np.int64)
+        for place in np.flatnonzero(ids < 0).tolist():
+            try:
+                ids[place] = names.id(column[place], what)  # a label, perhaps
+            except InputError as error:
+                messages.append((lines[place], f"{path} line {lines[place]}: {error}"))
+        all_ids.append(ids)
+    messages.sort()
+    if messages and strict:
+        raise InputError(messages[0][1])
+    for _, message in messages:
+        warn(f"{message}: skipped")
+    keep = np.all([ids >= 0 for ids in all_ids], axis=0)
+    if not keep.any():
+        raise InputError(f"{path}: no line has only names that the graph knows")
+    return all_ids, keep
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} hours"

@@ -1,0 +1,33 @@
+"""Shapes are checked while tests run; fixtures that several rooms share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# the compiled loops are left out: numba must see them undecorated
+CHECKED = ["trivium.nn.propagate", "trivium.nn.reference", "trivium.model", "trivium.training.loss"]
+with install_import_hook(CHECKED, "beartype.beartype"):
+    import trivium.model.trivium
+    import trivium.nn.propagate
+    import trivium.training.loss  # noqa: F401
+
+from trivium.graph.graph import Graph
+
+
+def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int = 90) -> Graph:
+    """A graph of uniform random triples; some entities may have none."""
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(0, count, triples).astype(np.int32) for count in (entities, relations, entities)]
+    return Graph.from_ids(*ids, entities=entities, relation_names=relations)
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real graphs and public checkpoints."""
+    folder = os.environ.get("TRIVIUM_DATA")
+    if not folder:
+        pytest.skip("TRIVIUM_DATA names no folder of data sets")
+    return Path(folder)

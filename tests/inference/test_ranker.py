@@ -1,0 +1,165 @@
+"""The engine computes what the model says, whatever the batching; ranks and ties by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import random_graph
+from trivium.errors import GraphError, InputError
+from trivium.graph.graph import Graph
+from trivium.graph.names import Names
+from trivium.inference.kernels import count_rivals
+from trivium.inference.ranker import Ranker
+from trivium.inference.tables import top
+from trivium.model.config import ModelConfig
+from trivium.model.trivium import Trivium
+
+CONFIGS = {
+    "alternating": ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False),
+    "relation graph": ModelConfig(
+        structure="relation_graph",
+        structure_layers=6,
+        conditioning="forward",
+        reversed_messages=True,
+        use_similarity_enhancer=False,
+        use_prompt_enhancer=False,
+    ),
+}
+SPARSE = {"entities": 400, "relations": 3, "triples": 500}  # heads reach a part of the graph only
+DENSE = {"entities": 60, "relations": 5, "triples": 900}
+
+
+@pytest.fixture(params=CONFIGS, ids=list(CONFIGS))
+def model(request: pytest.FixtureRequest) -> Trivium:
+    torch.manual_seed(0)
+    return Trivium(CONFIGS[request.param])
+
+
+@pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])
+def test_the_engine_equals_the_model(model: Trivium, shape: dict[str, int]) -> None:
+    graph = random_graph(1, **shape)
+    rng = np.random.default_rng(0)
+    heads, relations = rng.integers(0, shape["entities"], 40), rng.integers(0, 2 * shape["relations"], 40)
+    ranker = Ranker(model, graph)
+    with torch.no_grad():
+        slow = model(ranker.topology, torch.from_numpy(heads), torch.from_numpy(relations))
+    # float32 through six layers of norms; the scores are of size ~1
+    torch.testing.assert_close(ranker.scores(heads, relations), slow, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])
+def test_ranks_do_not_depend_on_company(model: Trivium, shape: dict[str, int]) -> None:
+    """200 queries alone, in batches of 7 and 64, shuffled, without the shortcut, on renamed entities, on one thread."""
+    from trivium.nn.threads import set_threads
+
+    graph = random_graph(2, **shape)
+    rng = np.random.default_rng(1)
+    heads, answers = rng.integers(0, shape["entities"], (2, 200))
+    relations = rng.integers(0, 2 * shape["relations"], 200)
+
+    def ranks(ranker: Ranker, order: np.ndarray, size: int | None, name: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        out, values = np.zeros((3, 200)), np.zeros(200)
+        found = ranker.ranks(name[heads[order]], relations[order], name[answers[order]], batch_size=size)
+        for places, judged, scores in found:
+            out[:, order[places]] = judged.optimistic, judged.realistic, judged.pessimistic
+            values[order[places]] = scores
+        return out, values
+
+    same = np.arange(shape["entities"])
+    expected, values = ranks(Ranker(model, graph), np.arange(200), None, same)
+    renaming = rng.permutation(shape["entities"])
+    triples = graph.triples
+    renamed = Graph.from_ids(
+        renaming[triples[:, 0]].astype(np.int32),
+        triples[:, 1],
+        renaming[triples[:, 2]].astype(np.int32),
+        entities=shape["entities"],
+        relation_names=shape["relations"],
+    )
+    shuffled = rng.permutation(200)
+    trials = {
+        "alone": (Ranker(model, graph), np.arange(200), 1, same),
+        "by 7": (Ranker(model, graph), np.arange(200), 7, same),
+        "by 64": (Ranker(model, graph), np.arange(200), 64, same),
+        "shuffled": (Ranker(model, graph), shuffled, 7, same),
+        "without base": (Ranker(model, graph, base_trajectory=False), np.arange(200), None, same),
+        "renamed": (Ranker(model, renamed), np.arange(200), None, renaming),
+        "no cache": (Ranker(model, graph, cache_bytes=0), shuffled, 64, same),
+    }
+    for name, trial in trials.items():
+        found, scores = ranks(*trial)
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        np.testing.assert_allclose(scores, values, rtol=0, atol=1e-5, err_msg=name)
+    threads = torch.get_num_threads()
+    set_threads(1)
+    found, _ = ranks(Ranker(model, graph), np.arange(200), None, same)
+    set_threads(threads)
+    np.testing.assert_array_equal(found, expected, err_msg="one thread")
+
+
+def test_ties_by_hand() -> None:
+    """Scores 3, 2, 2, 2, 1; the answer is one of the twos, another two is known: one better, one tied."""
+    scores = np.array([[3.0, 2.0, 2.0 + 2e-6, 2.0, 1.0]], np.float32)
+    better, tied = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    starts, known = np.array([0, 2]), np.array([1, 3], np.int32)  # the answer itself and a rival
+    count_rivals(scores, np.array([0]), np.array([1]), starts, known, np.float32(1e-5), better, tied)
+    assert (better[0], tied[0]) == (1, 1)
+
+
+def test_top_leaves_known_answers_out_and_lets_ties_share_a_rank() -> None:
+    scores = np.array([5.0, 4.0, 4.0, 9.0, 1.0], np.float32)
+    ids, ranks = top(scores, 3, np.array([3]), False, None)
+    assert ids.tolist() == [0, 1, 2]
+    assert ranks.tolist() == [1, 2, 2]
+    assert top(scores, 2, np.array([3]), True, None)[0].tolist() == [3, 0]
+    assert top(scores, 2, np.array([3]), False, np.array([2, 4]))[0].tolist() == [2, 4]
+
+
+def named() -> Graph:
+    triples = [("Nepal", "borders", "India"), ("India", "borders", "Nepal"), ("India", "borders", "China")]
+    entities, relations = Names(["China", "India", "Nepal"]), Names(["borders"])
+    ids = np.array([[entities.id(h, ""), 0, entities.id(t, "")] for h, _, t in triples], np.int32)
+    return Graph.from_ids(*ids.T, entities=entities, relation_names=relations)
+
+
+def test_tables_speak_in_names() -> None:
+    torch.manual_seed(0)
+    ranker = Ranker(Trivium(CONFIGS["alternating"]), named())
+    table = ranker.rank("Nepal", "borders", k=5)
+    assert set(table["tail"]) == {"China", "Nepal"}  # India is known
+    assert set(ranker.rank("Nepal", "borders", k=5, include_known=True).filter("known")["tail"]) == {"India"}
+    turned = ranker.rank(tail="China", relation="borders", k=5)
+    assert set(turned["head"]) == {"China", "Nepal"}
+    assert set(turned["tail"]) == {"China"}
+    assert ranker.rank("Nepal", "borders", candidates=["China"])["tail"].to_list() == ["China"]
+    with pytest.raises(GraphError, match="did you mean 'Nepal'"):
+        ranker.rank("Nepl", "borders")
+    with pytest.raises(InputError, match="k is 0"):
+        ranker.rank("Nepal", "borders", k=0)
+    with pytest.raises(InputError, match="a head or a tail"):
+        ranker.rank("Nepal", "borders", "China")
+
+
+def test_a_known_triple_is_judged_without_itself() -> None:
+    torch.manual_seed(0)
+    model = Trivium(CONFIGS["alternating"])
+    graph = random_graph(3, entities=20, triples=40)
+    names = [tuple(str(i) for i in triple) for triple in graph.triples[:1].tolist()]
+    unknown = next((str(h), "0", str(t)) for h in range(20) for t in range(20) if t not in graph.answers(h, 0))
+    scored = Ranker(model, graph).score([names[0], unknown])  # type: ignore[list-item]
+    assert scored["known"].to_list() == [True, False]
+    rest = Ranker(model, graph.without(graph.triples[:1])).score([names[0]])  # type: ignore[list-item]
+    assert scored["score"][0] == rest["score"][0]
+    assert scored["tail_rank"][0] == rest["tail_rank"][0]
+
+
+def test_the_cache_stays_within_its_budget() -> None:
+    model = Trivium(dataclasses.replace(CONFIGS["alternating"]))
+    graph = random_graph(1, **DENSE)
+    entry = 2 * DENSE["relations"] * 64 * 4
+    ranker = Ranker(model, graph, cache_bytes=3 * entry)
+    ranker.scores(np.zeros(10, np.int64), np.arange(10))
+    assert len(ranker.representations.cache) == 3
+    assert list(ranker.representations.cache) == [7, 8, 9]  # the least recently used went

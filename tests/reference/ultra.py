@@ -1,0 +1,75 @@
+"""A plain, slow statement of both networks in torch, written from the papers' formulas: the meaning that the engine must keep.
+
+It materialises every message and shares nothing between queries. It reads the same weights by name.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trivium.graph.graph import Graph
+from trivium.model.trivium import Trivium
+
+
+def message_sum(state: Tensor, relation: Tensor, edges: list[tuple[int, int, int]], targets: int) -> Tensor:
+    """``out[t] = Σ over edges (h, r, t) of state[h] ⊙ relation[r]``, an edge at a time."""
+    rows = [torch.zeros(state.shape[1], dtype=state.dtype) for _ in range(targets)]
+    for source, kind, target in edges:
+        rows[target] = rows[target] + state[source] * relation[kind]
+    return torch.stack(rows)
+
+
+def graph_edges(graph: Graph) -> list[tuple[int, int, int]]:
+    """Every edge (source, relation, target), inverse ones included."""
+    count = graph.num_relations
+    triples = graph.triples.tolist()
+    return [(h, r, t) for h, r, t in triples] + [(t, r + count, h) for h, r, t in triples]
+
+
+def relation_edges(graph: Graph) -> list[tuple[int, int, int]]:
+    """The relation graph by brute force: (i, kind, j) for every two relations that share an entity in either place."""
+    edges = graph_edges(graph)
+    heads: dict[int, set[int]] = {}
+    tails: dict[int, set[int]] = {}
+    for h, r, t in edges:
+        heads.setdefault(r, set()).add(h)
+        tails.setdefault(r, set()).add(t)
+    kinds = ((heads, heads), (tails, tails), (heads, tails), (tails, heads))
+    return [
+        (i, kind, j)
+        for kind, (of_i, of_j) in enumerate(kinds)
+        for i in sorted(of_i)
+        for j in sorted(of_j)
+        if of_i[i] & of_j[j]
+    ]
+
+
+def layers(model_layers, relation_rows, state, boundary, edges) -> Tensor:  # type: ignore[no-untyped-def]
+    """Rounds of ``x ← x + ReLU(LN(W [x ; Σ + boundary]))``."""
+    for (linear, norm), rows in zip(model_layers, relation_rows, strict=True):
+        aggregate = message_sum(state, rows, edges, len(state)) + boundary
+        state = state + F.relu(norm(linear(torch.cat([state, aggregate], 1))))
+    return state
+
+
+def scores(model: Trivium, graph: Graph, head: int, query: int) -> Tensor:
+    """Scores of every entity for one query, with ULTRA's relation graph encoder."""
+    structure, entity = model.structure, model.entity
+    count = graph.num_relations
+    seen = query % count if model.config.conditioning == "forward" else query
+    boundary = torch.zeros(2 * count, structure.dim, dtype=structure.kinds[0].dtype)
+    boundary[seen] = 1
+    relation = layers(
+        list(zip(structure.linear, structure.norm, strict=True)), structure.kinds, boundary, boundary, relation_edges(graph)
+    )
+    carried = relation.roll(count, 0) if model.config.reversed_messages else relation
+    start = torch.zeros(graph.num_entities, relation.shape[1], dtype=relation.dtype)
+    start[head] = relation[query]
+    state = layers(
+        [(layer.linear, layer.norm) for layer in entity.layers],
+        [layer.relation(carried) for layer in entity.layers],
+        start,
+        start,
+        graph_edges(graph),
+    )
+    return entity.score(torch.cat([state, relation[query].expand(len(state), -1)], 1)).squeeze(1)
