@@ -66,7 +66,7 @@ def example(
     count = int(np.clip(work / (0.6 * len(visited) + 0.2 * len(seen)), *questions))
     asked = rng.permutation(seen)[: min(count, max(1, len(seen) // 2))]
     full = _graph(ids, len(visited), len(present))
-    message_graph = _graph(np.delete(ids[seen], np.searchsorted(seen, np.sort(asked)), 0), len(visited), len(present))
+    message_graph = _graph(ids[seen], len(visited), len(present)).without(ids[asked])
     triples = ids[asked].astype(np.int64)
     turned = rng.random(len(asked)) < 0.5
     head = np.where(turned, triples[:, 2], triples[:, 0])

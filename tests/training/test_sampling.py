@@ -1,0 +1,111 @@
+"""Training examples: what they show, hide and mask; synthetic graphs; the loss by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import random_graph
+from trivium.graph.graph import inverse
+from trivium.training.batches import Batches
+from trivium.training.config import SourceConfig, TrainingConfig
+from trivium.training.loss import ranking_loss
+from trivium.training.sampling import Example, example
+from trivium.training.synthetic import synthesize
+
+SHAPE = {"entities": (40, 60), "max_triples": 40_000, "work": 1_000.0, "questions": (4, 8)}
+
+
+def drawn(seed: int) -> Example:
+    graph = random_graph(0, entities=200, relations=5, triples=1500)
+    return example(graph, np.random.default_rng(seed), **SHAPE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_questions_own_facts_are_hidden_and_their_answers_masked(seed: int) -> None:
+    e = drawn(seed)
+    assert 40 <= e.graph.num_entities <= 60
+    assert 4 <= len(e.head) <= 8
+    for i, (h, q, a) in enumerate(zip(e.head.tolist(), e.query.tolist(), e.answer.tolist(), strict=True)):
+        assert a not in e.graph.answers(h, q)
+        assert h not in e.graph.answers(a, inverse(q, e.graph.num_relations))
+        assert e.known[i, a]
+        assert e.known[i, e.graph.answers(h, q)].all()  # what the graph still shows is no negative either
+
+
+def test_both_directions_are_asked() -> None:
+    turned = [bool(q >= e.graph.num_relations) for e in map(drawn, range(8)) for q in e.query]
+    assert 0.2 < np.mean(turned) < 0.8
+
+
+def test_the_subgraph_is_connected_before_facts_are_hidden() -> None:
+    graph = random_graph(0, entities=300, relations=2, triples=290)  # many components
+    e = example(graph, np.random.default_rng(0), **{**SHAPE, "questions": (1, 1)})  # type: ignore[arg-type]
+    reached, frontier = {0}, [0]
+    edges = [(h, t) for h, _, t in e.graph.triples.tolist()] + [(int(e.head[0]), int(e.answer[0]))]
+    while frontier:
+        entity = frontier.pop()
+        for h, t in edges:
+            for a, b in ((h, t), (t, h)):
+                if a == entity and b not in reached:
+                    reached.add(b)
+                    frontier.append(b)
+    assert len(reached) == e.graph.num_entities
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_number() -> None:
+    sources = (SourceConfig("a", 1.0), SourceConfig("synthetic", 1.0))
+    config = TrainingConfig(sources, seed=3, min_entities=40, max_entities=60, max_questions=8)
+    graphs = {"a": random_graph(0, entities=200, relations=5, triples=1500)}
+    first = [Batches(config, graphs).subgraph(k) for k in range(6)]
+    batches = Batches(config, graphs)
+    for k in (5, 0, 3):  # in any order
+        name, again = batches.subgraph(k)
+        assert name == first[k][0]
+        assert torch.equal(again.answer, first[k][1].answer)
+        np.testing.assert_array_equal(again.graph.sources, first[k][1].graph.sources)
+    assert {name for name, _ in first} == {"a", "synthetic"}
+    assert not torch.equal(first[0][1].head, first[1][1].head)
+
+
+def test_workers_prepare_the_same_batches() -> None:
+    base = {"min_entities": 40, "max_entities": 60, "max_questions": 8}
+    config = TrainingConfig((SourceConfig("synthetic"),), workers=1, **base)  # type: ignore[arg-type]
+    ahead = list(Batches(config, {}).steps(2, 5))
+    plain = [Batches(config, {}).step(k) for k in range(2, 5)]
+    for (a,), (b,) in zip(ahead, plain, strict=True):
+        assert torch.equal(a[1].query, b[1].query)
+
+
+def test_synthetic_graphs_hold_what_their_rules_say() -> None:
+    graph = synthesize(7)
+    again = synthesize(7)
+    assert graph.sha256 == again.sha256 != synthesize(8).sha256
+    asked = synthesize(1, entities=500, base_relations=20, rules=5, triples_per_relation=100)
+    assert asked.num_entities == 500
+    assert 20 <= asked.num_relations <= 25
+    # rules leave their mark: some relation follows from others far above chance
+    best = 0.0
+    for seed in range(5):
+        world = synthesize([9, seed])
+        pairs = [set(map(tuple, world.triples[world.triples[:, 1] == r][:, [0, 2]].tolist())) for r in range(world.num_relations)]
+        turned = [{(t, h) for h, t in p} for p in pairs]
+        best = max([best, *(len(p & q) / len(p) for p in pairs for q in (*pairs, *turned) if p is not q and len(p) > 20)])
+    assert best > 0.4
+
+
+def test_the_loss_by_hand() -> None:
+    """One question, scores 1, 0, -1, 2: the answer is the first, the last is known too, so the negatives are 0 and -1."""
+    scores = torch.tensor([[1.0, 0.0, -1.0, 2.0]])
+    known = torch.tensor([[True, False, False, True]])
+    log = lambda x: np.log(1 / (1 + np.exp(-x)))  # noqa: E731
+    share = np.exp([0.0, -1.0]) / np.exp([0.0, -1.0]).sum()
+    expected = -(log(1.0) + share[0] * log(-0.0) + share[1] * log(1.0)) / 2
+    assert ranking_loss(scores, torch.tensor([0]), known).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_loss_stands_a_question_that_everything_answers() -> None:
+    scores = torch.zeros(1, 3, requires_grad=True)
+    loss = ranking_loss(scores, torch.tensor([0]), torch.ones(1, 3, dtype=torch.bool))
+    loss.backward()
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
