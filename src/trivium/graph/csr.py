@@ -25,7 +25,9 @@ def _counting_order(keys, num_keys, order):  # type: ignore[no-untyped-def]
     return out, offsets
 
 
-def order_by(keys: IntArray, num_keys: int, order: OffsetArray | None = None) -> tuple[OffsetArray, OffsetArray]:
+def order_by(
+    keys: IntArray, num_keys: int, order: OffsetArray | None = None
+) -> tuple[OffsetArray, OffsetArray]:
     """Stable counting sort.
 
     Args:
@@ -80,6 +82,41 @@ def targets_of(offsets: OffsetArray) -> IntArray:
 
 
 @njit(cache=True)
+def _find(offsets, relations, sources, triples):  # type: ignore[no-untyped-def]
+    """For each triple, halves its tail's run until the edge (relation, head) or its place is found."""
+    places = np.empty(len(triples), np.int64)
+    for i in range(len(triples)):
+        head, relation, tail = triples[i, 0], triples[i, 1], triples[i, 2]
+        places[i] = -1
+        if tail < 0 or tail >= len(offsets) - 1:
+            continue
+        low, high = offsets[tail], offsets[tail + 1]
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if relations[middle] < relation or (relations[middle] == relation and sources[middle] < head):
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and relations[low] == relation and sources[low] == head:
+            places[i] = low
+    return places
+
+
+def find_edges(
+    offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray
+) -> OffsetArray:
+    """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
+
+    Returns:
+        ``[n]`` places; -1 for a triple that is not among them, ids out of range included.
+
+    Cost: O(n log degree).
+    """
+    return _find(offsets, relations, sources, triples)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
 def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-def]
     """Unique (entity, relation that the entity is a head of), from edges sorted by (target, relation)."""
     num_entities = len(offsets) - 1
@@ -103,7 +140,9 @@ def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-de
     return rows, columns
 
 
-def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:
+def incidence_rows(
+    offsets: OffsetArray, relations: IntArray, num_relations: int
+) -> tuple[OffsetArray, IntArray]:
     """For each entity, the relations (inverses included) that it is a head of.
 
     An edge that arrives with ``r`` leaves, seen from its target, with the inverse of ``r``.

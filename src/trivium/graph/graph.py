@@ -5,29 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
-from trivium.graph.csr import IntArray, OffsetArray, sorted_unique, targets_of
+from trivium.graph.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 from trivium.graph.names import Names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
 
 def inverse(relation: Any, num_relations: int) -> Any:
-    """The inverse of a relation id: ``r + num_relations`` of ``r``, and ``r`` of that (ids or arrays of them)."""
+    """The inverse of a relation id or of an array of them: ``r + num_relations`` of ``r``, ``r`` of that."""
     return (relation + num_relations) % (2 * num_relations)
 
 
 class Graph:
     """A knowledge graph, ready for message passing.
 
-    It holds each triple once, however often it is given, so repeated triples change nothing. Inverse relations
-    are implicit: relation ids run over ``[0, 2 · num_relations)`` wherever a method speaks of edges.
+    It holds each triple once, however often it is given, so repeated triples change nothing. Inverse
+    relations are implicit: relation ids run over ``[0, 2 · num_relations)`` where a method speaks of edges.
 
     Attributes:
         sources: ``[edges]``, where each edge comes from; edges are sorted by (target, relation, source).
@@ -80,8 +82,13 @@ class Graph:
             ("tail", tails, num_entities),
         ):
             if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
-                raise GraphError(f"a {what} id lies outside [0, {count}): give the number of names that the ids need")
+                raise GraphError(
+                    f"a {what} id lies outside [0, {count}): give the number of names that the ids need"
+                )
         heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))
+        if not len(heads) == len(relations) == len(tails) or not len(heads):
+            counts = f"{len(heads)} heads, {len(relations)} relations and {len(tails)} tails"
+            raise GraphError(f"{counts} form no graph: give as many of each, at least one")
         sources = np.concatenate([heads, tails])
         targets = np.concatenate([tails, heads])
         kinds = np.concatenate([relations, inverse(relations, num_relations)]).astype(np.int32, copy=False)
@@ -90,7 +97,7 @@ class Graph:
 
     @classmethod
     def read(cls, path: str | Path, **columns: str) -> Graph:
-        """Reads TSV, CSV, Parquet, N-Triples, Turtle (also gzipped) or a saved index; see `trivium.graph.readers`."""
+        """Reads any file of triples, or a saved index; see `trivium.graph.readers`."""
         from trivium.graph.readers import read_graph
 
         return read_graph(path, **columns)
@@ -131,21 +138,20 @@ class Graph:
 
     def contains(self, triples: IntArray) -> NDArray[np.bool_]:
         """Whether the graph holds each of ``[n, 3]`` triples (relation ids over ``2 · num_relations``)."""
-        return np.fromiter(
-            (_holds(self.answers(h, r), t) for h, r, t in triples.tolist()), np.bool_, count=len(triples)
-        )
+        return self._places(triples) >= 0
+
+    def _places(self, triples: IntArray) -> OffsetArray:
+        """Where each of ``[n, 3]`` triples stands among the edges, -1 if it does not."""
+        return find_edges(self.offsets, self.edge_relations, self.sources, np.asarray(triples).reshape(-1, 3))
 
     def without(self, triples: IntArray) -> Graph:
         """The graph less ``[n, 3]`` triples and their inverses; names and ids stay."""
         keep = np.ones(len(self.sources), np.bool_)
-        for head, relation, tail in triples.tolist():
-            for source, kind, target in (
-                (head, relation, tail),
-                (tail, inverse(relation, self.num_relations), head),
-            ):
-                begin, end = int(self.offsets[target]), int(self.offsets[target + 1])
-                run = (self.edge_relations[begin:end] == kind) & (self.sources[begin:end] == source)
-                keep[begin:end] &= ~run
+        places = self._places(triples)
+        heads, relations, tails = triples[places >= 0].T
+        back = np.stack([tails, inverse(relations, self.num_relations), heads], axis=1)
+        keep[places[places >= 0]] = False
+        keep[self._places(back)] = False
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
         return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
 
@@ -159,15 +165,17 @@ class Graph:
         )
 
 
-def _holds(answers: IntArray, tail: int) -> bool:
-    place = int(np.searchsorted(answers, tail))
-    return place < len(answers) and int(answers[place]) == tail
+Column = Union["pl.Series", Sequence[str]]
 
 
-def triples_sha256(heads: Sequence[str], relations: Sequence[str], tails: Sequence[str]) -> str:
-    """SHA-256 over the sorted, de-duplicated lines ``head<TAB>relation<TAB>tail``, each with a final newline."""
-    lines = sorted({f"{h}\t{r}\t{t}\n" for h, r, t in zip(heads, relations, tails, strict=True)})
+def triples_sha256(heads: Column, relations: Column, tails: Column) -> str:
+    """SHA-256 over the sorted, de-duplicated lines ``head<TAB>relation<TAB>tail``, each with its newline."""
+    import polars as pl
+
+    columns = {"h": heads, "r": relations, "t": tails}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    lines = frame.select(pl.format("{}\t{}\t{}\n", "h", "r", "t")).to_series().unique().sort()
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
+    for part in lines.to_frame().iter_slices(1 << 16):
+        digest.update("".join(part.to_series()).encode())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """A graph in one file that opens memory-mapped.
 
 Layout, little-endian: ``TRIVIUM`` and a version byte; length and CRC-32 of a JSON header (uint32 each); the
-header, ``[[section, dtype, count, crc], ...]``; the sections in that order, each at a multiple of 64 bytes. Names
-and labels are Arrow large-string buffers: ``count + 1`` int64 offsets and UTF-8 bytes.
+header, ``[[section, dtype, count, crc], ...]``; the sections in that order, each at a multiple of 64 bytes.
+Names and labels are Arrow large-string buffers: ``count + 1`` int64 offsets and UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def save_index(graph: Graph, path: str | Path, force: bool = False) -> None:
             if strings is not None:
                 sections |= _string_sections(f"{what}_{kind}", strings)
     table = [
-        [name, array.dtype.str, len(array), zlib.crc32(memoryview(array)) if name not in _EDGES else 0]
+        [name, array.dtype.str, len(array), zlib.crc32(array.data) if name not in _EDGES else 0]
         for name, array in sections.items()
     ]
     header = json.dumps(table).encode()
@@ -125,7 +125,7 @@ def _sections(path: Path, data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         if end > len(data):
             raise GraphError(f"{path} is cut short ({len(data)} bytes, {end} needed): make it anew")
         sections[name] = data[place:end].view(dtype)
-        if name not in _EDGES and zlib.crc32(memoryview(sections[name])) != checksum:
+        if name not in _EDGES and zlib.crc32(sections[name].data) != checksum:
             _damaged(path, name)
         place = end
     if place != len(data):
