@@ -24,8 +24,9 @@ _KEY_BYTES = 16
 class CachedEncoder:
     """An encoder that looks a text up before it encodes it.
 
-    The file holds 16 bytes of hash and a float32 vector per text, and a checksum: what fails it is encoded anew. Where
-    the folder cannot be written, nothing is kept. Of two programs that write at once, the last one's new texts remain.
+    The file holds 16 bytes of hash and a float32 vector per text, and a checksum: what fails it is encoded
+    anew. Where the folder cannot be written, nothing is kept. Of two programs that write at once, the last
+    one's new texts remain.
     """
 
     def __init__(self, encoder: TextEncoder, folder: Path) -> None:

@@ -49,9 +49,7 @@ class TextEncoder(Protocol):
         """A vector of length 1 per text, which does not depend on the other texts (to 1e-5)."""
 
 
-def load_encoder(
-    name: str = MINILM, *, threshold: float | None = None, cache: Path | None = None
-) -> TextEncoder:
+def load_encoder(name: str = MINILM, *, threshold: float | None = None, cache: Path | None = None) -> TextEncoder:
     """The encoder of a name, its vectors cached on disk. Weights are read when a text is not in the cache.
 
     Args:
@@ -77,18 +75,19 @@ def load_encoder(
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 in plain torch: BERT with 6 layers, mean pooling, length 1; texts are cut at 256 tokens.
+    """all-MiniLM-L6-v2 in plain torch: 6 layers, mean pooling, length 1; texts are cut at 256 tokens.
 
     Args:
         threshold: see `trivium.text.graph` for how the default was chosen.
-        folder: a folder or .zip with ``model.safetensors`` and ``tokenizer.json``; by default an installed package's.
+        folder: a folder or .zip with ``model.safetensors`` and ``tokenizer.json``; by default a package's.
 
     Raises:
-        ConfigError: no package holds the weights, their hash is another, or ``tokenizers`` is missing. All when the
-            first text is encoded.
+        ConfigError: when the first text is encoded: no package holds the weights, their hash is another, or
+            ``tokenizers`` is missing.
 
     Cost: 0.7 s to load, 1-2 ms a short text on one core.
-    Source: Wang et al., MiniLM (2020); https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
+    Source: Wang et al., MiniLM (2020); https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
+    (Apache-2.0).
     """
 
     name = f"{MINILM}@{MINILM_SHA256[:12]}"
@@ -98,7 +97,7 @@ class MiniLM:
     batch = 64
 
     def __init__(self, threshold: float | None = None, folder: Path | None = None) -> None:
-        self.threshold = 0.6 if threshold is None else threshold
+        self.threshold = 0.7 if threshold is None else threshold
         self._folder = folder
 
     @cached_property
@@ -127,14 +126,14 @@ class MiniLM:
         except ImportError as reason:
             raise ConfigError(f"the text encoder {MINILM} needs the package tokenizers: {_HINT}") from reason
         tokenizer = Tokenizer.from_buffer(_read(self._files, "tokenizer.json"))
-        # The file asks for every text to be padded to 128 and cut there: slow, and not what the model is used with.
+        # The file asks for every text to be padded to 128 and cut there, which is slow.
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.longest)
         return tokenizer
 
     @cached_property
     def words(self) -> Mapping[str, int] | None:
-        """The tokenizer's whole words, which stand in the order of their frequency; ``None`` if it is not installed."""
+        """The tokenizer's whole words, which stand in order of frequency; ``None`` if it is not installed."""
         try:
             held = self._tokenizer.get_vocab()
         except ConfigError:
@@ -146,7 +145,7 @@ class MiniLM:
         import torch
 
         vectors = np.empty((len(texts), self.dim), np.float32)
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))] if len(texts) else []
+        tokens = [self._tokenizer.encode(text).ids for text in texts]
         order = sorted(range(len(texts)), key=lambda place: len(tokens[place]))  # little padding in a batch
         for begin in range(0, len(order), self.batch):
             places = order[begin : begin + self.batch]
@@ -161,32 +160,34 @@ class MiniLM:
         return vectors
 
     def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        from torch.nn import functional as F
+        from torch.nn import functional
 
         def linear(x: Tensor, name: str) -> Tensor:
-            return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+            return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
         def norm(x: Tensor, name: str) -> Tensor:
             name = f"{name}.LayerNorm"
-            return F.layer_norm(x, (self.dim,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], 1e-12)
+            return functional.layer_norm(
+                x, (self.dim,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], 1e-12
+            )
 
         def split(x: Tensor) -> Tensor:
-            return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
         word, place, kind = (
             self._weights[f"embeddings.{what}_embeddings.weight"] for what in ("word", "position", "token_type")
         )
-        state = norm(F.embedding(ids, word) + place[: ids.shape[1]] + kind[0], "embeddings")
+        state = norm(functional.embedding(ids, word) + place[: ids.shape[1]] + kind[0], "embeddings")
         for number in range(6):
             layer = f"encoder.layer.{number}"
             query, key, value = (split(linear(state, f"{layer}.attention.self.{x}")) for x in ("query", "key", "value"))
-            seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+            seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
             seen = linear(seen.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
             state = norm(state + seen, f"{layer}.attention.output")
-            inner = F.gelu(linear(state, f"{layer}.intermediate.dense"))
+            inner = functional.gelu(linear(state, f"{layer}.intermediate.dense"))
             state = norm(state + linear(inner, f"{layer}.output.dense"), f"{layer}.output")
         mean = (state * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return F.normalize(mean, dim=1)
+        return functional.normalize(mean, dim=1)
 
 
 class SentenceTransformers:
@@ -204,7 +205,7 @@ class SentenceTransformers:
 
     @cached_property
     def name(self) -> str:
-        """The name; for a folder its last part and a hash of the weights, so that it does not depend on the place."""
+        """The model's name; of a folder the last part, and a hash so that it does not depend on the place."""
         folder = Path(self.model)
         if not folder.is_dir():
             return self.model
@@ -219,7 +220,7 @@ class SentenceTransformers:
             from sentence_transformers import SentenceTransformer
         except ImportError as reason:
             raise ConfigError(
-                f"the text encoder {self.model!r} needs sentence-transformers: pip install it, or use {MINILM}"
+                f"the text encoder {self.model!r} needs sentence-transformers: install it, or use {MINILM}"
             ) from reason
         try:
             return SentenceTransformer(self.model, device="cpu")

@@ -1,0 +1,175 @@
+"""What relation texts add: an encoder over the textual relation graph, and the combiner with the structural
+stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from trivium.nn.edges import Edges
+from trivium.nn.propagate import propagate
+from trivium.text.graph import TextGraph
+
+
+@dataclass(frozen=True, eq=False)
+class TextTopology:
+    """A textual relation graph as tensors.
+
+    Attributes:
+        vectors: text vectors, zeros where there is no text.
+        has_text: which of the nodes have one.
+        edges: from each node's nearest to it.
+        weight: their cosines.
+    """
+
+    vectors: Float[Tensor, "nodes text"]
+    has_text: Bool[Tensor, " nodes"]
+    edges: Edges
+    weight: Float[Tensor, " edges"]
+
+    @classmethod
+    def of(cls, graph: TextGraph) -> TextTopology:
+        edges = Edges.from_arrays(graph.offsets, graph.sources, None, num_sources=len(graph.vectors))
+        vectors, has_text, weight = map(torch.from_numpy, (graph.vectors, graph.has_text, graph.weights))
+        return cls(vectors, has_text, edges, weight)
+
+    @cached_property
+    def speaks(self) -> bool:
+        """Whether any relation has a text."""
+        return bool(self.has_text.any())
+
+
+def kept_texts(
+    num_relations: int, relation_rate: float, graph_rate: float, generator: torch.Generator
+) -> Bool[Tensor, " nodes"]:
+    """Text dropout: which nodes keep their text in one training step.
+
+    Args:
+        relation_rate: the share of relations that lose theirs, inverse and all.
+        graph_rate: how often all do.
+
+    Returns:
+        ``[2 · num_relations]``.
+    """
+    alone = torch.rand(1, generator=generator) < graph_rate
+    kept = (torch.rand(num_relations, generator=generator) >= relation_rate) & ~alone
+    return kept.repeat(2)
+
+
+class SemanticEncoder(nn.Module):
+    """Relation representations from texts alone; the query plays no part, so one pass serves a graph.
+
+    ``x⁰ = LN(P v)`` for a node with text, else 0. A round takes the weighted mean of the neighbours, and the
+    state of the
+    node's own inverse (which is no neighbour)::
+
+        m_i = Σ_j c_ij x_j / Σ_j c_ij          x_i ← x_i + ReLU(LN(W [x_i ; m_i ; x_ī]))
+
+    over neighbours with text, ``c`` their cosines; a node without text stays 0.
+
+    Args:
+        text_dim: numbers in a text vector.
+        dim: numbers in a representation.
+        rounds: rounds of message passing.
+
+    Cost: O(edges · dim + nodes · text_dim · dim).
+    Source: after the semantic stream of Arun et al., SEMMA (2025).
+    """
+
+    def __init__(self, text_dim: int, dim: int, rounds: int = 2) -> None:
+        super().__init__()
+        self.project = nn.Linear(text_dim, dim, bias=False)
+        self.start = nn.LayerNorm(dim)
+        self.linear = nn.ModuleList(nn.Linear(3 * dim, dim) for _ in range(rounds))
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(rounds))
+
+    def forward(self, texts: TextTopology, kept: Bool[Tensor, " nodes"] | None = None) -> Float[Tensor, "1 nodes dim"]:
+        """
+        Args:
+            kept: the nodes whose text counts; ``None`` means all that have one.
+        """
+        known = (texts.has_text if kept is None else texts.has_text & kept)[None, :, None]
+        state = self.start(self.project(texts.vectors))[None]
+        state = torch.where(known, state, torch.zeros_like(state))
+        total = propagate(known.to(state.dtype), None, texts.edges, texts.weight)
+        for linear, norm in zip(self.linear, self.norm, strict=True):
+            mean = propagate(state, None, texts.edges, texts.weight) / total.clamp(min=1e-6)
+            inverse = state.roll(state.shape[1] // 2, 1)
+            change = nn.functional.relu(norm(linear(torch.cat([state, mean, inverse], -1))))
+            state = torch.where(known, state + change, state)
+        return state
+
+
+class Combiner(nn.Module):
+    """``r = r_struct + gate ⊙ (W [r_struct ; r_text] + b)`` where there is a text, ``r = r_struct`` where
+    there is none.
+
+    ``W`` and ``b`` start at 0 and the gate at 1: training starts from the structural model, bit for bit, and
+    the first step moves ``W`` at the full rate. (A gate that started at 0 beside a random ``W`` would hold
+    back all but itself.)
+
+    Source: requirement of the fusion specification (docs/how-it-works.md).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * dim, dim)
+        self.gate = nn.Parameter(torch.ones(dim))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(
+        self,
+        structure: Float[Tensor, "batch nodes dim"],
+        text: Float[Tensor, "1 nodes dim"],
+        known: Bool[Tensor, " nodes"],
+    ) -> Float[Tensor, "batch nodes dim"]:
+        """
+        Args:
+            known: the nodes whose text counts.
+        """
+        own, other = self.linear.weight.chunk(2, 1)  # the text's half once, not per query
+        change = nn.functional.linear(structure, own) + nn.functional.linear(text, other, self.linear.bias)
+        return torch.where(known[None, :, None], structure + self.gate * change, structure)
+
+
+class Semantics(nn.Module):
+    """Encoder and combiner: adds texts to structural representations.
+
+    Args:
+        text_dim: numbers in a text vector.
+        dim: numbers in a relation representation.
+        rounds: rounds of message passing between texts.
+    """
+
+    def __init__(self, text_dim: int, dim: int, rounds: int = 2) -> None:
+        super().__init__()
+        self.encoder = SemanticEncoder(text_dim, dim, rounds)
+        self.combiner = Combiner(dim)
+
+    def forward(
+        self,
+        structure: Float[Tensor, "batch nodes dim"],
+        texts: TextTopology | None,
+        kept: Bool[Tensor, " nodes"] | None = None,
+        text: Float[Tensor, "1 nodes dim"] | None = None,
+    ) -> Float[Tensor, "batch nodes dim"]:
+        """
+        Args:
+            texts: the graph's texts; ``None``, or texts none of which counts, gives ``structure`` itself.
+            kept: the nodes whose text counts, for text dropout; ``None`` means all that have one.
+            text: what the encoder makes of ``texts``, where it is held already.
+        """
+        if texts is None or not texts.speaks:
+            return structure
+        known = texts.has_text if kept is None else texts.has_text & kept
+        if not known.any():
+            return structure
+        if text is None:
+            text = self.encoder(texts, kept)
+        combined: Tensor = self.combiner(structure, text, known)
+        return combined

@@ -1,0 +1,171 @@
+"""The textual stream: against its formula, its invariances, and exactly nothing where there is no text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, TextTopology, kept_texts
+from trivium.text.graph import TextGraph
+
+RELATIONS, TEXT, DIM = 7, 12, 6
+
+
+def text_graph(seed: int = 0, silent: tuple[int, ...] = (), threshold: float = 0.5) -> TextGraph:
+    """Random texts; the relations named in ``silent`` have none, and neither have their inverses."""
+    vectors = np.random.default_rng(seed).normal(size=(2 * RELATIONS, TEXT)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[[node for relation in silent for node in (relation, relation + RELATIONS)]] = 0
+    return TextGraph.from_vectors(vectors, threshold, nearest=3)
+
+
+def trained(seed: int = 0) -> Semantics:
+    """As training might leave it: nothing is zero any more."""
+    torch.manual_seed(seed)
+    semantics = Semantics(TEXT, DIM)
+    for parameter in semantics.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return semantics
+
+
+def structure(seed: int = 1, batch: int = 3) -> Tensor:
+    return torch.randn(batch, 2 * RELATIONS, DIM, generator=torch.Generator().manual_seed(seed))
+
+
+def written_out(encoder: SemanticEncoder, graph: TextGraph, known: list[bool]) -> Tensor:
+    """The encoder's formula, one node at a time."""
+    state = [
+        encoder.start(encoder.project(torch.from_numpy(vector))) if has else torch.zeros(DIM)
+        for vector, has in zip(graph.vectors, known, strict=True)
+    ]
+    for linear, norm in zip(encoder.linear, encoder.norm, strict=True):
+        after = []
+        for i, own in enumerate(state):
+            run = range(int(graph.offsets[i]), int(graph.offsets[i + 1]))
+            near = [(float(graph.weights[e]), int(graph.sources[e])) for e in run if known[graph.sources[e]]]
+            total = sum(weight for weight, _ in near)
+            mean = sum((weight * state[j] for weight, j in near), torch.zeros(DIM)) / max(total, 1e-6)
+            inverse = state[(i + RELATIONS) % (2 * RELATIONS)]
+            after.append(own + torch.relu(norm(linear(torch.cat([own, mean, inverse])))) if known[i] else own)
+        state = after
+    return torch.stack(state)[None]
+
+
+@pytest.mark.parametrize("dropped", [(), (2, 9, 4)])
+def test_encoder_is_its_formula(dropped: tuple[int, ...]) -> None:
+    graph, encoder = text_graph(silent=(5,)), trained().encoder
+    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    kept[list(dropped)] = False
+    found = encoder(TextTopology.of(graph), kept)
+    expected = written_out(encoder, graph, (kept & torch.from_numpy(graph.has_text)).tolist())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
+
+
+def test_an_untrained_combiner_is_the_structural_model_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    r = structure()
+    assert torch.equal(Semantics(TEXT, DIM)(r, TextTopology.of(text_graph())), r)
+
+
+def test_relations_without_text_keep_their_row_bit_for_bit() -> None:
+    r = structure()
+    found = trained()(r, TextTopology.of(text_graph(silent=(1, 5))))
+    silent = torch.tensor([1, 5, 1 + RELATIONS, 5 + RELATIONS])
+    assert torch.equal(found[:, silent], r[:, silent])
+    others = torch.tensor([i for i in range(2 * RELATIONS) if i % RELATIONS not in (1, 5)])
+    assert ((found - r)[:, others].abs().amax(-1) > 1e-3).all()
+
+
+def test_a_graph_without_text_keeps_every_row_bit_for_bit() -> None:
+    r, semantics = structure(), trained()
+    mute = TextTopology.of(text_graph(silent=tuple(range(RELATIONS))))
+    nothing = torch.zeros(2 * RELATIONS, dtype=torch.bool)
+    for found in (
+        semantics(r, None),
+        semantics(r, mute),
+        semantics(r, TextTopology.of(text_graph()), nothing),
+    ):
+        assert torch.equal(found, r)
+
+
+def test_a_dropped_text_reaches_nobody() -> None:
+    """What a dropped text said makes no difference, and infinity times zero is not let in."""
+    graph, semantics = text_graph(), trained()
+    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    kept[[3, 3 + RELATIONS]] = False
+    other = graph.vectors.copy()
+    other[[3, 3 + RELATIONS]] = np.nan
+    changed = TextGraph(other, graph.offsets, graph.sources, graph.weights, graph.threshold)
+    first, second = (semantics(structure(), TextTopology.of(g), kept) for g in (graph, changed))
+    assert torch.equal(first, second)
+
+
+def test_numbering_the_relations_otherwise_changes_nothing() -> None:
+    graph, semantics, r = text_graph(silent=(6,)), trained(), structure()
+    order = np.random.default_rng(3).permutation(RELATIONS)
+    nodes = np.concatenate([order, order + RELATIONS])
+    renamed = TextGraph.from_vectors(graph.vectors[nodes], graph.threshold, nearest=3)
+    assert renamed.num_edges == graph.num_edges
+    found = semantics(r[:, nodes], TextTopology.of(renamed))
+    expected = semantics(r, TextTopology.of(graph))[:, nodes]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
+
+
+def test_one_pass_serves_every_query() -> None:
+    texts, semantics, r = TextTopology.of(text_graph()), trained(), structure()
+    held = semantics.encoder(texts)
+    assert held.shape == (1, 2 * RELATIONS, DIM)
+    assert torch.equal(semantics(r, texts, text=held), semantics(r, texts))
+    one_by_one = torch.cat([semantics(r[i : i + 1], texts) for i in range(len(r))])
+    torch.testing.assert_close(semantics(r, texts), one_by_one, rtol=1e-5, atol=1e-6)  # another matrix shape
+
+
+def test_combiner_is_its_formula() -> None:
+    torch.manual_seed(0)
+    combiner, r, text = trained().combiner, structure(), torch.randn(1, 2 * RELATIONS, DIM)
+    found = combiner(r, text, torch.ones(2 * RELATIONS, dtype=torch.bool))
+    both = torch.cat([r, text.expand_as(r)], -1)
+    torch.testing.assert_close(found, r + combiner.gate * combiner.linear(both), rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_the_combiner() -> None:
+    torch.manual_seed(0)
+    combiner = Combiner(2).double()
+    torch.nn.init.normal_(combiner.linear.weight)
+    known = torch.tensor([True, False])
+    inputs = [torch.randn(b, 2, 2, dtype=torch.float64, requires_grad=True) for b in (2, 1)]
+    assert torch.autograd.gradcheck(lambda r, text: combiner(r, text, known), inputs)
+
+
+def test_gradients_reach_every_part_after_one_step() -> None:
+    """The zero start holds back the encoder and the gate for one step, not longer."""
+    torch.manual_seed(0)
+    semantics, texts, r = Semantics(TEXT, DIM), TextTopology.of(text_graph()), structure()
+    goal = structure(seed=9)
+    optimizer = torch.optim.SGD(semantics.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        ((semantics(r, texts) - goal) ** 2).sum().backward()
+        optimizer.step()
+    still = [name for name, p in semantics.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not still
+
+
+def test_text_dropout_takes_pairs_or_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [kept_texts(20, 0.25, 0.3, generator) for _ in range(400)]
+    assert all(torch.equal(kept[:20], kept[20:]) for kept in drawn)
+    mute = sum(not kept.any() for kept in drawn) / len(drawn)
+    assert 0.2 < mute < 0.4  # 0.3 ± 4 standard errors
+    shares = torch.stack([kept for kept in drawn if kept.any()]).float().mean()
+    assert 0.72 < float(shares) < 0.78
+    assert kept_texts(5, 0, 0, generator).all()
+    again = kept_texts(20, 0.25, 0.3, torch.Generator().manual_seed(0))
+    assert torch.equal(again, drawn[0])
+
+
+def test_it_is_small() -> None:
+    count = sum(p.numel() for p in Semantics(384, 64).parameters())
+    assert count < 60_000

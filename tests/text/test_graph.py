@@ -1,0 +1,126 @@
+"""The textual relation graph against its definition, one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trivium.errors import InputError
+from trivium.text.graph import TextGraph
+from trivium.text.names import RelationTexts
+
+
+class Letters:
+    """An encoder for tests: counts of letters."""
+
+    name, dim, threshold = "letters", 26, 0.8
+    words: Mapping[str, int] | None = None
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        counts = np.array([[text.count(chr(97 + i)) for i in range(26)] for text in texts], np.float32)
+        found: NDArray[np.float32] = counts / np.linalg.norm(counts, axis=1, keepdims=True)
+        return found
+
+
+def vectors(relations: int, seed: int, silent: float = 0.2, dim: int = 4) -> NDArray[np.float32]:
+    """Random unit vectors, some zero, some pairs equal."""
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=(2 * relations, dim)).astype(np.float32)
+    found[rng.random(2 * relations) < 0.2] = found[0]
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    found[rng.random(2 * relations) < silent] = 0
+    return found
+
+
+def edges(graph: TextGraph) -> dict[tuple[int, int], float]:
+    targets = np.repeat(np.arange(len(graph.vectors)), np.diff(graph.offsets))
+    return {(int(s), int(t)): float(w) for s, t, w in zip(graph.sources, targets, graph.weights, strict=True)}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(0, 999), st.sampled_from([0.3, 0.9, 2.0]), st.integers(1, 5))
+def test_edges_are_the_nearest_and_the_near(relations: int, seed: int, threshold: float, nearest: int) -> None:
+    table = vectors(relations, seed)
+    graph = TextGraph.from_vectors(table, threshold, nearest)
+    found = edges(graph)
+    for target in range(2 * relations):
+        others = [j for j in range(2 * relations) if j % relations != target % relations]
+        cosines = {j: float(table[target] @ table[j]) for j in others}
+        last = sorted(cosines.values(), reverse=True)[nearest - 1] if len(others) >= nearest else -1
+        for j, cosine in cosines.items():
+            # 2e-5: what lies so close to a limit may fall on either side
+            if abs(cosine - last) > 2e-5 and abs(cosine - threshold) > 2e-5 and abs(cosine) > 2e-5:
+                assert ((j, target) in found) == (cosine > 0 and (cosine > last or cosine > threshold))
+        ranked = sorted((c for c in cosines.values() if c > 2e-5), reverse=True)[:nearest]
+        assert sum(t == target for _, t in found) >= len(ranked)
+    assert all(s % relations != t % relations for s, t in found)
+    assert all(weight == pytest.approx(table[s] @ table[t], abs=1e-6) for (s, t), weight in found.items())
+    assert graph.num_edges == len(found)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(0, 999))
+def test_numbering_the_relations_otherwise_changes_nothing(relations: int, seed: int) -> None:
+    table = vectors(relations, seed)
+    order = np.random.default_rng(seed).permutation(relations)
+    nodes = np.concatenate([order, order + relations])
+    before, after = TextGraph.from_vectors(table, 0.7), TextGraph.from_vectors(table[nodes], 0.7)
+    named = {(int(nodes[s]), int(nodes[t])): weight for (s, t), weight in edges(after).items()}
+    assert named.keys() == edges(before).keys()
+    assert named == pytest.approx(edges(before), abs=1e-6)
+    assert before.num_isolated == after.num_isolated
+
+
+def test_many_relations_are_joined_block_by_block() -> None:
+    table = vectors(600, 0, dim=16)
+    graph = TextGraph.from_vectors(table, 2.0)
+    cosines = table @ table.T
+    nodes = np.arange(1200)
+    cosines[nodes, nodes] = cosines[nodes, (nodes + 600) % 1200] = -1
+    for target in (3, 1023, 1024, 1199):
+        run = graph.sources[graph.offsets[target] : graph.offsets[target + 1]]
+        if table[target].any():
+            assert set(np.argsort(-cosines[target])[:5]) <= set(run.tolist())
+        assert (np.diff(run) > 0).all()
+
+
+def test_texts_become_a_graph() -> None:
+    texts = RelationTexts(("bad cab", "cab bad", None, "xyz", "bad cab a", "dab cab", None, "zyx"))
+    graph = TextGraph.from_texts(texts, Letters())
+    assert graph.has_text.tolist() == [True, True, False, True, True, True, False, True]
+    assert (1, 0) in edges(graph) and (0, 1) in edges(graph)
+    assert not any(2 in pair or 6 in pair for pair in edges(graph))
+    assert graph.num_isolated == 2 and graph.warning is None  # the silent one, and xyz, near its own inverse only
+
+
+def test_isolation_is_warned_of() -> None:
+    texts = RelationTexts((None, None, "abc", "abd", None, None, "abe", "abf"))
+    assert TextGraph.from_texts(texts, Letters()).warning is None
+    mute = TextGraph.from_texts(RelationTexts((None,) * 6), Letters())
+    assert mute.num_isolated == 3 and mute.num_edges == 0
+    assert mute.warning is not None and mute.warning.startswith("3 of 3 relations have no neighbour by text")
+
+
+def test_part_of_a_graph_is_joined_anew() -> None:
+    table = vectors(9, 4, silent=0)
+    part = TextGraph.from_vectors(table, 0.9).take([7, 2])
+    assert np.array_equal(part.vectors, table[[7, 2, 16, 11]])
+    assert edges(part) == edges(TextGraph.from_vectors(table[[7, 2, 16, 11]], 0.9))
+
+
+def test_a_relation_is_added_by_its_text() -> None:
+    table = vectors(4, 1, silent=0)
+    graph = TextGraph.from_vectors(table, 0.9).with_relation(table[[2, 6]])
+    assert graph.num_relations == 5
+    assert np.array_equal(graph.vectors, table[[0, 1, 2, 3, 2, 4, 5, 6, 7, 6]])
+    assert edges(graph)[2, 4] == pytest.approx(1, abs=1e-6)
+
+
+def test_an_odd_number_of_vectors_is_refused() -> None:
+    with pytest.raises(InputError, match="3 text vectors"):
+        TextGraph.from_vectors(np.eye(3, dtype=np.float32), 0.5)
