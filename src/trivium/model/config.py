@@ -24,9 +24,31 @@ class ModelConfig:
     """Relation steps of the alternating encoder."""
     structure_layers: int = 2
     """Entity layers between two relation steps, or all layers of the relation graph network."""
-    use_similarity_enhancer: bool = False
-    use_prompt_enhancer: bool = False
+    text_encoder: str = ""
+    """The text encoder whose vectors the model was trained with; empty for a model without text."""
+    text_dim: int = 384
+    """Numbers in one of its vectors."""
     use_learnable_fusion: bool = True
     """Whether the fusion weights are trained (F1-F5) or fixed (F6)."""
+    use_similarity_enhancer: bool = True
+    """Whether the model has the similarity enhancer (F9)."""
+    use_prompt_enhancer: bool = True
+    """Whether the model has the prompt enhancer (F9)."""
     similarity_enhancer_weight: float = 0.2
+    """Where the similarity enhancer's fusion weight starts, beside 1 for the structure; or its fixed coefficient."""
     prompt_enhancer_weight: float = 0.8
+    """The same for the prompt enhancer."""
+    prompt_examples: int = 8
+    """Example facts in a relation's prompt, at most."""
+    prompt_hops: int = 2
+    """Steps of the neighbourhood around an example, 1 or 2."""
+    prompt_entities: int = 64
+    """Entities around an example, at most."""
+    prompt_edges: int = 256
+    """Edges around an example, at most."""
+    prompt_dim: int = 32
+    """Numbers in a state inside the prompt encoder."""
+    prompt_layers: int = 3
+    """Rounds of message passing in a prompt."""
+    prompt_rows: Literal["query", "prompt"] = "prompt"
+    """Which rows the prompt enhancer changes: the query's, or those of every relation that occurs in its prompts."""

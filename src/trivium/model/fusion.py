@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,7 +17,12 @@ class Branch(Protocol):
     """An enhancer: from the graph and ``r`` it makes a change of the relation representations."""
 
     def __call__(
-        self, topology: Topology, query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]
+        self,
+        topology: Topology,
+        query: Int[Tensor, " batch"],
+        r: Float[Tensor, "batch relations dim"],
+        *,
+        rng: np.random.Generator | None = None,
     ) -> Float[Tensor, "batch relations dim"]: ...
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class SimilarityEnhancer(nn.Module):
         Δ[q] = Σ_{j≠q} g_j (x_j - x_q) / (ε + Σ_{j≠q} g_j)        ε = .05
 
     Continuous; exactly 0 where no relation is above the threshold; near the weighted mean of several
-    neighbours where ``Σ g`` is well above ε. The ε keeps a gradient to ``τ`` that a plain mean would not have.
+    neighbours where ``Σ g`` is well above ε. With ε, unlike in a plain mean, ``τ`` has a gradient.
 
     Args:
         threshold: where ``τ`` starts; see `cosine_quantile`.
@@ -44,9 +45,13 @@ class SimilarityEnhancer(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(
-        self, topology: Topology, query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]
+        self,
+        topology: Topology,
+        query: Int[Tensor, " batch"],
+        r: Float[Tensor, "batch relations dim"],
+        rng: np.random.Generator | None = None,
     ) -> Float[Tensor, "batch relations dim"]:
-        """Δ, zero but for the query's row. The graph itself is not read."""
+        """Δ, zero but for the query's row. Neither the graph nor chance is asked."""
         weights = self.weights(query, r)
         place = torch.arange(len(query)), query
         total = weights.sum(1, keepdim=True)

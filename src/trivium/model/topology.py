@@ -1,6 +1,9 @@
 """A graph as the model reads it: edges between entities, and between entities and relations, as tensors."""
 
+from __future__ import annotations
+
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,18 +11,26 @@ from torch import Tensor
 
 from trivium.graph.csr import incidence_rows, order_by, targets_of
 from trivium.graph.graph import Graph
+from trivium.graph.neighbourhoods import FactIndex
 from trivium.graph.relations import relation_graph
 from trivium.nn.edges import Edges
+
+if TYPE_CHECKING:
+    from trivium.model.semantics import TextTopology
 
 
 class Topology:
     """What message passing needs of a graph, each part built once, when it is first asked for.
 
+    Args:
+        texts: what is known of the relations in words, if anything.
+
     Cost: linear in the triples, but for `relation_graph`, which is linear in the meetings of relations.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, texts: TextTopology | None = None) -> None:
         self.graph = graph
+        self.texts = texts
         self.num_entities = graph.num_entities
         self.num_relations = graph.num_relations
 
@@ -64,6 +75,13 @@ class Topology:
         """How relations meet: relation to relation, with one of the four kinds as the edge's relation."""
         offsets, sources, kinds = relation_graph(self.graph)
         return Edges.from_arrays(offsets, sources, kinds, num_sources=2 * self.num_relations, num_relations=4)
+
+    @cached_property
+    def fact_index(self) -> FactIndex:
+        """What the prompt enhancer chooses examples and neighbours by."""
+        runs = self.edges.by_relation
+        facts = runs.offsets.numpy(), runs.first.numpy(), runs.second.numpy()
+        return FactIndex(self.graph, facts, self.to_relations.offsets.diff().numpy())
 
 
 def _counts(offsets: Tensor) -> Tensor:

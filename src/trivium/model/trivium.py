@@ -1,19 +1,24 @@
-"""The model: structural relation representations, enhanced and fused, then the entity encoder."""
+"""The model: structural and textual relation representations, enhanced and fused, then the entity encoder."""
 
 from collections.abc import Collection
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
 from trivium.model.fusion import Fusion
+from trivium.model.prompt import PromptEnhancer
+from trivium.model.prompt_graph import Bounds
+from trivium.model.semantics import Semantics
+from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
 
@@ -35,7 +40,7 @@ class Trivium(nn.Module):
     entities or relations, so one set of weights serves every graph.
     """
 
-    def __init__(self, config: ModelConfig, mark_head: bool = False) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.structure: nn.Module
@@ -43,10 +48,18 @@ class Trivium(nn.Module):
             self.structure = RelationGraphEncoder(config.dim, config.structure_layers)
         else:
             self.structure = AlternatingEncoder(
-                config.structure_dim, config.dim, config.structure_steps, config.structure_layers, mark_head
+                config.structure_dim, config.dim, config.structure_steps, config.structure_layers
             )
+        self.semantics = Semantics(config.text_dim, config.dim) if config.text_encoder else None
         self.branches = nn.ModuleDict()
-        self.fusion = Fusion({}, config.use_learnable_fusion)
+        if config.use_similarity_enhancer:
+            self.branches["similarity"] = SimilarityEnhancer()
+        if config.use_prompt_enhancer:
+            bounds = Bounds(config.prompt_examples, config.prompt_hops, config.prompt_entities, config.prompt_edges)
+            self.branches["prompt"] = PromptEnhancer(
+                config.dim, config.prompt_dim, config.prompt_layers, config.prompt_rows, bounds
+            )
+        self.fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
 
     @classmethod
@@ -70,7 +83,7 @@ class Trivium(nn.Module):
         if conditioning not in ("own", "forward"):
             raise ConfigError(f"conditioning is {conditioning!r}: choose own or forward")
         other = copy(self)
-        other.config = replace(self.config, conditioning=conditioning)
+        other.config = replace(self.config, conditioning=cast(Literal["own", "forward"], conditioning))
         return other
 
     def seen_from(self, query: Any, num_relations: int) -> Any:
@@ -81,27 +94,56 @@ class Trivium(nn.Module):
         self,
         topology: Topology,
         query: Int[Tensor, " batch"],
+        *,
         disabled: Collection[str] = (),
-        head: Tensor | None = None,
+        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        rng: np.random.Generator | None = None,
     ) -> Float[Tensor, "batch relations dim"]:
         """Relation representations seen from each asked relation (``query``, ids over ``2 · num_relations``).
 
         Args:
-            disabled: branches whose Δ counts as 0, for ablation.
+            disabled: branches whose Δ counts as 0, and ``text`` for the texts, for ablation (F9).
+            kept_texts: the relations whose text counts, for text dropout; ``None`` means all that have one.
+            rng: draws prompt examples at random, as training does; without it they are chosen by structure.
         """
+        r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng)
+        fused: Tensor = self.fusion(r, deltas)
+        return fused
+
+    def parts(
+        self,
+        topology: Topology,
+        query: Int[Tensor, " batch"],
+        *,
+        disabled: Collection[str] = (),
+        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch relations dim"], dict[str, Tensor | None]]:
+        """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one)."""
         seen = self.seen_from(query, topology.num_relations)
-        r = self.structure(topology, seen) if head is None else self.structure(topology, seen, head)
+        r = self.structure(topology, seen)
+        if self.semantics is not None and "text" not in disabled:
+            r = self.semantics(r, topology.texts, kept_texts)
         deltas = {
-            name: None if name in disabled else branch(topology, query, r) for name, branch in self.branches.items()
+            name: None if name in disabled else branch(topology, seen, r, rng=rng)
+            for name, branch in self.branches.items()
         }
-        return self.fusion(r, deltas)
+        return r, deltas
 
     def forward(
-        self, topology: Topology, head: Int[Tensor, " batch"], query: Int[Tensor, " batch"]
+        self,
+        topology: Topology,
+        head: Int[Tensor, " batch"],
+        query: Int[Tensor, " batch"],
+        *,
+        disabled: Collection[str] = (),
+        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        rng: np.random.Generator | None = None,
     ) -> Float[Tensor, "batch entities"]:
-        """Scores every entity as the answer to each ``(head, query, ?)``."""
-        if getattr(self.structure, "mark_head", False):
-            return self.entity(topology, self.relation_representations(topology, query, head=head), head, query)
+        """Scores every entity as the answer to each ``(head, query, ?)``; the rest as `relation_representations`."""
         distinct, place = torch.unique(query, return_inverse=True)
-        relation = self.relation_representations(topology, distinct)[place]
-        return self.entity(topology, relation, head, query)
+        relation = self.relation_representations(
+            topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng
+        )[place]
+        scores: Tensor = self.entity(topology, relation, head, query)
+        return scores
