@@ -1,0 +1,96 @@
+"""Leakage: which triples, by name, a model has seen in training. A zero-shot figure means little without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivium.errors import InputError
+from trivium.graph.csr import IntArray
+from trivium.graph.datasets import Splits, datasets, load_dataset
+from trivium.graph.graph import Graph
+from trivium.graph.readers import read_graph
+
+if TYPE_CHECKING:
+    from numpy import bool_
+
+SYNTHETIC = "synthetic"
+
+
+def contained(triples: IntArray, graph: Graph, others: Sequence[Graph]) -> NDArray[bool_]:
+    """Whether any of the other graphs holds each triple, by the names of its head, relation and tail.
+
+    Args:
+        triples: ``[n, 3]`` ids of ``graph``.
+
+    Cost: O(names + n log degree) for each other graph.
+    """
+    found = np.zeros(len(triples), np.bool_)
+    for other in others:
+        entity = other.entities.ids(graph.entities.names)
+        relation = other.relations.ids(graph.relations.names)
+        heads, relations, tails = triples.T
+        found |= other.contains(np.stack([entity[heads], relation[relations], entity[tails]], axis=1))
+    return found
+
+
+def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, float]:
+    """The share of B's triples that A's training triples contain.
+
+    Args:
+        a, b: names of data sets, or files; a file is a graph without test triples.
+
+    Returns:
+        The share by part of B: ``graph`` (what messages pass on when the test is asked) and ``test``.
+
+    Raises:
+        InputError: a data set or file cannot be read.
+    """
+    known = [_training_graph(a, data_dir, True)]
+    if _is_file(b):
+        graph = read_graph(b)
+        return {"graph": float(contained(graph.triples, graph, known).mean())}
+    splits = load_dataset(b, data_dir)
+    parts = {"graph": splits.graph.triples, "test": splits.test}
+    return {part: float(contained(triples, splits.graph, known).mean()) for part, triples in parts.items()}
+
+
+def leakage(training_data: Mapping[str, str], splits: Splits, data_dir: str | Path | None = None) -> float | None:
+    """The share of test triples that a model's training data holds.
+
+    Args:
+        training_data: SHA-256 by data set or file, as a checkpoint's provenance has it; ``synthetic`` holds none.
+
+    Returns:
+        The share, or ``None`` if nothing is on record, or a part of it is not at hand or has another hash.
+        Nothing is downloaded for it.
+    """
+    if not training_data:
+        return None
+    graphs = []
+    for name, sha256 in training_data.items():
+        if name == SYNTHETIC:
+            continue
+        try:
+            graph = _training_graph(name, data_dir, False)
+        except InputError:
+            return None
+        if graph.sha256 != sha256:
+            return None
+        graphs.append(graph)
+    return float(contained(splits.test, splits.graph, graphs).mean())
+
+
+def _is_file(name: str) -> bool:
+    return name not in datasets() and Path(name).is_file()
+
+
+@lru_cache(maxsize=8)
+def _training_graph(name: str, data_dir: str | Path | None, download: bool) -> Graph:
+    """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
+    return read_graph(name) if _is_file(name) else load_dataset(name, data_dir, download=download).train

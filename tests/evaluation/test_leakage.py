@@ -1,0 +1,93 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trivium.errors import InputError
+from trivium.evaluation.leakage import contained, leakage, overlap
+from trivium.graph.datasets import datasets, load_dataset
+from trivium.graph.graph import Graph
+from trivium.graph.names import Names
+from trivium.graph.readers import read_graph
+
+DATA = os.environ.get("TRIVIUM_DATA", "")
+PRETRAINED_ON = ("FB15k237", "WN18RR", "CoDExMedium")
+
+
+def own(folder: Path) -> Path:
+    """A data set whose test triples are half in its neighbour's training triples."""
+    for name, splits in {
+        "A": {"train": "a\tr\tb\nb\ts\tc\nx\tr\ty\n", "test": "a\ts\tb\n"},
+        "B": {"train": "b\tr\ta\nb\ts\tc\nnew\tr\ta\na\tnew\tb\n", "test": "a\tr\tb\nc\ts\tb\n"},
+    }.items():
+        (folder / name).mkdir()
+        for split, text in splits.items():
+            (folder / name / f"{split}.txt").write_text(text)
+    return folder
+
+
+def test_shares_are_of_the_same_triple_by_name(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    assert overlap("A", "B", folder) == {"graph": 1 / 4, "test": 1 / 2}
+    assert overlap("A", "A", folder) == {"graph": 1.0, "test": 0.0}
+    assert overlap(str(folder / "A" / "train.txt"), str(folder / "B" / "train.txt")) == {"graph": 1 / 4}
+    with pytest.raises(InputError, match="unknown data set 'C'"):
+        overlap("C", "B", folder)
+
+
+def test_leakage_is_known_only_if_all_training_data_is_at_hand(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    splits, sha = load_dataset("B", folder), read_graph(folder / "A" / "train.txt").sha256
+    assert leakage({"A": sha}, splits, folder) == 1 / 2
+    assert leakage({"A": sha, "synthetic": ""}, splits, folder) == 1 / 2
+    assert leakage({"synthetic": ""}, splits, folder) == 0
+    assert leakage({}, splits, folder) is None
+    assert leakage({"A": "another"}, splits, folder) is None
+    assert leakage({"A": sha, "C": sha}, splits, folder) is None
+    assert leakage({str(folder / "A" / "train.txt"): sha}, splits, folder) == 1 / 2
+
+
+def test_contained_is_membership_of_names_in_any_graph() -> None:
+    rng = np.random.default_rng(0)
+    graphs = []
+    for names in ("abcdef", "fedcgh", "ab"):
+        ids = (rng.integers(0, top, 12, np.int32) for top in (len(names), 2, len(names)))
+        graphs.append(Graph.from_ids(*ids, entities=Names(list(names)), relation_names=Names(["r", names[0]])))
+
+    def named(graph: Graph) -> list[tuple[str, str, str]]:
+        e, r = graph.entities.names.to_list(), graph.relations.names.to_list()
+        return [(e[h], r[k], e[t]) for h, k, t in graph.triples.tolist()]
+
+    held = {*named(graphs[1]), *named(graphs[2])}
+    found = contained(graphs[0].triples, graphs[0], graphs[1:])
+    assert found.tolist() == [triple in held for triple in named(graphs[0])]
+    assert 0 < found.sum() < len(found)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        ("FB15k237Inductive:v1", 1.00),
+        ("WN18RRInductive:v1", 1.00),
+        ("CoDExSmall", 0.90),
+        ("ILPC2022:small", 0.90),
+        ("FBNELL", 0.40),
+        ("WDsinger", 0.06),
+        ("NELLInductive:v1", 0.00),
+        ("Metafam", 0.00),
+        ("FB15k237_10", 0.00),
+    ],
+)
+def test_shares_of_test_triples_in_the_usual_pretraining_graphs(name: str, share: float) -> None:
+    """Shares measured apart from this code, to two decimals."""
+    training = {graph: datasets()[graph].sha256["train"] for graph in PRETRAINED_ON}
+    assert leakage(training, load_dataset(name, DATA), DATA) == pytest.approx(share, abs=0.006)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")
+def test_the_overlap_of_a_benchmark_with_the_graph_that_it_was_cut_from() -> None:
+    assert overlap("FB15k237", "FB15k237Inductive:v1", DATA)["test"] == 1
