@@ -18,9 +18,7 @@ TOPOLOGY = Topology(Graph.from_ids(IDS[:, 0], IDS[:, 1], IDS[:, 2], entities=3, 
 
 
 def representations(batch: int = 4, relations: int = 6, dim: int = 5, seed: int = 0) -> Tensor:
-    return torch.randn(
-        batch, relations, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(batch, relations, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def enhancer(threshold: float = 0.1, temperature: float = 0.4) -> SimilarityEnhancer:
@@ -157,9 +155,7 @@ def test_quantile_of_cosines_leaves_the_query_out() -> None:
     r, query = representations(batch=3), torch.tensor([0, 4, 2])
     values = sorted(float(cosines(query, r)[b, j]) for b in range(3) for j in range(6) if j != int(query[b]))
     assert cosine_quantile([(query, r)], 0.0) == pytest.approx(values[0])
-    assert cosine_quantile([(query[:1], r[:1]), (query[1:], r[1:])], 0.9) == pytest.approx(
-        values[round(0.9 * 14)]
-    )
+    assert cosine_quantile([(query[:1], r[:1]), (query[1:], r[1:])], 0.9) == pytest.approx(values[round(0.9 * 14)])
     assert cosine_quantile([(query, r)], 1.0) == pytest.approx(values[-1])
     assert values[-1] < 0.99
 

@@ -67,9 +67,7 @@ class SimilarityEnhancer(nn.Module):
         return gain.scatter(1, query.long()[:, None], 0.0)
 
     @torch.no_grad()
-    def active(
-        self, query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]
-    ) -> Bool[Tensor, " batch"]:
+    def active(self, query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]) -> Bool[Tensor, " batch"]:
         """Which queries have a relation above the threshold, so that their Δ is not 0."""
         return (self.weights(query, r) > 0).any(1)
 
@@ -93,9 +91,7 @@ class SimilarityEnhancer(nn.Module):
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
-def cosines(
-    query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]
-) -> Float[Tensor, "batch relations"]:
+def cosines(query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"]) -> Float[Tensor, "batch relations"]:
     """The cosine of the query's row with every row; 0 for a row of zeros."""
     unit = nn.functional.normalize(r, dim=-1)
     return torch.einsum("bd,bjd->bj", unit[torch.arange(len(query)), query], unit)
