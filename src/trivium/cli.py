@@ -148,9 +148,9 @@ def complete(
     force
         Overwrite an existing output.
     """
-    from trivium.inference import requests
+    from trivium.inference import requests, tables
 
-    requests.check_k(k)
+    tables.check_k(k)
     requests.check_table(output, force)
     requests.complete_graph(_ranker(graph, checkpoint), output, relation, k, checkpoint, yes, force)
 
@@ -351,10 +351,10 @@ def _ranker(graph: Path, checkpoint: str) -> Ranker:
     return Ranker(Trivium.load(checkpoint), read)
 
 
-def main() -> None:
-    """Runs a command. What is wrong with its input is one line on standard error and exit status 2."""
+def main(words: list[str] | None = None) -> None:
+    """Runs a command, the process's own by default. What is wrong with its input is one line on standard error and exit status 2."""
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:] if words is None else words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _stop(" ".join(str(error).split()), 2)
     except TriviumError as error:

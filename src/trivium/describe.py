@@ -29,12 +29,16 @@ def _flags(path: Path) -> None:
     from trivium.model.trivium import branch_weights
 
     config, unused = read_flags(path)
-    show(["setting", "value"], list(asdict(config).items()), f"{path} yields")
     fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
+    show(["setting", "value"], _settings(asdict(config)), f"{path} yields")
     kind = "fusion start" if config.use_learnable_fusion else "fixed fusion"
     show(["part", "weight"], list(fusion.weights().items()), f"\n{kind}")
     if unused:
         show(["key", "not used, because"], list(unused.items()), "\nknown keys that change nothing here")
+
+
+def _settings(values: dict[str, object]) -> list[tuple[str, str]]:
+    return [(key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in values.items()]
 
 
 def _checkpoint(name: str) -> None:
@@ -47,7 +51,7 @@ def _checkpoint(name: str) -> None:
     path = find_checkpoint(name)
     show(
         ["setting", "value"],
-        [("parameters", f"{parameters:,}"), *asdict(model.config).items()],
+        [("parameters", f"{parameters:,}"), *_settings(asdict(model.config))],
         f"{path.name}, {path.stat().st_size / 1e6:.1f} MB",
     )
     rows = [(key, value) for key, value in asdict(provenance).items() if key not in ("settings", "training_data")]
@@ -81,7 +85,7 @@ def _graph(path: str) -> None:
 
 def list_datasets() -> None:
     """The data sets that are known by name, with their counts."""
-    from trivium.graph.datasets import dataset_names, describe_dataset
+    from trivium.graph.datasets import datasets
 
-    rows = [describe_dataset(name) for name in dataset_names()]
-    show(list(rows[0]), [list(row.values()) for row in rows])
+    rows = [[d.name, d.family, d.entities, d.relations, d.triples.get("test"), d.citation] for d in datasets().values()]
+    show(["data set", "family", "entities", "relations", "test triples", "citation"], rows)

@@ -96,29 +96,33 @@ def find_checkpoint(name: str | Path) -> Path:
 def import_ultra(path: str | Path) -> tuple[Trivium, Provenance]:
     """Reads a public ULTRA checkpoint (a pickle, of which only tensors are accepted).
 
-    The public kernel sends messages from tails to heads, so an edge carries the row of its inverse relation there, and the
-    two mixed kinds of meeting trade places; its code conditions an inverse query on the forward relation.
+    The public kernel sends messages from tails to heads, so an edge carries the row of its inverse relation there, and
+    the two mixed kinds of meeting trade places; its code conditions an inverse query on the forward relation.
 
     Raises:
         CheckpointError: the file holds anything but tensors, or not ULTRA's weights.
 
     Source: github.com/DeepGraphLearning/ULTRA (MIT).
     """
-    import pickle
+    import warnings
 
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on odd pickles before it refuses them
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"no such file: {path}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is not a file of tensors alone, so it is not opened: import ULTRA's .pth") from error
+    except Exception as error:  # a hostile or broken pickle may raise anything; nothing of it was run
+        raise CheckpointError(
+            f"{path} is not a file of tensors alone, so it stays closed: give ULTRA's .pth"
+        ) from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "relation_model.layers.0.relation.weight" not in state:
-        raise CheckpointError(f"{path} holds no ULTRA weights: this importer reads ultra_3g.pth, ultra_4g.pth, ultra_50g.pth")
+        raise CheckpointError(f"{path} holds no ULTRA weights: give ultra_3g.pth, ultra_4g.pth or ultra_50g.pth")
     if any(name.startswith("semantic_model.") for name in state):
-        raise CheckpointError(f"{path} is a SEMMA checkpoint, whose text encoder is not known here: import ULTRA's .pth")
+        raise CheckpointError(f"{path} is a SEMMA checkpoint, whose text encoder is unknown here: import ULTRA's .pth")
     layers = sum(name.endswith(".relation.weight") for name in state)
     dim = state["relation_model.layers.0.relation.weight"].shape[1]
     config = ModelConfig(
@@ -128,6 +132,8 @@ def import_ultra(path: str | Path) -> tuple[Trivium, Provenance]:
         dim=dim,
         layers=sum(name.endswith(".relation_projection.0.weight") for name in state),
         structure_layers=layers,
+        use_similarity_enhancer=False,
+        use_prompt_enhancer=False,
     )
     model = Trivium(config)
     renamed = {_renamed(name): value for name, value in state.items()}
@@ -136,8 +142,9 @@ def import_ultra(path: str | Path) -> tuple[Trivium, Provenance]:
     try:
         model.load_state_dict(renamed)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} holds weights of another shape than ULTRA's: {str(error).splitlines()[0]}") from error
-    note = "imported from a public checkpoint; inverse queries are conditioned on the forward relation, as its code does"
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} holds weights of another shape than ULTRA's: {reason}") from error
+    note = "imported from a public file; inverse queries are conditioned on the forward relation, as its code does"
     return model.eval(), Provenance(made_by=f"github.com/DeepGraphLearning/ULTRA {Path(path).name}", note=note)
 
 

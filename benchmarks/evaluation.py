@@ -1,0 +1,88 @@
+"""How fast evaluation is: seconds beside a plain torch implementation, and each exact shortcut on and off.
+
+    python benchmarks/evaluation.py [--checkpoint ultra.safetensors] [--data-dir FOLDER] [DATA SET …]
+
+The plain implementation is the model's own forward pass, one batch at a time, as a first version would be written: no
+sharing between queries, every message materialised (`trivium.nn.reference`).
+"""
+
+import argparse
+import os
+import resource
+import time
+
+import numpy as np
+import torch
+
+from trivium.evaluation.evaluate import evaluate
+from trivium.graph.datasets import load_dataset
+from trivium.graph.graph import inverse
+from trivium.inference.ranker import Ranker
+from trivium.model import entity, structure
+from trivium.model.checkpoint import load_checkpoint
+from trivium.model.topology import Topology
+from trivium.nn.reference import propagate_reference
+
+GRAPHS = ["FB15k237Inductive:v1", "FB15k237Inductive:v2", "NELLInductive:v2", "FB15k237Inductive:v4", "WN18RRInductive:v1"]
+
+
+@torch.no_grad()
+def plain_seconds(model: torch.nn.Module, graph_name: str, data_dir: str | None, queries: int = 64, batch: int = 8) -> float:
+    """Seconds a query of the plain implementation, over a sample."""
+    splits = load_dataset(graph_name, data_dir)
+    topology = Topology(splits.graph)
+    chosen = splits.test[np.random.default_rng(0).permutation(len(splits.test))[: queries // 2]].astype(np.int64)
+    turned = inverse(chosen[:, 1], splits.graph.num_relations)
+    head = torch.from_numpy(np.concatenate([chosen[:, 0], chosen[:, 2]]))
+    query = torch.from_numpy(np.concatenate([chosen[:, 1], turned]))
+    fast = entity.propagate, structure.propagate
+    entity.propagate = structure.propagate = propagate_reference  # type: ignore[assignment]
+    try:
+        model(topology, head[:batch], query[:batch])
+        started = time.monotonic()
+        for begin in range(0, len(head), batch):
+            model(topology, head[begin : begin + batch], query[begin : begin + batch])
+        return (time.monotonic() - started) / len(head)
+    finally:
+        entity.propagate, structure.propagate = fast
+
+
+def shortcut_ratio(model: torch.nn.Module, graph_name: str, data_dir: str | None, queries: int = 1000) -> float:
+    """Seconds without the base trajectory over seconds with it."""
+    splits = load_dataset(graph_name, data_dir)
+    chosen = splits.test[:queries].astype(np.int64)
+    seconds = {}
+    for shortcut in (True, False):
+        ranker = Ranker(model, splits.graph, base_trajectory=shortcut)  # type: ignore[arg-type]
+        for _ in ranker.blocks(chosen[:20, 0], chosen[:20, 1]):
+            pass
+        started = time.monotonic()
+        for _ in ranker.blocks(chosen[:, 0], chosen[:, 1]):
+            pass
+        seconds[shortcut] = time.monotonic() - started
+    return seconds[False] / seconds[True]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("graphs", nargs="*", default=GRAPHS)
+    parser.add_argument("--checkpoint", default="trivium")
+    parser.add_argument("--data-dir", default=os.environ.get("TRIVIUM_DATA"))
+    chosen = parser.parse_args()
+    model, _ = load_checkpoint(chosen.checkpoint)
+    print("| graph | queries | seconds | ms a query | plain torch, ms a query | ratio | base trajectory off / on |")
+    print("|---|---|---|---|---|---|---|")
+    for name in chosen.graphs:
+        splits = load_dataset(name, chosen.data_dir)
+        evaluate(model, splits, sample=40)  # compiles
+        result = evaluate(model, splits)
+        each = 1000 * result.seconds / result.queries
+        plain = 1000 * plain_seconds(model, name, chosen.data_dir)
+        ratio = shortcut_ratio(model, name, chosen.data_dir)
+        row = (name, result.queries, f"{result.seconds:.2f}", f"{each:.2f}", f"{plain:.1f}", f"{plain / each:.1f}", f"{ratio:.2f}")
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\npeak memory of the whole run: {peak:.0f} MiB; threads: {torch.get_num_threads()}")
+
+
+main()

@@ -1,0 +1,108 @@
+"""Checkpoints keep what a model is; pickles are read as tensors only."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import random_graph
+from trivium.errors import CheckpointError, OutputError
+from trivium.model.checkpoint import Provenance, import_ultra, load_checkpoint, save_checkpoint
+from trivium.model.config import ModelConfig
+from trivium.model.topology import Topology
+from trivium.model.trivium import Trivium
+
+
+def small() -> Trivium:
+    torch.manual_seed(0)
+    return Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
+
+
+def test_a_checkpoint_gives_back_model_and_provenance(tmp_path: Path) -> None:
+    model, path = small(), tmp_path / "m.safetensors"
+    provenance = Provenance("by hand", "0", {"a": "1" * 64}, 7, 3, {"steps": 7})
+    save_checkpoint(model, provenance, path)
+    again, found = load_checkpoint(path)
+    assert found == provenance
+    assert again.config == model.config
+    topology, head, query = Topology(random_graph(1)), torch.tensor([0]), torch.tensor([1])
+    assert torch.equal(again(topology, head, query), model(topology, head, query))
+    with pytest.raises(OutputError, match="exists already"):
+        save_checkpoint(model, provenance, path)
+
+
+def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    (tmp_path / "text.safetensors").write_text("a\tb\tc\n")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name, words in (
+        ("text.safetensors", "is not a checkpoint"),
+        ("other.safetensors", "was not written by trivium"),
+        ("missing.safetensors", "no checkpoint"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            load_checkpoint(tmp_path / name)
+
+
+def test_every_cut_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(small(), Provenance(), path)
+    content = path.read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    for size in (0, 7, 8, 100, len(content) // 2, len(content) - 1):
+        cut.write_bytes(content[:size])
+        with pytest.raises(CheckpointError):
+            load_checkpoint(cut)
+
+
+class Exploit:
+    """Unpickled without care, it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "plain pickle"])
+def test_a_malicious_pickle_does_nothing(tmp_path: Path, legacy: bool) -> None:
+    mark, path = tmp_path / "owned", tmp_path / "evil.pth"
+    content = {"model": {"relation_model.layers.0.relation.weight": Exploit(mark)}}
+    if legacy:
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    # the exploit works where it is let in: the test would be void otherwise
+    code = "import sys, torch, pickle; p = sys.argv[1]\n"
+    code += "pickle.load(open(p, 'rb'))" if legacy else "torch.load(p, weights_only=False)"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert mark.exists()
+    mark.unlink()
+    with pytest.raises(CheckpointError, match="not a file of tensors alone"):
+        import_ultra(path)
+    assert not mark.exists()
+
+
+def test_foreign_tensors_are_refused_in_words(tmp_path: Path) -> None:
+    torch.save({"model": {"x": torch.zeros(2)}}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="holds no ULTRA weights"):
+        import_ultra(tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="no such file"):
+        import_ultra(tmp_path / "y.pth")
+
+
+@pytest.mark.data
+def test_a_public_checkpoint_imports_whole(data: Path, tmp_path: Path) -> None:
+    model, provenance = import_ultra(data / "checkpoints" / "ultra_3g.pth")
+    assert sum(p.numel() for p in model.parameters()) == 168_705  # the paper's count
+    assert model.config.conditioning == "forward"
+    save_checkpoint(model, provenance, tmp_path / "ultra.safetensors")
+    assert load_checkpoint(tmp_path / "ultra.safetensors")[0].config == model.config
+    with pytest.raises(CheckpointError, match="SEMMA"):
+        import_ultra(data / "checkpoints" / "semma.pth")

@@ -1,0 +1,246 @@
+"""The command line from outside: exit status, what is printed where, what is left on disk."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from trivium import cli
+from trivium.model.checkpoint import Provenance, save_checkpoint
+from trivium.model.config import ModelConfig
+from trivium.model.trivium import Trivium
+
+GRAPH = "a\tlikes\tb\nb\tlikes\tc\nc\tlikes\ta\na\tknows\tc\n"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in a folder that holds a small graph and an untrained model."""
+    monkeypatch.chdir(tmp_path)
+    Path("ok.tsv").write_text(GRAPH)
+    torch.manual_seed(0)
+    config = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
+    save_checkpoint(Trivium(config), Provenance(training_data={}), "model.safetensors")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = 0
+        try:
+            cli.main(list(words))
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+MODEL = ("--checkpoint", "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "message"),
+    [
+        ({"x.tsv": "a\tr\tb\nb\tr\n"}, "rank x.tsv --head a --relation r", "x.tsv line 2"),
+        ({"x.tsv": "a\tr\tb\nb\t\tc\n"}, "rank x.tsv --head a --relation r", "x.tsv line 2"),
+        ({"x.tsv": ""}, "rank x.tsv --head a --relation r", "x.tsv"),
+        ({}, "rank missing.tsv --head a --relation r", "missing.tsv"),
+        ({}, "rank ok.tsv --head zz --relation likes", "'zz'"),
+        ({}, "rank ok.tsv --head a --relation lieks", "unknown relation 'lieks': did you mean 'likes'"),
+        ({}, "rank ok.tsv --head a --relation likes -k 0", "k is 0"),
+        ({}, "rank ok.tsv --head a", "--relation"),
+        ({}, "rank ok.tsv --head a --tail b --relation likes", "--head and --tail"),
+        ({}, "rank ok.tsv --head a --relation likes --checkpoint ok.tsv", "ok.tsv is not a checkpoint"),
+        ({}, "rank ok.tsv --head a --relation likes --nonsense 3", "nonsense"),
+        ({}, "complete ok.tsv -o nowhere/x.parquet", "nowhere"),
+        ({"there.csv": "mine"}, "complete ok.tsv -o there.csv", "there.csv exists already"),
+        ({"there.csv": "mine"}, "index ok.tsv -o there.csv", "there.csv exists already"),
+        ({"f.yaml": "use_learnable_fusoin: true\n"}, "info --flags f.yaml", "use_learnable_fusion"),
+        ({"f.yaml": "similarity_enhancer_weight: 0\n"}, "info --flags f.yaml", "use_similarity_enhancer"),
+        ({"f.yaml": "a: [\n"}, "info --flags f.yaml", "f.yaml line"),
+        ({"c.yaml": "stepps: 3\nsources: []\n"}, "pretrain c.yaml", "did you mean 'steps'"),
+        ({}, "pretrain", "--resume"),
+        ({}, "pretrain --resume nowhere", "holds no run"),
+        ({}, "evaluate NoSuchSet", "NoSuchSet"),
+        ({}, "import ok.tsv -o x.safetensors", "ok.tsv"),
+        ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
+        ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run: Run, files: dict[str, str], words: str, message: str) -> None:
+    for name, content in files.items():
+        Path(name).write_text(content)
+    chosen = words.split()
+    if chosen[0] in ("rank", "complete", "evaluate") and "--checkpoint" not in chosen:
+        chosen += MODEL
+    before = {path.name: path.read_bytes() for path in Path().iterdir()}
+    status, out, err = run(*chosen)
+    assert status == 2
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert message in lines[-1]
+    assert lines[-1].startswith("trivium: ")
+    assert len(lines) <= 2
+    assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_rank_shows_names_and_leaves_known_answers_out(run: Run) -> None:
+    status, out, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *MODEL)
+    assert status == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["head", "relation", "tail", "rank", "score"]
+    assert {line[2] for line in lines[1:]} == {"a", "c"}
+    _, out, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", "--include-known", *MODEL)
+    assert {line.split()[2] for line in out.splitlines()[1:]} == {"a", "b", "c"}
+    _, out, _ = run("rank", "ok.tsv", "--tail", "a", "--relation", "likes", *MODEL)
+    assert {line.split()[0] for line in out.splitlines()[1:]} == {"a", "b"}
+
+
+def test_questions_from_a_file(run: Run) -> None:
+    Path("q.csv").write_text("relation,head,tail\nlikes,a,\nlikes,zz,\nknows,,c\n")
+    Path("some.txt").write_text("a\nc\n")
+    status, _, err = run("rank", "ok.tsv", "--queries", "q.csv", "-o", "out.parquet", "--candidates", "some.txt", *MODEL)
+    assert status == 0
+    assert "q.csv line 3" in err
+    assert "'zz'" in err
+    table = pl.read_parquet("out.parquet")
+    assert table["query"].to_list() == sorted(table["query"].to_list())
+    assert set(table.filter(pl.col("relation") == "likes")["tail"]) == {"a", "c"}
+    assert set(table.filter(pl.col("relation") == "knows")["head"]) == {"c"}
+
+
+def test_score_reports_unknown_names_and_marks_known_facts(run: Run) -> None:
+    Path("t.tsv").write_text("a\tlikes\tc\nb\tlikes\tzz\nc\tlikes\ta\n")
+    status, _, err = run("score", "ok.tsv", "t.tsv", "-o", "scored.csv", *MODEL)
+    assert status == 0
+    assert "t.tsv line 2" in err
+    table = pl.read_csv("scored.csv")
+    assert table["known"].to_list() == [False, True]
+    assert set(table.columns) >= {"score", "tail_rank", "head_rank"}
+
+
+def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trivium.inference import complete
+
+    status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
+    assert status == 0
+    assert "4 questions" in err
+    found = pl.read_csv("all.tsv", separator="\t")
+    known = {tuple(line.split("\t")) for line in GRAPH.splitlines()}
+    assert not known & set(found.select("head", "relation", "tail").rows())
+    monkeypatch.setattr(complete, "PART_QUERIES", 1)
+    original = complete.answer_table
+    calls = []
+
+    def interrupted(*words: object, **more: object) -> pl.DataFrame:
+        calls.append(1)
+        if len(calls) == 5:  # two for the plan, then two parts
+            raise KeyboardInterrupt
+        return original(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(complete, "answer_table", interrupted)
+    status, _, err = run("complete", "ok.tsv", "-o", "again.tsv", *MODEL)
+    assert status == 130
+    assert not Path("again.tsv").exists()
+    parts = {path: path.stat().st_mtime_ns for path in Path(".again.tsv.parts").glob("*.parquet")}
+    assert len(parts) == 2
+    status, _, _ = run("complete", "ok.tsv", "-o", "again.tsv", *MODEL)
+    assert status == 0
+    assert len(calls) == 5 + 2 + 2  # the finished parts were not asked again
+    assert Path("again.tsv").read_text() == Path("all.tsv").read_text()
+    assert not Path(".again.tsv.parts").exists()
+
+
+def test_complete_asks_for_yes_beyond_an_hour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trivium.inference import requests
+
+    monkeypatch.setattr(requests, "HOUR", 0.0)
+    status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
+    assert status == 2
+    assert "--yes" in err
+    assert run("complete", "ok.tsv", "-o", "all.tsv", "--yes", *MODEL)[0] == 0
+
+
+def test_an_index_is_a_graph(run: Run) -> None:
+    assert run("index", "ok.tsv", "-o", "ok.trivium")[0] == 0
+    _, direct, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *MODEL)
+    status, opened, _ = run("rank", "ok.trivium", "--head", "a", "--relation", "likes", *MODEL)
+    assert status == 0
+    assert opened == direct
+
+
+def test_info_describes_graphs_checkpoints_and_flags(run: Run) -> None:
+    _, out, _ = run("info", "ok.tsv")
+    assert "triples" in out
+    assert "likes" in out
+    _, out, _ = run("info", "model.safetensors")
+    for word in ("parameters", "similarity", "prompt", "0.4"):
+        assert word in out
+    Path("f.yaml").write_text("similarity_enhancer_weight: 0.2\nmax_hops: 2\n")
+    _, out, _ = run("info", "--flags", "f.yaml")
+    for word in ("0.5", "0.1", "0.4", "prompt_max_hops"):
+        assert word in out
+
+
+def test_synthesize_then_rank(run: Run) -> None:
+    status, _, err = run("synthesize", "-o", "s.tsv", "--entities", "60", "--relations", "3", "--rules", "3")
+    assert status == 0
+    assert "60 entities" in err or "entities" in err
+    head, relation, _ = Path("s.tsv").read_text().splitlines()[0].split("\t")
+    assert run("rank", "s.tsv", "--head", head, "--relation", relation, *MODEL)[0] == 0
+
+
+def test_pretrain_and_use_the_result(run: Run) -> None:
+    Path("c.yaml").write_text(
+        "sources:\n  - name: ok.tsv\n  - name: synthetic\nsteps: 3\nsave_every: 1\nmin_entities: 3\nmax_entities: 60\n"
+        "model: {dim: 32, layers: 2, structure_steps: 2, structure_layers: 1}\n"
+    )
+    assert run("pretrain", "c.yaml")[0] == 0
+    status, out, _ = run("info", "runs/c/checkpoint.safetensors")
+    assert status == 0
+    assert "trained on ok.tsv" in out
+    assert run("pretrain", "c.yaml")[0] == 2  # the folder holds a run already
+    assert run("pretrain", "--resume", "runs/c")[0] == 0
+
+
+def test_control_characters_do_not_reach_the_terminal(run: Run) -> None:
+    Path("odd.tsv").write_text("a\x1b[31m\tlikes\t<b>b</b>\n\u202eevil\tlikes\tc\n")
+    status, out, err = run("rank", "odd.tsv", "--head", "\u202eevil", "--relation", "likes", *MODEL)
+    assert status == 0
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "<b>b</b>" in out
+
+
+@pytest.mark.data
+def test_evaluate_writes_json_for_machines(run: Run, data: Path) -> None:
+    words = ("evaluate", "NELLInductive:v1", "--data-dir", str(data), "--json", "e.json", "--sample", "60", *MODEL)
+    status, out, _ = run(*words)
+    assert status == 0
+    assert "NELLInductive:v1" in out
+    (row,) = json.loads(Path("e.json").read_text())
+    assert row["queries"] == 60
+    assert row["seconds"] > 0
+    assert "leakage" in row
+    assert row["interval"][0] <= row["pessimistic"]["mrr"] <= row["interval"][1]
+    for policy in ("optimistic", "realistic", "pessimistic"):
+        assert set(row[policy]) == {"mrr", "mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"}
+    assert row["optimistic"]["mrr"] >= row["realistic"]["mrr"] >= row["pessimistic"]["mrr"]
+    assert run(*words)[0] == 2  # never over an existing file
+
+
+def test_the_command_itself_starts_lightly() -> None:
+    """What `--help` loads: no torch, numba, polars or pyarrow, whose imports take most of a second each."""
+    code = "import sys; from trivium import cli; print(sorted({'torch', 'numba', 'polars', 'pyarrow', 'rich'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "torch" not in done.stdout
+    assert "numba" not in done.stdout
+    assert "polars" not in done.stdout
+    assert "pyarrow" not in done.stdout
