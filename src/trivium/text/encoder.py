@@ -85,7 +85,7 @@ class MiniLM:
         ConfigError: when the first text is encoded: no package holds the weights, their hash is another, or
             ``tokenizers`` is missing.
 
-    Cost: 0.7 s to load, 1-2 ms a short text on one core.
+    Cost: 0.7 s to load, 3-5 ms a described relation on one core.
     Source: Wang et al., MiniLM (2020); https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
     (Apache-2.0).
     """
