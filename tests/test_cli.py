@@ -175,6 +175,18 @@ def test_an_index_is_a_graph(run: Run) -> None:
     assert opened == direct
 
 
+def test_a_csv_names_its_columns(run: Run) -> None:
+    Path("facts.csv").write_text("object,note,subject,kind\n" + "".join(
+        f"{t},x,{h},{r}\n" for h, r, t in (line.split("\t") for line in GRAPH.splitlines())
+    ))
+    _, direct, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *MODEL)
+    words = ("rank", "facts.csv", "--head", "a", "--relation", "likes", *MODEL)
+    status, out, _ = run(*words, "--columns", "subject,kind,object")
+    assert (status, out) == (0, direct)
+    assert run(*words)[0] == 2
+    assert run(*words, "--columns", "subject,kind")[0] == 2
+
+
 def test_info_describes_graphs_checkpoints_and_flags(run: Run) -> None:
     _, out, _ = run("info", "ok.tsv")
     assert "triples" in out

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from trivium import __version__
-from trivium.errors import TriviumError
+from trivium.errors import InputError, TriviumError
 
 if TYPE_CHECKING:
+    from trivium.graph.graph import Graph
     from trivium.inference.ranker import Ranker
 
 DEFAULT = "trivium"
@@ -21,6 +22,7 @@ app = App(name="trivium", version=__version__, help="Finds the missing links of 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Required = Annotated[Path, Parameter(name=["--output", "-o"])]
 Count = Annotated[int, Parameter(name=["-k", "--k"])]
+Columns = Annotated[str | None, Parameter(help="The graph's columns, where CSV or Parquet call them otherwise: HEAD,RELATION,TAIL.")]
 
 
 @app.command
@@ -37,6 +39,7 @@ def rank(
     candidates: Path | None = None,
     output: Output = None,
     checkpoint: str = DEFAULT,
+    columns: Columns = None,
     strict: bool = False,
     force: bool = False,
 ) -> None:
@@ -72,7 +75,7 @@ def rank(
     from trivium.inference import requests
 
     requests.check_rank(head, relation, tail, queries, k, output, force)
-    ranker = _ranker(graph, checkpoint)
+    ranker = _ranker(graph, checkpoint, columns)
     chosen = requests.read_candidates(ranker, candidates)
     heads, relations = requests.read_questions(ranker, head, relation, tail, queries, strict)
     requests.answer(ranker, heads, relations, k, include_known, chosen, output, force)
@@ -86,6 +89,7 @@ def score(
     *,
     output: Output = None,
     checkpoint: str = DEFAULT,
+    columns: Columns = None,
     strict: bool = False,
     force: bool = False,
 ) -> None:
@@ -111,7 +115,7 @@ def score(
     from trivium.inference import requests
 
     requests.check_table(output, force)
-    ranker = _ranker(graph, checkpoint)
+    ranker = _ranker(graph, checkpoint, columns)
     requests.judge(ranker, triples, strict, output, force)
 
 
@@ -124,6 +128,7 @@ def complete(
     relation: list[str] | None = None,
     k: Count = 10,
     checkpoint: str = DEFAULT,
+    columns: Columns = None,
     yes: bool = False,
     force: bool = False,
 ) -> None:
@@ -152,7 +157,7 @@ def complete(
 
     tables.check_k(k)
     requests.check_table(output, force)
-    requests.complete_graph(_ranker(graph, checkpoint), output, relation, k, checkpoint, yes, force)
+    requests.complete_graph(_ranker(graph, checkpoint, columns), output, relation, k, checkpoint, yes, force)
 
 
 @app.command
@@ -318,7 +323,7 @@ def datasets() -> None:
 
 
 @app.command
-def index(graph: Path, /, *, output: Required, force: bool = False) -> None:
+def index(graph: Path, /, *, output: Required, columns: Columns = None, force: bool = False) -> None:
     """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
 
     Parameters
@@ -330,29 +335,38 @@ def index(graph: Path, /, *, output: Required, force: bool = False) -> None:
     force
         Overwrite an existing output.
     """
-    from trivium.graph.graph import Graph
     from trivium.graph.index import save_index
     from trivium.graph.output import check_place
 
     check_place(output, force)
-    save_index(Graph.read(graph), output, force)
+    save_index(_graph(graph, columns), output, force)
 
 
-def _ranker(graph: Path, checkpoint: str) -> Ranker:
+def _graph(path: Path, columns: str | None) -> Graph:
+    from trivium.graph.graph import Graph
+
+    if columns is None:
+        return Graph.read(path)
+    names = columns.split(",")
+    if len(names) != 3 or not all(names):
+        raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
+    return Graph.read(path, **dict(zip(("head", "relation", "tail"), names, strict=True)))
+
+
+def _ranker(graph: Path, checkpoint: str, columns: str | None) -> Ranker:
     """A ranker for the verbs that answer; the checkpoint is looked at first, since it fails fast."""
     from trivium.model.checkpoint import find_checkpoint
 
     find_checkpoint(checkpoint)
-    from trivium.graph.graph import Graph
     from trivium.inference.ranker import Ranker
     from trivium.model.trivium import Trivium
 
-    read = Graph.read(graph)
+    read = _graph(graph, columns)
     return Ranker(Trivium.load(checkpoint), read)
 
 
 def main(words: list[str] | None = None) -> None:
-    """Runs a command, the process's own by default. What is wrong with its input is one line on standard error and exit status 2."""
+    """Runs a command, the process's own by default. Wrong input is one line on standard error and exit status 2."""
     try:
         app(sys.argv[1:] if words is None else words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

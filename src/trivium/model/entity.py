@@ -1,9 +1,12 @@
 """The entity encoder: the query spreads from its head, and every entity gets a score."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from trivium.model.topology import Topology
 from trivium.nn.propagate import propagate
@@ -26,7 +29,7 @@ class EntityLayer(nn.Module):
         relation: Float[Tensor, "batch relations dim"],
     ) -> Float[Tensor, "batch entities dim"]:
         message = propagate(state, self.relation(relation), topology.edges) + boundary
-        return state + F.relu(self.norm(self.linear(torch.cat([state, message], -1))))
+        return state + functional.relu(self.norm(self.linear(torch.cat([state, message], -1))))
 
 
 class EntityEncoder(nn.Module):
@@ -45,8 +48,9 @@ class EntityEncoder(nn.Module):
 
     def __init__(self, dim: int, layers: int, reversed_messages: bool = False) -> None:
         super().__init__()
+        self.dim = dim
         self.reversed_messages = reversed_messages
-        self.layers = nn.ModuleList(EntityLayer(dim) for _ in range(layers))
+        self.layers = cast(Sequence[EntityLayer], nn.ModuleList(EntityLayer(dim) for _ in range(layers)))
         self.score = nn.Sequential(nn.Linear(2 * dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1))
 
     def forward(
@@ -65,7 +69,8 @@ class EntityEncoder(nn.Module):
         state = boundary
         for layer in self.layers:
             state = layer(topology, state, boundary, carried)
-        first, _, last = self.score
+        first, last = cast(nn.Linear, self.score[0]), self.score[2]
         own, other = first.weight.chunk(2, 1)  # W [x ; q] = W₁ x + W₂ q: the query's half once, not per entity
-        hidden = F.linear(state, own) + F.linear(asked, other, first.bias)[:, None]
-        return last(F.relu(hidden)).squeeze(-1)
+        hidden = functional.linear(state, own) + functional.linear(asked, other, first.bias)[:, None]
+        scores: Tensor = last(functional.relu(hidden)).squeeze(-1)
+        return scores

@@ -1,4 +1,4 @@
-"""Vectors of 32 numbers as values inside numba kernels.
+"""Vectors as values inside numba kernels: 32 doubles for sums over edges, 16 floats for matrix products.
 
 numba keeps a small array of running sums in memory; a vector value stays in the processor's registers. Loads are
 32 elements of the array's own type; sums are double, so that a sum over edges does not depend on their order to
@@ -17,7 +17,7 @@ WIDTH = 32
 _DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
-class _Vector(types.Type):  # type: ignore[misc]
+class _Vector(types.Type):
     def __init__(self) -> None:
         super().__init__(name=f"vector of {WIDTH} doubles")
 
@@ -26,14 +26,15 @@ _vector = _Vector()
 
 
 @register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _DOUBLES)
+        super().__init__(manager, kind, _DOUBLES)  # type: ignore[no-untyped-call]
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> tuple[Any, Any]:
     """The address of element ``place`` of a contiguous one-dimensional array, and the type of a vector there."""
-    address = builder.gep(cgutils.create_struct_proxy(kind)(context, builder, value=array).data, [place])
+    proxy = cgutils.create_struct_proxy(kind)  # type: ignore[no-untyped-call]
+    address = builder.gep(proxy(context, builder, value=array).data, [place])
     return address, ir.VectorType(context.get_data_type(kind.dtype), WIDTH)
 
 
@@ -44,6 +45,13 @@ def _load(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
 
 def _widen(builder: Any, value: Any) -> Any:
     return value if value.type == _DOUBLES else builder.fpext(value, _DOUBLES)
+
+
+def _repeated(builder: Any, value: Any, vector: Any) -> Any:
+    """A number in every place of a vector."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
 @intrinsic
@@ -88,9 +96,7 @@ def add_scaled_product(typing: Any, total: Any, a: Any, i: Any, b: Any, j: Any, 
         total, a, i, b, j, scale = arguments
         left = _load(context, builder, signature.args[1], a, i)
         right = _load(context, builder, signature.args[3], b, j)
-        one = builder.insert_element(ir.Constant(left.type, ir.Undefined), scale, ir.Constant(ir.IntType(32), 0))
-        every = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None)
-        scales = builder.shuffle_vector(one, ir.Constant(left.type, ir.Undefined), every)
+        scales = _repeated(builder, scale, left.type)
         product = builder.fmul(builder.fmul(left, right), scales)
         return builder.fadd(total, _widen(builder, product))
 
@@ -121,7 +127,8 @@ def prefetch(typing: Any, a: Any, i: Any) -> Any:
         address, _ = _pointer(context, builder, signature.args[0], a, i)
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        name = "llvm.prefetch.p0i8"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
         start = builder.bitcast(address, byte)
         read, keep, is_data = (ir.Constant(number, value) for value in (0, 3, 1))
         for line in (0, 64):
@@ -129,3 +136,85 @@ def prefetch(typing: Any, a: Any, i: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(a, i), code
+
+
+LANES = 16
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+
+
+class _Lanes(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name=f"vector of {LANES} floats")
+
+
+_lanes = _Lanes()
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _FLOATS)
+
+
+@intrinsic
+def float_zeros(typing: Any) -> Any:
+    """16 float zeros."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(_FLOATS, None)
+
+    return _lanes(), code
+
+
+@intrinsic
+def load_floats(typing: Any, a: Any, i: Any) -> Any:
+    """``a[i : i + 16]`` of a float array."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, _ = _pointer(context, builder, signature.args[0], *arguments)
+        return builder.load(builder.bitcast(address, _FLOATS.as_pointer()), align=4)
+
+    return _lanes(a, i), code
+
+
+@intrinsic
+def add_multiple(typing: Any, total: Any, a: Any, i: Any, row: Any) -> Any:
+    """``total + a[i] · row``, rounded once."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, a, i, row = arguments
+        address, _ = _pointer(context, builder, signature.args[1], a, i)
+        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+        fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+        return builder.call(fused, [_repeated(builder, builder.load(address), _FLOATS), row, total])
+
+    return _lanes(total, a, i, row), code
+
+
+@intrinsic
+def store_floats(typing: Any, out: Any, place: Any, total: Any) -> Any:
+    """``out[place : place + 16] = total``."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, place, total = arguments
+        address, _ = _pointer(context, builder, signature.args[0], out, place)
+        builder.store(total, builder.bitcast(address, _FLOATS.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, place, total), code
+
+
+@intrinsic
+def add_product_of_either(typing: Any, total: Any, first: Any, a: Any, i: Any, b: Any, j: Any, c: Any, k: Any) -> Any:
+    """``total + x · c[k : k + 32]``, where ``x`` is ``a[i : i + 32]`` if ``first``, else ``b[j : j + 32]``."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, first, a, i, b, j, c, k = arguments
+        one, vector = _pointer(context, builder, signature.args[2], a, i)
+        other, _ = _pointer(context, builder, signature.args[4], b, j)
+        address = builder.bitcast(builder.select(first, one, other), vector.as_pointer())
+        left = builder.load(address, align=signature.args[2].dtype.bitwidth // 8)
+        right = _load(context, builder, signature.args[6], c, k)
+        return builder.fadd(total, _widen(builder, builder.fmul(left, right)))
+
+    return _vector(total, first, a, i, b, j, c, k), code
