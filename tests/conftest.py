@@ -14,7 +14,7 @@ with install_import_hook(CHECKED, "beartype.beartype"):
     import trivium.nn.propagate
     import trivium.training.loss  # noqa: F401
 
-from trivium.graph.graph import Graph
+from trivium.graph.graph import Graph  # noqa: E402
 
 
 def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int = 90) -> Graph:

@@ -62,7 +62,8 @@ def show_results(results: Sequence[Result]) -> None:
     for r in results:
         worst = r.metrics["pessimistic"]
         best, middle = r.metrics["optimistic"].mrr, r.metrics["realistic"].mrr
-        row = [r.dataset, r.queries, worst.mrr, r.mrr_error, worst.hits_at_10, middle, best, r.leakage, round(r.seconds, 1)]
+        seconds = round(r.seconds, 1)
+        row = [r.dataset, r.queries, worst.mrr, r.mrr_error, worst.hits_at_10, middle, best, r.leakage, seconds]
         rows.append([f"{v:.3f}" if isinstance(v, float) and i != 8 else v for i, v in enumerate(row)])
     for name, mean in means(results).items():
         label = f"mean over {name} {mean['graphs']:.0f}"
@@ -72,25 +73,26 @@ def show_results(results: Sequence[Result]) -> None:
     for r in results:
         for kind, groups in r.groups.items():
             columns = [kind, "MRR", "Hits@1", "Hits@3", "Hits@10"]
-            show(columns, [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in groups.items()], f"\n{r.dataset}")
+            figures = [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in groups.items()]
+            show(columns, figures, f"\n{r.dataset}")
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[..., None]]:
     """A bar on standard error, where that is a terminal. The callback takes the done and the total (and a figure)."""
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figure]}"),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[figure]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None, figure="")
 
         def update(done: int, total: int, loss: float | None = None) -> None:

@@ -1,13 +1,16 @@
 """Structural encoders, the entity encoder and the whole model against the slow statement, and their invariances."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.conftest import random_graph
 from tests.reference.ultra import relation_edges, scores
+
 from trivium.graph.csr import targets_of
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.relations import relation_graph
@@ -15,9 +18,8 @@ from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 
-STRUCTURE_ONLY = {"use_similarity_enhancer": False, "use_prompt_enhancer": False}
-ULTRA = ModelConfig(structure="relation_graph", structure_layers=3, layers=3, **STRUCTURE_ONLY)
-OURS = ModelConfig(**STRUCTURE_ONLY)
+OURS = ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False)
+ULTRA = replace(OURS, structure="relation_graph", structure_layers=3, layers=3)
 
 
 @settings(max_examples=25, deadline=None)
@@ -32,10 +34,9 @@ def test_the_relation_graph_equals_brute_force(seed: int, entities: int, relatio
 
 @pytest.mark.parametrize("conditioning", ["own", "forward"])
 @pytest.mark.parametrize("reversed_messages", [False, True])
-def test_the_model_equals_the_slow_statement(conditioning: str, reversed_messages: bool) -> None:
+def test_the_model_equals_the_slow_statement(conditioning: Literal["own", "forward"], reversed_messages: bool) -> None:
     torch.manual_seed(0)
-    settings_ = {**STRUCTURE_ONLY, "structure_layers": 3, "layers": 3, "structure": "relation_graph"}
-    model = Trivium(ModelConfig(conditioning=conditioning, reversed_messages=reversed_messages, **settings_)).double()
+    model = Trivium(replace(ULTRA, conditioning=conditioning, reversed_messages=reversed_messages)).double()
     graph = random_graph(2, entities=12, relations=3, triples=30)
     topology = Topology(graph)
     head, query = torch.tensor([0, 5, 5]), torch.tensor([1, 4, 0])
@@ -45,7 +46,7 @@ def test_the_model_equals_the_slow_statement(conditioning: str, reversed_message
     for output in (fast, slow):
         model.zero_grad()
         output.square().sum().backward(retain_graph=True)
-        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
         if output is fast:
             first = gradient.clone()
     torch.testing.assert_close(first, gradient, rtol=1e-7, atol=1e-7)

@@ -1,13 +1,16 @@
-"""A plain, slow statement of both networks in torch, written from the papers' formulas: the meaning that the engine must keep.
+"""A plain, slow statement of both networks in torch, from the papers' formulas: the meaning that the engine must keep.
 
 It materialises every message and shares nothing between queries. It reads the same weights by name.
 """
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.nn import functional
 
 from trivium.graph.graph import Graph
+from trivium.model.structure import RelationGraphEncoder
 from trivium.model.trivium import Trivium
 
 
@@ -44,24 +47,30 @@ def relation_edges(graph: Graph) -> list[tuple[int, int, int]]:
     ]
 
 
-def layers(model_layers, relation_rows, state, boundary, edges) -> Tensor:  # type: ignore[no-untyped-def]
+def layers(
+    model_layers: Iterable[tuple[nn.Module, nn.Module]],
+    relation_rows: Iterable[Tensor],
+    state: Tensor,
+    boundary: Tensor,
+    edges: list[tuple[int, int, int]],
+) -> Tensor:
     """Rounds of ``x ← x + ReLU(LN(W [x ; Σ + boundary]))``."""
     for (linear, norm), rows in zip(model_layers, relation_rows, strict=True):
         aggregate = message_sum(state, rows, edges, len(state)) + boundary
-        state = state + F.relu(norm(linear(torch.cat([state, aggregate], 1))))
+        state = state + functional.relu(norm(linear(torch.cat([state, aggregate], 1))))
     return state
 
 
 def scores(model: Trivium, graph: Graph, head: int, query: int) -> Tensor:
     """Scores of every entity for one query, with ULTRA's relation graph encoder."""
     structure, entity = model.structure, model.entity
+    assert isinstance(structure, RelationGraphEncoder)
     count = graph.num_relations
     seen = query % count if model.config.conditioning == "forward" else query
     boundary = torch.zeros(2 * count, structure.dim, dtype=structure.kinds[0].dtype)
     boundary[seen] = 1
-    relation = layers(
-        list(zip(structure.linear, structure.norm, strict=True)), structure.kinds, boundary, boundary, relation_edges(graph)
-    )
+    maps = zip(structure.linear, structure.norm, strict=True)
+    relation = layers(maps, structure.kinds, boundary, boundary, relation_edges(graph))
     carried = relation.roll(count, 0) if model.config.reversed_messages else relation
     start = torch.zeros(graph.num_entities, relation.shape[1], dtype=relation.dtype)
     start[head] = relation[query]
@@ -72,4 +81,5 @@ def scores(model: Trivium, graph: Graph, head: int, query: int) -> Tensor:
         start,
         graph_edges(graph),
     )
-    return entity.score(torch.cat([state, relation[query].expand(len(state), -1)], 1)).squeeze(1)
+    out: Tensor = entity.score(torch.cat([state, relation[query].expand(len(state), -1)], 1)).squeeze(1)
+    return out

@@ -90,7 +90,9 @@ def test_a_run_killed_at_random_ends_in_the_same_weights(config: Path, tmp_path:
     assert provenance.training_data == {"synthetic": ""}
 
 
-def test_a_loss_that_is_not_finite_keeps_the_last_good_state(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunFolder.create(tmp_path / "run", read_config(config))
     original = Trainer.step
 
@@ -101,7 +103,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(config: Path, tmp_p
         return original(self, number, subgraphs)
 
     monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(TrainingError, match="step 7: the loss is nan.*last saved state is kept"):
+    with pytest.raises(TrainingError, match=r"step 7: the loss is nan.*last saved state is kept"):
         train(read_config(config), {}, run)
     saved, tensors = run.load()
     assert saved == 7
@@ -119,7 +121,7 @@ def test_a_full_disk_keeps_the_last_good_state(config: Path, tmp_path: Path, mon
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match="No space left on device.*continue with --resume"):
+    with pytest.raises(TrainingError, match=r"No space left on device.*continue with --resume"):
         train(read_config(config), {}, run)
     assert run.load()[0] >= 4
     assert sorted(p.name for p in run.path.iterdir()) == ["config.yaml", METRICS, STATE]

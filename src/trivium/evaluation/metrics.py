@@ -14,7 +14,7 @@ POLICIES = ("optimistic", "realistic", "pessimistic")
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over queries. ``mrr`` and the hits lie in (0, 1], more is better; ``mean_rank`` from 1 up, less is better."""
+    """Means over queries. ``mrr`` and the hits lie in (0, 1], more is better; ``mean_rank`` from 1, less is better."""
 
     mrr: float
     mean_rank: float
@@ -23,7 +23,7 @@ class Metrics:
     hits_at_10: float
 
     @classmethod
-    def of(cls, ranks: NDArray[np.float64]) -> Metrics:
+    def of(cls, ranks: NDArray[np.floating]) -> Metrics:
         """From ranks ``[queries]``, best is 1."""
         hits = (float((ranks <= k).mean()) for k in (1, 3, 10))
         return cls(float((1 / ranks).mean()), float(ranks.mean()), *hits)
@@ -34,7 +34,7 @@ def by_policy(ranks: Ranks) -> dict[str, Metrics]:
     return {policy: Metrics.of(getattr(ranks, policy)) for policy in POLICIES}
 
 
-def clustered_error(values: NDArray[np.float64], clusters: NDArray[np.integer]) -> float:
+def clustered_error(values: NDArray[np.floating], clusters: NDArray[np.integer]) -> float:
     """The standard error of a mean whose values come in clusters that fail or succeed together.
 
     ``√( G/(G−1) Σ_g (Σ_{i∈g} (v_i − v̄))² ) / n`` over ``G`` clusters; nan for fewer than two.

@@ -55,5 +55,5 @@ def evaluate_all(
 
 def show_overlap(a: str, b: str, data_dir: Path | None) -> None:
     """Shows how much of B the training triples of A hold."""
-    shares = overlap(a, b, data_dir)
-    show(["part", "share"], [[name, f"{share:.4f}"] for name, share in shares.items()], f"share of {b} in {a}'s training triples")
+    rows = [[name, f"{share:.4f}"] for name, share in overlap(a, b, data_dir).items()]
+    show(["part", "share"], rows, f"share of {b} in {a}'s training triples")

@@ -39,15 +39,15 @@ class Ranks:
     tied: Ids
 
     @property
-    def optimistic(self) -> NDArray[np.float64]:
+    def optimistic(self) -> NDArray[np.floating]:
         return 1.0 + self.better
 
     @property
-    def realistic(self) -> NDArray[np.float64]:
+    def realistic(self) -> NDArray[np.floating]:
         return 1.0 + self.better + self.tied / 2
 
     @property
-    def pessimistic(self) -> NDArray[np.float64]:
+    def pessimistic(self) -> NDArray[np.floating]:
         return 1.0 + self.better + self.tied
 
 
@@ -150,9 +150,7 @@ class Ranker:
         """
         from trivium.inference.tables import rank_table
 
-        return rank_table(
-            self, head, relation, tail, k=k, include_known=include_known, candidates=candidates
-        )
+        return rank_table(self, head, relation, tail, k=k, include_known=include_known, candidates=candidates)
 
     def score(self, triples: list[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.

@@ -33,7 +33,7 @@ class Representations:
         self.chunk = max(1, min(64, CHUNK_BYTES // per_query))
 
     def each(self, queries: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Every query relation with its representations, in the given order; what is not cached is computed in chunks."""
+        """Every query relation with its representations, in the given order; what is missing is computed in chunks."""
         for begin in range(0, len(queries), self.chunk):
             part = queries[begin : begin + self.chunk]
             seen = {query: self.model.seen_from(query, self.topology.num_relations) for query in part}

@@ -1,4 +1,4 @@
-"""What the command line asks of a ranker: questions and triples by name, from arguments or files, answers shown or written."""
+"""What the command line asks of a ranker: questions and triples by name, from arguments or files; answers go out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trivium.errors import InputError
 from trivium.graph.graph import inverse
@@ -27,7 +28,13 @@ def check_table(output: Path | None, force: bool) -> None:
 
 
 def check_rank(
-    head: str | None, relation: str | None, tail: str | None, queries: Path | None, k: int, output: Path | None, force: bool
+    head: str | None,
+    relation: str | None,
+    tail: str | None,
+    queries: Path | None,
+    k: int,
+    output: Path | None,
+    force: bool,
 ) -> None:
     """Refuses a question that is none, before any work is done for it."""
     check_k(k)
@@ -134,7 +141,7 @@ def complete_graph(
 
 def _known(
     columns: list[tuple[Names, pl.Series, str]], lines: pl.Series, path: Path, strict: bool
-) -> tuple[list[Ids], np.ndarray]:  # type: ignore[type-arg]
+) -> tuple[list[Ids], NDArray[np.bool_]]:
     """Ids of each column, and which rows are known whole; the others are reported."""
     all_ids, messages = [], []
     for names, column, what in columns:

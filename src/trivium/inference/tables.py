@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,17 +20,17 @@ CHUNK = 50_000  # queries whose answers are held before they are written
 
 
 def top(
-    scores: NDArray[np.float32], k: int, known: NDArray[np.integer], include_known: bool, candidates: Ids | None
+    scores: NDArray[np.float32], k: int, left_out: NDArray[np.integer[Any]], candidates: Ids | None
 ) -> tuple[Ids, Ids]:
-    """The best ``k`` of one query's scores ``[entities]`` and their ranks; what ties shares a rank, in the order of ids.
+    """The best ``k`` of one query's scores ``[entities]`` and their ranks; ties share a rank, in the order of ids.
 
     Args:
-        known: entities that the graph already holds as answers.
+        left_out: entities that are no answers.
         candidates: the entities to choose from; ``None`` means all.
     """
     ids = np.arange(len(scores)) if candidates is None else candidates
-    if not include_known and len(known):
-        ids = ids[~np.isin(ids, known)]
+    if len(left_out):
+        ids = ids[~np.isin(ids, left_out)]
     values = scores[ids]
     if k < len(ids):
         least = np.partition(values, len(ids) - k)[len(ids) - k]
@@ -61,6 +61,7 @@ def answer_table(
 ) -> pl.DataFrame:
     """The best answers to queries by id, sorted by query and rank.
 
+    An entity is no answer to a question about itself, unless the graph holds a fact of that kind with the relation.
     A query of an inverse relation is shown the way round that its relation's name reads, so its answers are heads.
 
     Args:
@@ -72,11 +73,15 @@ def answer_table(
     """
     parts: list[tuple[Ids, Ids, Ids, NDArray[np.float32], NDArray[np.bool_]]] = []
     graph = ranker.graph
+    loops = set(graph.triples[graph.triples[:, 0] == graph.triples[:, 2], 1].tolist())
     for places, rows, scores in ranker.blocks(heads, relations):
         table = scores.numpy()
         for place, row in zip(places, rows, strict=True):
             held = graph.answers(int(heads[place]), int(relations[place]))
-            ids, ranks = top(table[row], k, held, include_known, candidates)
+            left_out = held[:0] if include_known else held
+            if int(relations[place]) % graph.num_relations not in loops:
+                left_out = np.append(left_out, heads[place])
+            ids, ranks = top(table[row], k, left_out, candidates)
             parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)))
     query, answers, ranks, values, known = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((np.arange(len(query)), query))
@@ -170,14 +175,15 @@ def score_table(ranker: Ranker, triples: Sequence[tuple[str, str, str]]) -> pl.D
 def score_ids(ranker: Ranker, triples: Ids) -> pl.DataFrame:
     """Scores and realistic filtered ranks of ``[n, 3]`` triples; see `Ranker.score`."""
     graph = ranker.graph
-    known = graph.contains(triples)
+    ids = triples.astype(np.int32)  # as the graph holds them
+    known = graph.contains(ids)
     score = np.zeros(len(triples), np.float32)
     ranks = np.zeros((2, len(triples)))
     unknown = np.flatnonzero(~known)
     if len(unknown):
         score[unknown], ranks[:, unknown] = _judge(ranker, triples[unknown])
     for i in np.flatnonzero(known):
-        rest = Ranker(ranker.model, graph.without(triples[i : i + 1]), cache_bytes=0)
+        rest = Ranker(ranker.model, graph.without(ids[i : i + 1]), cache_bytes=0)
         judged, both = _judge(rest, triples[i : i + 1])
         score[i], ranks[:, i] = judged[0], both[:, 0]
     return pl.DataFrame(

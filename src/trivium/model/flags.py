@@ -41,7 +41,7 @@ NOT_USED = {
     "models_path": "give the checkpoint with --checkpoint",
     "kg_datasets_path": "give the folder with --data-dir",
     "openrouter_path": "nothing here calls a language model",
-    "similarity_threshold_init": "the threshold starts at a quantile of the cosines seen in pretraining, and is learned",
+    "similarity_threshold_init": "the threshold starts at a quantile of the cosines in pretraining, and is learned",
     "enhancement_strength_init": "the fusion weight is the strength: set similarity_enhancer_weight",
     "max_similar_relations": "every relation above the learned threshold counts, by its cosine",
     "num_prompt_samples": "set prompt_num_examples",

@@ -1,9 +1,11 @@
 """Structural relation encoders: how relations meet in the graph, seen from the relation that is asked."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from trivium.model.topology import Topology
 from trivium.nn.propagate import propagate
@@ -33,7 +35,7 @@ class RelationGraphEncoder(nn.Module):
         state = boundary
         for kinds, linear, norm in zip(self.kinds, self.linear, self.norm, strict=True):
             message = propagate(state, kinds[None], topology.relation_graph) + boundary
-            state = state + F.relu(norm(linear(torch.cat([state, message], -1))))
+            state = state + functional.relu(norm(linear(torch.cat([state, message], -1))))
         return state
 
 
@@ -67,9 +69,7 @@ class AlternatingEncoder(nn.Module):
         self.mark_head = mark_head
         self.steps = nn.ModuleList(_RelationStep(dim, first=step == 0) for step in range(steps))
         self.start = nn.Linear(2 * dim, dim)
-        self.between = nn.ModuleList(
-            nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1)
-        )
+        self.between = nn.ModuleList(nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1))
         self.out = nn.Linear(dim, out)
 
     def forward(
@@ -89,10 +89,11 @@ class AlternatingEncoder(nn.Module):
                 mark = None
                 if entities is None:
                     entities = self.start(_to_entities(topology, states))
-            for layer in layers:
+            for layer in cast(nn.ModuleList, layers):
                 entities = layer(topology, entities, states, mark)
             states = step(topology, states, boundary, entities, query)
-        return self.out(states)
+        out: Tensor = self.out(states)
+        return out
 
 
 class _RelationStep(nn.Module):
@@ -119,14 +120,14 @@ class _RelationStep(nn.Module):
             asked = states[torch.arange(len(query)), query]
             weight, bias = self.gate.weight, self.gate.bias
             own, other = weight.chunk(2, 1)
-            gate = F.linear(entities, own, bias) + F.linear(asked, other)[:, None]
+            gate = functional.linear(entities, own, bias) + functional.linear(asked, other)[:, None]
             gathered = gathered * gate[:, :, None]
         met = propagate(gathered.flatten(2), None, topology.to_relations)
         forward, backward = met.chunk(2, -1)
         total = forward + backward.roll(topology.num_relations, 1)
         flat = total.sign() * total.abs().log1p()
         mean = total / topology.relation_counts
-        return states + F.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
+        return states + functional.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
 
 
 class _EntityLayer(nn.Module):
@@ -146,7 +147,7 @@ class _EntityLayer(nn.Module):
         message = propagate(entities, self.relation(states), topology.edges)
         if mark is not None:
             message = message + mark
-        return entities + F.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
+        return entities + functional.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
 
 
 def _mark(query: Int[Tensor, " batch"], relations: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:

@@ -54,7 +54,7 @@ class Edges:
     ) -> "Edges":
         """Wraps numpy arrays without a copy; ``relations=None`` gives every edge relation 0."""
         kinds = np.zeros(len(sources), np.int32) if relations is None else relations
-        return cls(*(_tensor(a) for a in (offsets, sources, kinds)), num_sources, num_relations)
+        return cls(_tensor(offsets), _tensor(sources), _tensor(kinds), num_sources, num_relations)
 
     @property
     def num_targets(self) -> int:
@@ -70,7 +70,10 @@ class Edges:
         """``first`` is the target, ``second`` the relation. Cost: O(edges), once."""
         order, offsets = order_by(self.sources.numpy(), self.num_sources)
         return Runs(
-            _tensor(offsets), _tensor(self.targets.numpy()[order]), _tensor(self.relations.numpy()[order]), _tensor(order)
+            _tensor(offsets),
+            _tensor(self.targets.numpy()[order]),
+            _tensor(self.relations.numpy()[order]),
+            _tensor(order),
         )
 
     @cached_property

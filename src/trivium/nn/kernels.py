@@ -13,8 +13,9 @@ AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def sum_products(offsets, first, second, positions, weight, a, a_batch, a_row, b, b_batch, b_row, out, out_row, batch, dim):
-    # type: ignore[no-untyped-def]
+def sum_products(  # type: ignore[no-untyped-def]
+    offsets, first, second, positions, weight, a, a_batch, a_row, b, b_batch, b_row, out, out_row, batch, dim
+):
     """``out[n, k] = Σ over edges e of run k of weight[e] · a[n, first[e]] ⊙ b[n, second[e]]``.
 
     Args:
@@ -34,7 +35,7 @@ def sum_products(offsets, first, second, positions, weight, a, a_batch, a_row, b
         begin, end = offsets[k], offsets[k + 1]
         whole = dim - dim % WIDTH
         for c in range(0, whole, WIDTH):
-            total = zeros()
+            total = zeros()  # type: ignore[call-arg, var-annotated]
             for e in range(begin, end):
                 prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * a_row + c)
                 left = a_start + np.int64(first[e]) * a_row + c
@@ -60,16 +61,17 @@ def sum_products(offsets, first, second, positions, weight, a, a_batch, a_row, b
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def edge_products(offsets, sources, relations, state, state_batch, relation, relation_batch, relation_row, grad, grad_batch, out, batch, dim):
-    # type: ignore[no-untyped-def]
-    """``out[e] = Σ over n, d of state[n, source] · relation[n, relation] · grad[n, target]``, for every edge."""
+def edge_products(  # type: ignore[no-untyped-def]
+    offsets, sources, relations, state, state_batch, factor, factor_batch, factor_row, grad, grad_batch, out, batch, dim
+):
+    """``out[e] = Σ over n, d of state[n, source] · factor[n, relation] · grad[n, target]``, for every edge."""
     for target in prange(len(offsets) - 1):
         for e in range(offsets[target], offsets[target + 1]):
             total = 0.0
             for n in range(batch):
                 left = n * state_batch + np.int64(sources[e]) * dim
-                right = n * relation_batch + np.int64(relations[e]) * relation_row
+                right = n * factor_batch + np.int64(relations[e]) * factor_row
                 top = n * grad_batch + np.int64(target) * dim
                 for d in range(dim):
-                    total += state[left + d] * relation[right + d] * grad[top + d]
+                    total += state[left + d] * factor[right + d] * grad[top + d]
             out[e] = total

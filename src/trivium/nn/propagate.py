@@ -42,7 +42,7 @@ def propagate(
         raise GraphError(f"message passing got {relation.shape[1]} relation rows, the edges need {edges.num_relations}")
     if state.device.type != "cpu":
         return propagate_reference(state, relation, edges, weight)
-    out: Tensor = _Propagate.apply(state, relation, weight, edges)
+    out: Tensor = _Propagate.apply(state, relation, weight, edges)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +52,7 @@ class Trainer:
         for _, example in subgraphs:
             scores = self.model(Topology(example.graph), example.head, example.query)
             loss = ranking_loss(scores, example.answer, example.known, config.temperature) / len(subgraphs)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip))
         if not (math.isfinite(total) and math.isfinite(norm)):

@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def ranking_loss(
@@ -14,15 +14,15 @@ def ranking_loss(
 ) -> Float[Tensor, ""]:
     """Self-adversarial binary cross-entropy over all entities of the subgraph.
 
-    ``−½ mean( log σ(s⁺) + Σ_j p_j log σ(−s_j) )``, ``p = softmax(s / temperature)`` over the entities that are not known
-    to answer, without gradient through ``p``.
+    ``−½ mean( log σ(s⁺) + Σ_j p_j log σ(−s_j) )``, ``p = softmax(s / temperature)`` over the entities that are not
+    known to answer, without gradient through ``p``.
 
     Args:
         known: true where an entity is known to answer, the answer itself included; those are no negatives.
 
     Source: Sun et al., RotatE (2019), equation 5.
     """
-    positive = F.logsigmoid(scores.gather(1, answer[:, None])).squeeze(1)
+    positive = functional.logsigmoid(scores.gather(1, answer[:, None])).squeeze(1)
     share = torch.softmax(scores.detach().masked_fill(known, float("-inf")) / temperature, 1)
-    negative = (share.nan_to_num() * F.logsigmoid(-scores)).sum(1)
+    negative = (share.nan_to_num() * functional.logsigmoid(-scores)).sum(1)
     return -(positive + negative).mean() / 2

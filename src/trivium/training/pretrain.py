@@ -28,7 +28,8 @@ def read_config(path: str | Path) -> TrainingConfig:
     config = build(TrainingConfig, read_yaml(path), path)
     if not config.sources or any(source.weight < 0 for source in config.sources):
         raise ConfigError(f"{path}: sources: name at least one, with weights that are not negative")
-    for name in ("steps", "subgraphs_per_step", "steps_per_epoch", "save_every", "threads", "min_questions", "min_entities"):
+    names = ("steps", "subgraphs_per_step", "steps_per_epoch", "save_every", "threads", "min_questions", "min_entities")
+    for name in names:
         if getattr(config, name) < 1:
             raise ConfigError(f"{path}: {name}: {getattr(config, name)} is less than 1")
     return config

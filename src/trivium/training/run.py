@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
+from trivium.graph.output import whole_file
 from trivium.training.config import TrainingConfig
 
 STATE = "state.safetensors"
@@ -42,10 +42,10 @@ class RunFolder:
             raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
-            replace_file(run.path / CONFIG, text.encode())
         except OSError as error:
             raise OutputError(f"cannot write the run to {run.path}: {error.strerror}") from error
+        with whole_file(run.path / CONFIG, force=True) as file:
+            file.write(yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True).encode())
         return run
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
@@ -58,11 +58,11 @@ class RunFolder:
 
         content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         try:
-            replace_file(self.path / STATE, save(content, {"step": str(step)}))
-        except OSError as error:
+            with whole_file(self.path / STATE, force=True) as file:
+                file.write(save(content, {"step": str(step)}))
+        except OutputError as error:
             raise TrainingError(
-                f"cannot save step {step} to {self.path / STATE} ({error.strerror}): the state before it is kept; "
-                "make room and continue with --resume"
+                f"step {step}: {error}: the state before it is kept; make room and continue with --resume"
             ) from error
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
@@ -96,20 +96,8 @@ class RunFolder:
     def rewind(self, step: int) -> None:
         """Forgets metrics after ``step``, which the resumed run writes again."""
         rows = [row for row in self.metrics() if row["step"] <= step]
-        replace_file(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file whole: beside its place, flushed to the disk, then renamed over it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        with whole_file(self.path / METRICS, force=True) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def _plain(value: Any) -> Any:
