@@ -63,34 +63,23 @@ class AlternatingEncoder(nn.Module):
     Source: the relation step follows Zhang et al., TRIX (2024), which keeps the entity that joins two relations.
     """
 
-    def __init__(self, dim: int, out: int, steps: int, layers: int, mark_head: bool = False) -> None:
+    def __init__(self, dim: int, out: int, steps: int, layers: int) -> None:
         super().__init__()
         self.dim = dim
-        self.mark_head = mark_head
         self.steps = nn.ModuleList(_RelationStep(dim, first=step == 0) for step in range(steps))
         self.start = nn.Linear(2 * dim, dim)
         self.between = nn.ModuleList(nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1))
         self.out = nn.Linear(dim, out)
 
-    def forward(
-        self, topology: Topology, query: Int[Tensor, " batch"], head: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch relations out"]:
+    def forward(self, topology: Topology, query: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations out"]:
         boundary = _mark(query, 2 * topology.num_relations, self.dim, self.out.weight)
         states = self.steps[0](topology, boundary, boundary, None, query)
-        entities = None
+        entities: Tensor | None = None
         for step, layers in zip(self.steps[1:], self.between, strict=True):
-            if self.mark_head:
-                asked = states[torch.arange(len(query)), query]
-                mark = torch.zeros(len(query), topology.num_entities, self.dim).index_put(
-                    (torch.arange(len(query)), head), asked
-                )
-                entities = mark if entities is None else entities
-            else:
-                mark = None
-                if entities is None:
-                    entities = self.start(_to_entities(topology, states))
-            for layer in cast(nn.ModuleList, layers):
-                entities = layer(topology, entities, states, mark)
+            if entities is None:
+                entities = self.start(_to_entities(topology, states))
+            for layer in layers:
+                entities = layer(topology, entities, states)
             states = step(topology, states, boundary, entities, query)
         out: Tensor = self.out(states)
         return out
@@ -142,11 +131,8 @@ class _EntityLayer(nn.Module):
         topology: Topology,
         entities: Float[Tensor, "batch entities dim"],
         states: Float[Tensor, "batch relations dim"],
-        mark: Tensor | None = None,
     ) -> Float[Tensor, "batch entities dim"]:
         message = propagate(entities, self.relation(states), topology.edges)
-        if mark is not None:
-            message = message + mark
         return entities + functional.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
 
 

@@ -23,6 +23,8 @@ class TrainingConfig:
     """Where subgraphs come from."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """What is trained."""
+    start_from: str = ""
+    """A checkpoint whose weights the run begins with, where they fit; parts that it lacks begin fresh. Empty: from scratch."""
     steps: int = 3000
     """Optimizer steps."""
     seed: int = 0
@@ -31,6 +33,8 @@ class TrainingConfig:
     """Subgraphs whose gradients are averaged in one step."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW."""
+    fusion_learning_rate: float = 0.0
+    """Peak rate of the fusion weights' logits; 0 means that of everything else."""
     final_learning_rate: float = 1e-5
     """Where the cosine ends."""
     warmup_steps: int = 100
@@ -41,6 +45,10 @@ class TrainingConfig:
     """Largest norm of the gradient."""
     ema: float = 0.996
     """Decay of the weights' running average, which is what a checkpoint holds."""
+    relation_text_dropout: float = 0.1
+    """Share of relations whose text is dropped in a step, inverse and all."""
+    graph_text_dropout: float = 0.4
+    """How often all texts of a subgraph are dropped: the same weights then serve graphs whose names mean nothing."""
     temperature: float = 1.0
     """Of the self-adversarial loss."""
     min_entities: int = 400
@@ -56,6 +64,8 @@ class TrainingConfig:
     """What questions · (.6 · entities + .1 · edges) should come to: the cost of one subgraph."""
     steps_per_epoch: int = 50
     """An epoch, in steps: the unit of logging."""
+    look_every: int = 10
+    """Epochs from one look at the fusion to the next: weight, contribution and activity of each branch (F8)."""
     save_every: int = 100
     """Steps from one saved state to the next."""
     workers: int = 0

@@ -22,6 +22,7 @@ class Example:
         graph: what message passing may see; the questions' own facts are not in it.
         head, query, answer: ``[questions]`` ids; ``query`` over ``2 · num_relations``.
         known: ``[questions, entities]``, true where an entity is known to answer, the answer itself included.
+        relations: ``[num_relations]``, the ids that the subgraph's relations have in the source.
     """
 
     graph: Graph
@@ -29,6 +30,7 @@ class Example:
     query: Tensor
     answer: Tensor
     known: Tensor
+    relations: IntArray
 
 
 def example(
@@ -75,7 +77,7 @@ def example(
     known = np.zeros((len(asked), len(visited)), np.bool_)
     for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
         known[row, full.answers(h, q)] = True
-    return Example(message_graph, *(torch.from_numpy(a) for a in (head, query, answer, known)))
+    return Example(message_graph, *(torch.from_numpy(a) for a in (head, query, answer, known)), present)
 
 
 def _graph(ids: IntArray, entities: int, relations: int) -> Graph:
