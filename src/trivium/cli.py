@@ -22,7 +22,9 @@ app = App(name="trivium", version=__version__, help="Finds the missing links of 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Required = Annotated[Path, Parameter(name=["--output", "-o"])]
 Count = Annotated[int, Parameter(name=["-k", "--k"])]
-Columns = Annotated[str | None, Parameter(help="The graph's columns, where CSV or Parquet call them otherwise: HEAD,RELATION,TAIL.")]
+Columns = Annotated[
+    str | None, Parameter(help="The graph's columns, where CSV or Parquet call them otherwise: HEAD,RELATION,TAIL.")
+]
 
 
 @app.command
@@ -359,10 +361,11 @@ def _ranker(graph: Path, checkpoint: str, columns: str | None) -> Ranker:
 
     find_checkpoint(checkpoint)
     from trivium.inference.ranker import Ranker
+    from trivium.inference.texts import model_texts
     from trivium.model.trivium import Trivium
 
-    read = _graph(graph, columns)
-    return Ranker(Trivium.load(checkpoint), read)
+    model, read = Trivium.load(checkpoint), _graph(graph, columns)
+    return Ranker(model, read, texts=model_texts(model, read, graph))
 
 
 def main(words: list[str] | None = None) -> None:

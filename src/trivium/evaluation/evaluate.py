@@ -13,6 +13,7 @@ import numpy as np
 from trivium.evaluation.metrics import Metrics, by_policy, clustered_error
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ids, Ranker, Ranks
+from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def evaluate(
     seed: int = 0,
     leakage: float | None = None,
     groups: bool = False,
+    texts: TextTopology | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
@@ -69,6 +71,7 @@ def evaluate(
         sample: ask only about this many queries, half in each direction, drawn with ``seed``.
         leakage: carried into the result; see `trivium.evaluation.leakage`.
         groups: also report each relation and each direction.
+        texts: of the graph's relations, for a model that reads them.
         progress: called with the queries done and in all.
     """
     model = model if conditioning is None else model.conditioned(conditioning)
@@ -79,7 +82,7 @@ def evaluate(
         chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
         questions = questions[chosen]
     known = known_graph(splits)
-    ranker = Ranker(model, graph)
+    ranker = Ranker(model, graph, texts=texts)
     h, r, t = questions.T
     heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
     relations = np.concatenate([r, inverse(r, graph.num_relations)])

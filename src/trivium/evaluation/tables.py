@@ -10,6 +10,7 @@ from trivium.evaluation.leakage import leakage, overlap
 from trivium.graph.datasets import load_dataset
 from trivium.graph.output import check_place
 from trivium.model.checkpoint import load_checkpoint
+from trivium.inference.texts import model_texts
 from trivium.report import progress, show, show_results
 
 
@@ -33,6 +34,7 @@ def evaluate_all(
     results = []
     for name in datasets:
         splits = load_dataset(name, data_dir)
+        texts = model_texts(model, splits.graph, name, data_dir)
         share = leakage(provenance.training_data, splits, data_dir)
         with progress(name) as update:
             results.append(
@@ -44,6 +46,7 @@ def evaluate_all(
                     seed=seed,
                     leakage=share,
                     groups=groups,
+                    texts=texts,
                     progress=update,
                 )
             )

@@ -5,24 +5,24 @@ What it saves, beside `trivium.model.entity` (figures in docs/benchmarks.md):
 - *Base trajectory.* Without its head a query's states depend on the relation alone. Those base states are computed once
   per relation; a query computes only the entities that its head has reached so far, each from its full sum of messages,
   so the result is the same to the bit. Where most entities are reached it goes on with all of them.
-- *One pass a layer.* A few rows at a time, messages are summed, multiplied, normalised and added to the state while they
-  are in the first cache.
+- *One pass a layer.* A few rows at a time, messages are summed, multiplied, normalised and added to the state while
+  they are in the first cache.
 - The asked relation's half of the scoring MLP is one vector per relation.
 
-Every row is computed in the same order of operations whatever stands beside it, so scores do not depend on batching, on the
-shortcut or on the number of threads, to the bit.
+Every row is computed in the same order of operations whatever stands beside it, so scores do not depend on batching, on
+the shortcut or on the number of threads, to the bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.nn import functional
 
 from trivium.errors import ConfigError
 from trivium.inference.kernels import reach, reach_all, run_layer, score_rows, spread_scores
@@ -71,7 +71,8 @@ class Engine:
         self.encoder = encoder
         self.topology = topology
         self.base_trajectory = base_trajectory
-        self.edges = tuple(t.numpy() for t in (topology.edges.offsets, topology.edges.sources, topology.edges.relations))
+        edges = topology.edges
+        self.edges = edges.offsets.numpy(), edges.sources.numpy(), edges.relations.numpy()
         self.dim = encoder.dim
         if self.dim % WIDTH:
             raise ConfigError(f"dim is {self.dim}: the engine needs a multiple of {WIDTH}")
@@ -85,7 +86,7 @@ class Engine:
             )
             for layer in encoder.layers
         ]
-        first, _, last = encoder.score
+        first, last = cast(nn.Linear, encoder.score[0]), cast(nn.Linear, encoder.score[2])
         self.score = packed(first.weight[:, : self.dim]), _array(last.weight.view(-1)), np.float32(last.bias.item())
 
     def batch_size(self) -> int:
@@ -101,15 +102,15 @@ class Engine:
         """
         carried = relation.roll(self.topology.num_relations, 0) if self.encoder.reversed_messages else relation
         rows = [_array(layer.relation(carried)).reshape(-1) for layer in self.encoder.layers]
-        first = self.encoder.score[0]
-        bias = F.linear(relation[query], first.weight[:, self.dim :], first.bias)
+        first = cast(nn.Linear, self.encoder.score[0])
+        bias = functional.linear(relation[query], first.weight[:, self.dim :], first.bias)
         base = Base(_array(relation[query]), rows, [np.zeros(self.dim, np.float32)], _array(bias))
         # no entity has a state before the first layer, so one entity without edges shows the base after it
         alone = np.zeros(2, np.int64), *self.edges[1:]
         base.states.append(self._layer(base, 0, alone, 1, *_nobody(1)))
         return base
 
-    def scores(self, base: Base, heads: NDArray[np.integer[Any]], remaining: int = 0) -> Tensor:
+    def scores(self, base: Base, heads: NDArray[np.int64], remaining: int = 0) -> Tensor:
         """Scores of all entities.
 
         Args:
@@ -174,7 +175,7 @@ class Engine:
         self,
         base: Base,
         layer: int,
-        edges: tuple[Any, ...],
+        edges: tuple[Any, Any, Any],
         count: int,
         entities: NDArray[np.int32],
         queries: NDArray[np.int32],

@@ -15,8 +15,14 @@ from trivium.nn.vector import (
     add_product_of_either,
     float_zeros,
     load_floats,
+    minus,
+    plus,
+    positive,
+    repeat,
     store,
     store_floats,
+    sum_of,
+    times,
     zeros,
 )
 
@@ -69,7 +75,7 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
     """
     for panel in range(outside // LANES):
         for r in range(0, count, 6):
-            a, b, c, d, e, f = float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros()
+            a, b, c, d, e, f = float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros()  # type: ignore[call-arg, var-annotated]
             start = r * inside
             for k in range(inside):
                 column = load_floats(weight, (panel * inside + k) * LANES)
@@ -88,28 +94,34 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
             store_floats(out, place + 5 * outside, f)
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-def _finish(linear, bias, gain, shift, epsilon, state, out, dim):  # type: ignore[no-untyped-def]
-    """``out = state + ReLU(LN(linear + bias))`` for one row."""
-    mean = np.float32(0)
-    for d in range(dim):
-        linear[d] += bias[d]
-        mean += linear[d]
-    mean /= np.float32(dim)
-    variance = np.float32(0)
-    for d in range(dim):
-        variance += (linear[d] - mean) * (linear[d] - mean)
-    scale = np.float32(1) / np.sqrt(variance / np.float32(dim) + epsilon)
-    for d in range(dim):
-        out[d] = state[d] + max((linear[d] - mean) * scale * gain[d] + shift[d], np.float32(0))
+@njit(error_model="numpy")
+def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after, dim):  # type: ignore[no-untyped-def]
+    """``out = state + ReLU(LN(linear + bias))`` for one row; it begins at ``here``, ``before``, ``after``."""
+    count = np.float32(dim)
+    total = float_zeros()  # type: ignore[call-arg, var-annotated]
+    for c in range(0, dim, LANES):
+        value = plus(load_floats(linear, here + c), load_floats(bias, c))
+        store_floats(linear, here + c, value)
+        total = plus(total, value)
+    mean = repeat(sum_of(total) / count)
+    total = float_zeros()  # type: ignore[call-arg]
+    for c in range(0, dim, LANES):
+        value = minus(load_floats(linear, here + c), mean)
+        store_floats(linear, here + c, value)
+        total = plus(total, times(value, value))
+    scale = repeat(np.float32(1) / np.sqrt(sum_of(total) / count + epsilon))
+    for c in range(0, dim, LANES):
+        value = times(times(load_floats(linear, here + c), scale), load_floats(gain, c))
+        value = positive(plus(value, load_floats(shift, c)))
+        store_floats(out, after + c, plus(load_floats(state, before + c), value))
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def run_layer(
+def run_layer(  # type: ignore[no-untyped-def]
     offsets, sources, relations, num_entities, dim,
     entities, queries, count, before, places, states, base, base_row,
     relation, asked, heads, weight, bias, gain, shift, epsilon, out, in_order, threads,
-):  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """One layer of the entity encoder for ``count`` pairs: messages, linear map, layer norm, ReLU and residual at once.
 
     Args:
@@ -117,7 +129,7 @@ def run_layer(
             entity.
         before: pairs from this number on had the base's state until now.
         states: the other pairs' states before the layer, ``dim`` numbers each.
-        base, base_row: the base's states before the layer, and the numbers from one entity's to the next (0: all the same).
+        base, base_row: the base's states before the layer; the numbers from one entity's to the next (0: all the same).
         relation: the layer's projected relation rows.
         asked, heads: the boundary, ``[dim]``, and the entity of each query that has it (-1 for none).
         weight, bias, gain, shift, epsilon: the linear map, packed by `packed`, and the layer norm.
@@ -147,7 +159,7 @@ def run_layer(
                     for d in range(dim):
                         rows[here + d] = base[entity * base_row + d]
                 for c in range(0, dim, WIDTH):
-                    total = zeros()
+                    total = zeros()  # type: ignore[call-arg, var-annotated]
                     for e in range(offsets[entity], offsets[entity + 1]):
                         source = np.int64(sources[e])
                         factor = np.int64(relations[e]) * dim + c
@@ -168,9 +180,8 @@ def run_layer(
                 r = pair - first
                 to = np.int64(queries[pair]) * num_entities + entities[pair] if in_order else pair
                 _finish(
-                    linear[r * dim : (r + 1) * dim], bias, gain, shift, epsilon,
-                    rows[r * 2 * dim : r * 2 * dim + dim], out[to * dim : (to + 1) * dim], dim,
-                )
+                    linear, r * dim, bias, gain, shift, epsilon, rows, r * 2 * dim, out, to * dim, dim
+                )  # fmt: skip
 
 
 @njit(parallel=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -15,6 +15,7 @@ from trivium.graph.graph import Graph
 from trivium.inference.engine import Engine
 from trivium.inference.kernels import count_rivals
 from trivium.inference.representations import Representations
+from trivium.model.semantics import TextTopology
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 
@@ -57,16 +58,23 @@ class Ranker:
     Args:
         model: a `Trivium`, put into evaluation mode.
         graph: what is known.
+        texts: of the graph's relations, for a model that reads them.
         cache_bytes: budget for relation representations.
         base_trajectory: an exact shortcut of `Engine`; off only to measure it.
     """
 
     def __init__(
-        self, model: Trivium, graph: Graph, *, cache_bytes: int = 512 << 20, base_trajectory: bool = True
+        self,
+        model: Trivium,
+        graph: Graph,
+        *,
+        texts: TextTopology | None = None,
+        cache_bytes: int = 512 << 20,
+        base_trajectory: bool = True,
     ) -> None:
         self.model = model.eval()
         self.graph = graph
-        self.topology = Topology(graph)
+        self.topology = Topology(graph, texts)
         self.representations = Representations(model, self.topology, cache_bytes)
         self.engine = Engine(model.entity, self.topology, base_trajectory)
 

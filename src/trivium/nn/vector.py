@@ -142,7 +142,7 @@ LANES = 16
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 
 
-class _Lanes(types.Type):  # type: ignore[misc]
+class _Lanes(types.Type):
     def __init__(self) -> None:
         super().__init__(name=f"vector of {LANES} floats")
 
@@ -151,9 +151,9 @@ _lanes = _Lanes()
 
 
 @register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, _FLOATS)  # type: ignore[no-untyped-call]
 
 
 @intrinsic
@@ -185,7 +185,8 @@ def add_multiple(typing: Any, total: Any, a: Any, i: Any, row: Any) -> Any:
         total, a, i, row = arguments
         address, _ = _pointer(context, builder, signature.args[1], a, i)
         kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+        name = f"llvm.fma.v{LANES}f32"
+        fused = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
         return builder.call(fused, [_repeated(builder, builder.load(address), _FLOATS), row, total])
 
     return _lanes(total, a, i, row), code
@@ -218,3 +219,55 @@ def add_product_of_either(typing: Any, total: Any, first: Any, a: Any, i: Any, b
         return builder.fadd(total, _widen(builder, builder.fmul(left, right)))
 
     return _vector(total, first, a, i, b, j, c, k), code
+
+
+def _lanewise(operation: str) -> Any:
+    """An intrinsic of two vectors of 16 floats, by the name of an instruction."""
+
+    def typed(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, operation)(*arguments)
+
+        return _lanes(a, b), code
+
+    return intrinsic(typed)
+
+
+plus, minus, times = _lanewise("fadd"), _lanewise("fsub"), _lanewise("fmul")
+
+
+@intrinsic
+def repeat(typing: Any, value: Any) -> Any:
+    """A float in 16 places."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _repeated(builder, arguments[0], _FLOATS)
+
+    return _lanes(value), code
+
+
+@intrinsic
+def positive(typing: Any, a: Any) -> Any:
+    """``max(a, 0)``."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        nothing = ir.Constant(_FLOATS, None)
+        return builder.select(builder.fcmp_ordered(">", arguments[0], nothing), arguments[0], nothing)
+
+    return _lanes(a), code
+
+
+@intrinsic
+def sum_of(typing: Any, a: Any) -> Any:
+    """The sum of 16 floats, always by halves."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (value,) = arguments
+        width = LANES
+        while width > 1:
+            width //= 2
+            low, high = (ir.Constant(ir.VectorType(ir.IntType(32), width), [*range(b, b + width)]) for b in (0, width))
+            value = builder.fadd(builder.shuffle_vector(value, value, low), builder.shuffle_vector(value, value, high))
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(a), code
