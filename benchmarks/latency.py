@@ -1,6 +1,6 @@
 """One query on FB15k-237, relation representations cached: percentiles in milliseconds.
 
-    python benchmarks/latency.py [--checkpoint trivium] [--data-dir FOLDER] [--queries 200]
+python benchmarks/latency.py [--checkpoint trivium] [--data-dir FOLDER] [--queries 200]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A large TSV: seconds and peak memory to load it, and to open its index.
 
-    python benchmarks/loading.py [--triples 10000000] [--folder FOLDER]
+python benchmarks/loading.py [--triples 10000000] [--folder FOLDER]
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/own_checkpoint.py trivium ultra.safetensors [--data-dir FOLDER] [--sample 600]
 
-Pessimistic MRR / Hits@10 on at most 600 queries a graph, the same for every checkpoint, conditioned on the relation that is asked;
-± is the standard error of the MRR, clustered by relation. The validation graphs are not among the ten.
+Pessimistic MRR / Hits@10 on at most 600 queries a graph, the same for every checkpoint, conditioned on the relation
+that is asked; ± is the standard error of the MRR, clustered by relation. The validation graphs are not among the ten.
 """
 
 import argparse
@@ -18,11 +18,19 @@ from trivium.graph.datasets import Splits, load_dataset
 from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import load_checkpoint
 
-GRAPHS = (
-    "NELLInductive:v1 NELLInductive:v2 NELLInductive:v4 WikiTopicsMT4:health WikiTopicsMT3:art NLIngram:75 WKIngram:25 HM:1k "
-    "Metafam UMLS"
-).split()
-VALIDATION = "Kinship Nations NELLInductive:v1 HM:1k".split()
+GRAPHS = [
+    "NELLInductive:v1",
+    "NELLInductive:v2",
+    "NELLInductive:v4",
+    "WikiTopicsMT4:health",
+    "WikiTopicsMT3:art",
+    "NLIngram:75",
+    "WKIngram:25",
+    "HM:1k",
+    "Metafam",
+    "UMLS",
+]
+VALIDATION = ["Kinship", "Nations", "NELLInductive:v1", "HM:1k"]
 
 
 def validation(splits: Splits) -> Splits:

@@ -126,9 +126,7 @@ def print_question(ranker: Ranker, graph: Graph, full: Graph, head: str, relatio
         print(f"  {rank:>3}. {tail:<34} {score:7.2f}  {'✓' if tail in true else ''}".rstrip())
 
 
-def print_quality(
-    full: Graph, hidden: Triples, ours: NDArray[np.float64], rival: NDArray[np.float64]
-) -> None:
+def print_quality(full: Graph, hidden: Triples, ours: NDArray[np.floating], rival: NDArray[np.floating]) -> None:
     """MRR and Hits@10 by relation and over all queries, beside the rival's."""
     relations = np.tile(hidden[:, 1], 2)
     print(f"\n{'':24}{'Trivium':>18}{'frequency':>18}")
@@ -160,9 +158,7 @@ def main() -> None:
     for head, relation, _ in QUESTIONS:
         print_question(ranker, graph, full, head, relation)
 
-    print(
-        f"\nAll {len(hidden)} random ones, in both directions, other true answers left out, ties count half:"
-    )
+    print(f"\nAll {len(hidden)} random ones, in both directions, other true answers left out, ties count half:")
     heads, relations, answers = both_directions(hidden, full.num_relations)
     start = time.perf_counter()
     ours = np.empty(len(heads))

@@ -105,7 +105,9 @@ def test_rank_shows_names_and_leaves_known_answers_out(run: Run) -> None:
 def test_questions_from_a_file(run: Run) -> None:
     Path("q.csv").write_text("relation,head,tail\nlikes,a,\nlikes,zz,\nknows,,c\n")
     Path("some.txt").write_text("a\nc\n")
-    status, _, err = run("rank", "ok.tsv", "--queries", "q.csv", "-o", "out.parquet", "--candidates", "some.txt", *MODEL)
+    status, _, err = run(
+        "rank", "ok.tsv", "--queries", "q.csv", "-o", "out.parquet", "--candidates", "some.txt", *MODEL
+    )
     assert status == 0
     assert "q.csv line 3" in err
     assert "'zz'" in err
@@ -126,7 +128,7 @@ def test_score_reports_unknown_names_and_marks_known_facts(run: Run) -> None:
 
 
 def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trivium.inference import complete
+    from trivium.inference import complete, tables
 
     status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
     assert status == 0
@@ -135,7 +137,7 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     known = {tuple(line.split("\t")) for line in GRAPH.splitlines()}
     assert not known & set(found.select("head", "relation", "tail").rows())
     monkeypatch.setattr(complete, "PART_QUERIES", 1)
-    original = complete.answer_table
+    original = tables.answer_table
     calls = []
 
     def interrupted(*words: object, **more: object) -> pl.DataFrame:
@@ -176,9 +178,10 @@ def test_an_index_is_a_graph(run: Run) -> None:
 
 
 def test_a_csv_names_its_columns(run: Run) -> None:
-    Path("facts.csv").write_text("object,note,subject,kind\n" + "".join(
-        f"{t},x,{h},{r}\n" for h, r, t in (line.split("\t") for line in GRAPH.splitlines())
-    ))
+    Path("facts.csv").write_text(
+        "object,note,subject,kind\n"
+        + "".join(f"{t},x,{h},{r}\n" for h, r, t in (line.split("\t") for line in GRAPH.splitlines()))
+    )
     _, direct, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *MODEL)
     words = ("rank", "facts.csv", "--head", "a", "--relation", "likes", *MODEL)
     status, out, _ = run(*words, "--columns", "subject,kind,object")
@@ -223,7 +226,7 @@ def test_pretrain_and_use_the_result(run: Run) -> None:
 
 def test_control_characters_do_not_reach_the_terminal(run: Run) -> None:
     Path("odd.tsv").write_text("a\x1b[31m\tlikes\t<b>b</b>\n\u202eevil\tlikes\tc\n")
-    status, out, err = run("rank", "odd.tsv", "--head", "\u202eevil", "--relation", "likes", *MODEL)
+    status, out, _ = run("rank", "odd.tsv", "--head", "\u202eevil", "--relation", "likes", *MODEL)
     assert status == 0
     assert "\x1b" not in out
     assert "\u202e" not in out
@@ -249,10 +252,8 @@ def test_evaluate_writes_json_for_machines(run: Run, data: Path) -> None:
 
 def test_the_command_itself_starts_lightly() -> None:
     """What `--help` loads: no torch, numba, polars or pyarrow, whose imports take most of a second each."""
-    code = "import sys; from trivium import cli; print(sorted({'torch', 'numba', 'polars', 'pyarrow', 'rich'} & set(sys.modules)))"
+    heavy = "{'torch', 'numba', 'polars', 'pyarrow'}"
+    code = f"import sys; from trivium import cli; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert "torch" not in done.stdout
-    assert "numba" not in done.stdout
-    assert "polars" not in done.stdout
-    assert "pyarrow" not in done.stdout
+    assert done.stdout == "[]\n"

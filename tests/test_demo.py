@@ -148,9 +148,7 @@ def test_frequency_ranks_leave_known_answers_out() -> None:
     a, y = graph.entities.id("a", "entity"), graph.entities.id("y", "entity")
     language, speakers = 1, 3
     visible = graph.without(np.array([[y, language, a]], np.int32))  # x speaks a, z speaks b
-    ranks = demo.frequency_ranks(
-        visible, graph, np.array([y, a]), np.array([language, speakers]), np.array([a, y])
-    )
+    ranks = demo.frequency_ranks(visible, graph, np.array([y, a]), np.array([language, speakers]), np.array([a, y]))
     # (y, language, ?) seeks a: b has as many speakers.
     # (a, speakers, ?) seeks y: x is known, z is better, a and b tie.
     assert ranks.better.tolist() == [0, 1]
@@ -168,13 +166,9 @@ class StandIn:
         assert name == "trivium"
 
     def rank(self, head: str, relation: str, k: int) -> pl.DataFrame:
-        return pl.DataFrame(
-            {"rank": range(1, k + 1), "tail": ["India"] + ["Peru"] * (k - 1), "score": [1.0] * k}
-        )
+        return pl.DataFrame({"rank": range(1, k + 1), "tail": ["India"] + ["Peru"] * (k - 1), "score": [1.0] * k})
 
-    def ranks(
-        self, heads: demo.Ids, relations: demo.Ids, answers: demo.Ids, known: Graph
-    ) -> Iterator[object]:
+    def ranks(self, heads: demo.Ids, relations: demo.Ids, answers: demo.Ids, known: Graph) -> Iterator[object]:
         for places in np.array_split(np.arange(len(heads))[::-1], 3):
             asked = heads[places], relations[places], answers[places]
             yield places, demo.frequency_ranks(self.graph, known, *asked), None

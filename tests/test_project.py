@@ -23,9 +23,7 @@ PAGES = [
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 # Folders where one machine keeps its own: a committed file that names one works nowhere else.
-MACHINE_PATH = re.compile(
-    r"(?<![\w.~$}])/(?:work|home|root|Users|tmp|farm|opt|mnt)/\w|(?:index-url|find-links)[ =]"
-)
+MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|home|root|Users|tmp|farm|opt|mnt)/\w|(?:index-url|find-links)[ =]")
 
 
 def tracked_files() -> list[Path]:
@@ -94,11 +92,7 @@ def test_no_file_names_a_path_of_one_machine() -> None:
         content = path.read_bytes()
         if b"\0" not in content[:1024]:
             lines = content.decode("utf-8").splitlines()
-            found += [
-                f"{path.relative_to(ROOT)}:{n}"
-                for n, line in enumerate(lines, 1)
-                if MACHINE_PATH.search(line)
-            ]
+            found += [f"{path.relative_to(ROOT)}:{n}" for n, line in enumerate(lines, 1) if MACHINE_PATH.search(line)]
     assert not found
 
 

@@ -16,7 +16,8 @@ from trivium.model.trivium import Trivium
 rng = np.random.default_rng(0)
 ids = [rng.integers(0, count, 200_000).astype(np.int32) for count in (40_000, 5_000, 40_000)]
 graph = Graph.from_ids(*ids, entities=40_000, relation_names=5_000)
-ranker = Ranker(Trivium(ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False)), graph, cache_bytes=64 << 20)
+model = Trivium(ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False))
+ranker = Ranker(model, graph, cache_bytes=64 << 20)
 asked = graph.triples[:60].astype(np.int64)
 table = ranker.scores(asked[:, 0], asked[:, 1])
 assert table.shape == (60, 40_000)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from tests.conftest import random_graph
+
 from trivium.errors import CheckpointError, OutputError
 from trivium.model.checkpoint import Provenance, import_ultra, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig

@@ -9,24 +9,28 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.conftest import random_graph
 from torch import nn
 from torch.nn import functional as F
 
-from tests.conftest import random_graph
 from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.flags import MAPPED, NOT_USED, read_flags
 from trivium.model.fusion import Fusion, start_weights
+from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 
 START = {"similarity": 0.2, "prompt": 0.8}
-PUBLIC_KEYS = """run LLM rg2_embedding k model_embed topx threshold embedding_combiner eval_on_valid use_cos_sim_weights gpus
-harder_setting is-inverse-relation-classify base_path ckpt_path models_path kg_datasets_path openrouter_path
-similarity_threshold_init enhancement_strength_init max_similar_relations num_prompt_samples max_hops use_adaptive_gate
-use_enhancement_confidence use_entity_enhancement use_kg_icl_prompt use_kg_icl_in_training prompt_num_layers
-prompt_num_examples prompt_max_hops use_similarity_enhancer use_prompt_enhancer use_learnable_fusion
-similarity_enhancer_weight prompt_enhancer_weight""".split()
+PUBLIC_KEYS = (
+    "run LLM rg2_embedding k model_embed topx threshold embedding_combiner eval_on_valid "
+    "use_cos_sim_weights gpus harder_setting is-inverse-relation-classify base_path ckpt_path models_path "
+    "kg_datasets_path openrouter_path similarity_threshold_init enhancement_strength_init "
+    "max_similar_relations num_prompt_samples max_hops use_adaptive_gate use_enhancement_confidence "
+    "use_entity_enhancement use_kg_icl_prompt use_kg_icl_in_training prompt_num_layers "
+    "prompt_num_examples prompt_max_hops use_similarity_enhancer use_prompt_enhancer use_learnable_fusion "
+    "similarity_enhancer_weight prompt_enhancer_weight "
+).split()
 
 
 def made_up(seed: int = 0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -41,7 +45,9 @@ def test_f1_weights_are_the_softmax_of_three_logits() -> None:
     with torch.no_grad():
         fusion.fusion_weights_logits.copy_(torch.tensor([0.3, -1.0, 2.0]))
     top = [math.exp(x) for x in (0.3, -1.0, 2.0)]
-    assert fusion.weights() == pytest.approx(dict(zip(("r", "similarity", "prompt"), [x / sum(top) for x in top], strict=True)))
+    assert fusion.weights() == pytest.approx(
+        dict(zip(("r", "similarity", "prompt"), [x / sum(top) for x in top], strict=True))
+    )
 
 
 def test_f2_final_is_the_weighted_sum_of_the_three_ways() -> None:
@@ -149,7 +155,11 @@ def test_f7_keys_and_defaults(tmp_path: Path) -> None:
     path = tmp_path / "flags.yaml"
     path.write_text("use_learnable_fusion: False\nsimilarity_enhancer_weight: 0.5\nprompt_enhancer_weight: 1\n")
     config, unused = read_flags(path)
-    assert (config.use_learnable_fusion, config.similarity_enhancer_weight, config.prompt_enhancer_weight) == (False, 0.5, 1.0)
+    assert (config.use_learnable_fusion, config.similarity_enhancer_weight, config.prompt_enhancer_weight) == (
+        False,
+        0.5,
+        1.0,
+    )
     assert unused == {}
 
 
@@ -188,8 +198,8 @@ def test_f9_on_a_trained_model_a_disabled_branch_counts_as_zero() -> None:
     model = Trivium(ModelConfig())
     topology, query = Topology(random_graph(1)), torch.tensor([1, 6])
     before = model.fusion_weights()
-    r = model.structure(topology, query)
-    similarity = model.branches["similarity"](topology, query, r)
+    r: torch.Tensor = model.structure(topology, query)
+    similarity = model.branches.get_submodule("similarity")(topology, query, r)
     only = model.relation_representations(topology, query, disabled=["prompt"])
     torch.testing.assert_close(only, r + before["similarity"] * similarity)
     assert torch.equal(model.relation_representations(topology, query, disabled=["prompt", "similarity"]), r)
@@ -199,8 +209,10 @@ def test_f9_on_a_trained_model_a_disabled_branch_counts_as_zero() -> None:
 def test_gradients_reach_every_part_of_the_fused_model() -> None:
     torch.manual_seed(0)
     model = Trivium(ModelConfig())
+    similarity = model.branches["similarity"]
+    assert isinstance(similarity, SimilarityEnhancer)
     with torch.no_grad():
-        model.branches["similarity"].threshold.fill_(-0.5)
+        similarity.threshold.fill_(-0.5)
     model(Topology(random_graph(1)), torch.tensor([0, 3]), torch.tensor([1, 6])).square().sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []

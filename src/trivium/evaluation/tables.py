@@ -9,8 +9,8 @@ from trivium.evaluation.evaluate import Result, evaluate, write_json
 from trivium.evaluation.leakage import leakage, overlap
 from trivium.graph.datasets import load_dataset
 from trivium.graph.output import check_place
-from trivium.model.checkpoint import load_checkpoint
 from trivium.inference.texts import model_texts
+from trivium.model.checkpoint import load_checkpoint
 from trivium.report import progress, show, show_results
 
 

@@ -78,7 +78,7 @@ class AlternatingEncoder(nn.Module):
         for step, layers in zip(self.steps[1:], self.between, strict=True):
             if entities is None:
                 entities = self.start(_to_entities(topology, states))
-            for layer in layers:
+            for layer in cast(nn.ModuleList, layers):
                 entities = layer(topology, entities, states)
             states = step(topology, states, boundary, entities, query)
         out: Tensor = self.out(states)

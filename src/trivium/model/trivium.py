@@ -142,8 +142,8 @@ class Trivium(nn.Module):
     ) -> Float[Tensor, "batch entities"]:
         """Scores every entity as the answer to each ``(head, query, ?)``; the rest as `relation_representations`."""
         distinct, place = torch.unique(query, return_inverse=True)
-        relation = self.relation_representations(
-            topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng
-        )[place]
+        relation = self.relation_representations(topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng)[
+            place
+        ]
         scores: Tensor = self.entity(topology, relation, head, query)
         return scores

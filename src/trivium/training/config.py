@@ -24,7 +24,7 @@ class TrainingConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     """What is trained."""
     start_from: str = ""
-    """A checkpoint whose weights the run begins with, where they fit; parts that it lacks begin fresh. Empty: from scratch."""
+    """A checkpoint to begin from, where its weights fit; parts that it lacks begin fresh. Empty: from scratch."""
     steps: int = 3000
     """Optimizer steps."""
     seed: int = 0

@@ -69,7 +69,7 @@ class Trainer:
         seen = []
         for k in range(count):
             name, example = batches.subgraph(k)
-            query = example.query.unique()
+            query = torch.unique(example.query)
             seen.append((query, self.model.parts(self.topology(name, example), query, disabled=["prompt"])[0]))
         for model in (self.model, self.average):
             similarity = model.branches["similarity"]
@@ -185,10 +185,11 @@ def train(
             if done % config.steps_per_epoch == 0 or done == config.steps:
                 mean = {key: sum(row[key] for row in window) / len(window) for key in window[0]}
                 seconds = round(time.monotonic() - started, 1)
-                row: dict[str, Any] = {"step": done, **mean, "learning_rate": learning_rate(config, done - 1), "seconds": seconds}
+                rate = learning_rate(config, done - 1)
+                row: dict[str, Any] = {"step": done, **mean, "learning_rate": rate, "seconds": seconds}
                 if trainer.model.branches and done % (config.steps_per_epoch * config.look_every) == 0:
                     recent = [batches.subgraph(k) for k in range(max(0, done - 8), done)]
-                    seen = [(trainer.topology(name, e), e.query.unique()) for name, e in recent]
+                    seen = [(trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
                     row["fusion"] = look(trainer.model, seen)
                     row["warnings"] = warnings(looked, row["fusion"])
                     looked = row["fusion"]

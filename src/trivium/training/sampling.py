@@ -77,7 +77,8 @@ def example(
     known = np.zeros((len(asked), len(visited)), np.bool_)
     for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
         known[row, full.answers(h, q)] = True
-    return Example(message_graph, *(torch.from_numpy(a) for a in (head, query, answer, known)), present)
+    h, q, a, k = (torch.from_numpy(array) for array in (head, query, answer, known))
+    return Example(message_graph, h, q, a, k, present)
 
 
 def _graph(ids: IntArray, entities: int, relations: int) -> Graph:
