@@ -104,7 +104,7 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
         store_floats(linear, here + c, value)
         total = plus(total, value)
     mean = repeat(sum_of(total) / count)
-    total = float_zeros()  # type: ignore[call-arg]
+    total = float_zeros()
     for c in range(0, dim, LANES):
         value = minus(load_floats(linear, here + c), mean)
         store_floats(linear, here + c, value)
