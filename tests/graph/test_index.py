@@ -17,9 +17,7 @@ def small(labels: bool = True) -> Graph:
     heads, relations, tails = (rng.integers(0, top, 200, np.int32) for top in (30, 4, 30))
     names = [f"é{i}😀" for i in range(30)]
     entities = Names(names, [name.upper() for name in names] if labels else None)
-    return Graph.from_ids(
-        heads, relations, tails, entities=entities, relation_names=Names(["a", "b", 'c"', "d\t"])
-    )
+    return Graph.from_ids(heads, relations, tails, entities=entities, relation_names=Names(["a", "b", 'c"', "d\t"]))
 
 
 @pytest.mark.parametrize("labels", [True, False])

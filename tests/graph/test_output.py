@@ -7,9 +7,7 @@ import pytest
 from trivium.errors import OutputError
 from trivium.graph.output import TableWriter, check_output, check_place, whole_file, write_table
 
-FRAME = pl.DataFrame(
-    {"head": ['a"b', "é,😀", "c\x01"], "score": [0.5, None, -1.25], "known": [True, False, None]}
-)
+FRAME = pl.DataFrame({"head": ['a"b', "é,😀", "c\x01"], "score": [0.5, None, -1.25], "known": [True, False, None]})
 
 
 def read(path: Path) -> pl.DataFrame:

@@ -58,9 +58,7 @@ def test_every_format_gives_the_same_triples_in_sorted_name_order(tmp_path: Path
     path = write(tmp_path / f"graph{ending}", TRIPLES)
     graph, frame = read_graph(path), read_triples(path)
     wanted = (
-        [tuple(f"x:{p.encode().hex()}" for p in t) for t in TRIPLES]
-        if ".nt" in ending or ".ttl" in ending
-        else TRIPLES
+        [tuple(f"x:{p.encode().hex()}" for p in t) for t in TRIPLES] if ".nt" in ending or ".ttl" in ending else TRIPLES
     )
     assert rows(frame) == wanted
     assert frame["line"].to_list() == [line + ("csv" in ending) for line in range(1, 6)]
@@ -83,9 +81,7 @@ def test_the_order_of_triples_and_the_size_of_blocks_change_nothing(
     for ending in (".tsv", ".csv", ".parquet"):
         path = write(tmp_path / f"b{ending}", triples[::-1] + triples[:20])
         graphs.append(Graph.read(path))
-        assert read_triples(path)["line"].to_list() == list(
-            range(1 + (ending == ".csv"), 521 + (ending == ".csv"))
-        )
+        assert read_triples(path)["line"].to_list() == list(range(1 + (ending == ".csv"), 521 + (ending == ".csv")))
     for graph in graphs[1:]:
         assert graph.sha256 == graphs[0].sha256
         for part in ("sources", "edge_relations", "offsets"):
@@ -249,9 +245,7 @@ def test_bad_questions(tmp_path: Path, name: str, text: str, words: str) -> None
 def test_any_bytes_are_a_graph_or_one_clear_error(tmp_path: Path, data: bytes, ending: str) -> None:
     path = tmp_path / f"any{ending}"
     path.write_bytes((b"head,relation,tail\n" if ending == ".csv" else b"") + data)
-    readers = (
-        (read_graph, read_triples, read_queries) if ending in (".tsv", ".csv") else (read_graph, read_triples)
-    )
+    readers = (read_graph, read_triples, read_queries) if ending in (".tsv", ".csv") else (read_graph, read_triples)
     for read in readers:
         try:
             assert len(read(path).triples if read is read_graph else read(path)) > 0  # type: ignore[arg-type]
@@ -276,9 +270,7 @@ def test_a_damaged_parquet_file_is_a_graph_or_one_clear_error(tmp_path: Path, pl
 @QUIET
 @given(
     st.lists(
-        st.tuples(
-            *[st.text(st.characters(blacklist_characters="\t\n", codec="utf-8"), min_size=1, max_size=4)] * 3
-        ),
+        st.tuples(*[st.text(st.characters(blacklist_characters="\t\n", codec="utf-8"), min_size=1, max_size=4)] * 3),
         min_size=1,
         max_size=8,
     )

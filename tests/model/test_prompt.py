@@ -266,7 +266,9 @@ def test_training_draws_are_seeded_and_fresh() -> None:
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     rng = np.random.default_rng(0)
-    seen = {tuple(row) for _ in range(60) for row in extract(topology, np.array([3]), rng=rng).examples[:, 1:].tolist()}
+    seen = {
+        tuple(row) for _ in range(200) for row in extract(topology, np.array([3]), rng=rng).examples[:, 1:].tolist()
+    }
     facts = topology.graph.triples
     assert seen == {(int(h), int(t)) for h, k, t in facts if k == 3}
     for _ in range(3):

@@ -161,7 +161,7 @@ def test_text_dropout_takes_pairs_or_all() -> None:
     assert 0.2 < mute < 0.4  # 0.3 ± 4 standard errors
     shares = torch.stack([kept for kept in drawn if kept.any()]).float().mean()
     assert 0.72 < float(shares) < 0.78
-    assert kept_texts(5, 0, 0, generator).all()
+    assert kept_texts(5, 0.0, 0.0, generator).all()
     again = kept_texts(20, 0.25, 0.3, torch.Generator().manual_seed(0))
     assert torch.equal(again, drawn[0])
 

@@ -25,9 +25,7 @@ def _counting_order(keys, num_keys, order):  # type: ignore[no-untyped-def]
     return out, offsets
 
 
-def order_by(
-    keys: IntArray, num_keys: int, order: OffsetArray | None = None
-) -> tuple[OffsetArray, OffsetArray]:
+def order_by(keys: IntArray, num_keys: int, order: OffsetArray | None = None) -> tuple[OffsetArray, OffsetArray]:
     """Stable counting sort.
 
     Args:
@@ -48,9 +46,7 @@ def _first_of_run(targets, relations, sources):  # type: ignore[no-untyped-def]
     """Marks the edges that differ from the edge before them; equal edges stand side by side."""
     keep = np.ones(len(targets), np.bool_)
     for i in range(1, len(targets)):
-        keep[i] = (
-            targets[i] != targets[i - 1] or relations[i] != relations[i - 1] or sources[i] != sources[i - 1]
-        )
+        keep[i] = targets[i] != targets[i - 1] or relations[i] != relations[i - 1] or sources[i] != sources[i - 1]
     return keep
 
 
@@ -103,9 +99,7 @@ def _find(offsets, relations, sources, triples):  # type: ignore[no-untyped-def]
     return places
 
 
-def find_edges(
-    offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray
-) -> OffsetArray:
+def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray) -> OffsetArray:
     """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
 
     Returns:
@@ -140,9 +134,7 @@ def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-de
     return rows, columns
 
 
-def incidence_rows(
-    offsets: OffsetArray, relations: IntArray, num_relations: int
-) -> tuple[OffsetArray, IntArray]:
+def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:
     """For each entity, the relations (inverses included) that it is a head of.
 
     An edge that arrives with ``r`` leaves, seen from its target, with the inverse of ``r``.

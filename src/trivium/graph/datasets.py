@@ -126,10 +126,7 @@ def datasets() -> dict[str, Dataset]:
             int(asked["relations"]) if asked["relations"] else None,
             {split: int(row["triples"]) for split, row in by_split.items() if row["triples"]},
             {split: row["sha256"] for split, row in by_split.items() if row["sha256"]},
-            {
-                s: Home(tuple(row["urls"].split()), row["columns"], row["member"])
-                for s, row in by_split.items()
-            },
+            {s: Home(tuple(row["urls"].split()), row["columns"], row["member"]) for s, row in by_split.items()},
         )
     return table
 
@@ -187,9 +184,7 @@ def read_split(dataset: Dataset, split: str, path: Path) -> pl.DataFrame:
     frame = read_triples(path)
     wanted = dataset.sha256.get(split)
     if wanted and triples_sha256(frame["head"], frame["relation"], frame["tail"]) != wanted:
-        raise InputError(
-            f"{path} does not hold the triples of {dataset.name}, {split} (SHA-256 differs): replace it"
-        )
+        raise InputError(f"{path} does not hold the triples of {dataset.name}, {split} (SHA-256 differs): replace it")
     return frame
 
 
@@ -218,18 +213,14 @@ def _joined(dataset: Dataset, frames: dict[str, pl.DataFrame]) -> Splits:
         valid_graph = train
     else:
         valid_ids, valid_known, valid_graph = _ids(frames.get("valid", none), graph), known, graph
-    return Splits(
-        dataset.name, family, graph, _ids(asked, graph), known, train, valid_ids, valid_graph, valid_known
-    )
+    return Splits(dataset.name, family, graph, _ids(asked, graph), known, train, valid_ids, valid_graph, valid_known)
 
 
 def _entities(frames: Sequence[pl.DataFrame]) -> Names:
     import polars as pl
 
     return Names(
-        pl.concat([frame[end] for frame in frames for end in ("head", "tail")], how="vertical")
-        .unique()
-        .sort()
+        pl.concat([frame[end] for frame in frames for end in ("head", "tail")], how="vertical").unique().sort()
     )
 
 
@@ -248,6 +239,4 @@ def _graph(frames: Sequence[pl.DataFrame], relations: Names) -> Graph:
 def _ids(frame: pl.DataFrame, graph: Graph) -> IntArray:
     names = (graph.entities, graph.relations, graph.entities)
     columns = ("head", "relation", "tail")
-    return np.stack([n.ids(frame[c]) for n, c in zip(names, columns, strict=True)], axis=1).astype(
-        np.int32, copy=False
-    )
+    return np.stack([n.ids(frame[c]) for n, c in zip(names, columns, strict=True)], axis=1).astype(np.int32, copy=False)

@@ -136,9 +136,7 @@ def tsv_batches(
         if (found != width).any():
             at = int((found != width).argmax())
             wanted = ", ".join(columns)
-            fail(
-                path, before + int(filled[at]) + 1, f"{found[at]} fields between tabs, not {width} ({wanted})"
-            )
+            fail(path, before + int(filled[at]) + 1, f"{found[at]} fields between tabs, not {width} ({wanted})")
         bounds = np.empty((len(filled), width + 1), np.int64)
         bounds[:, 0] = starts[filled] - 1
         bounds[:, 1:-1] = tabs.reshape(-1, width - 1)
@@ -169,9 +167,7 @@ def _text_lines(file: IO[bytes], path: Path) -> Iterator[str]:
             fail(path, number, f"not UTF-8 (byte 0x{line[reason.start]:02x}): save the file as UTF-8")
 
 
-def csv_batches(
-    file: IO[bytes], path: Path, columns: Sequence[str], *, empty: bool = False
-) -> Iterator[Batch]:
+def csv_batches(file: IO[bytes], path: Path, columns: Sequence[str], *, empty: bool = False) -> Iterator[Batch]:
     """Rows under a header, quoted as RFC 4180 says; a field may hold line breaks.
 
     Args:
@@ -185,9 +181,7 @@ def csv_batches(
     for column in columns:
         if header.count(column) != 1:
             problem = "has several columns" if column in header else "has no column"
-            fail(
-                path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}"
-            )
+            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}")
         places.append(header.index(column))
     fields: tuple[list[str], ...] = tuple([] for _ in columns)
     lines: list[int] = []
@@ -237,15 +231,11 @@ def parquet_batches(file: IO[bytes], path: Path, columns: Sequence[str]) -> Iter
         schema = table.schema_arrow
         for column in columns:
             if schema.names.count(column) != 1:
-                raise GraphError(
-                    f"{path}: no one column {column!r}: it has {', '.join(map(repr, schema.names))}"
-                )
+                raise GraphError(f"{path}: no one column {column!r}: it has {', '.join(map(repr, schema.names))}")
             kind = schema.field(column).type
             kind = kind.value_type if types.is_dictionary(kind) else kind
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
-                raise GraphError(
-                    f"{path}: column {column!r} holds {kind}, not names: make it a string column"
-                )
+                raise GraphError(f"{path}: column {column!r} holds {kind}, not names: make it a string column")
         before = 0
         for rows in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
             parts = [rows.column(column).cast(pa.large_string()) for column in columns]

@@ -82,9 +82,7 @@ class Graph:
             ("tail", tails, num_entities),
         ):
             if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
-                raise GraphError(
-                    f"a {what} id lies outside [0, {count}): give the number of names that the ids need"
-                )
+                raise GraphError(f"a {what} id lies outside [0, {count}): give the number of names that the ids need")
         heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))
         if not len(heads) == len(relations) == len(tails) or not len(heads):
             counts = f"{len(heads)} heads, {len(relations)} relations and {len(tails)} tails"

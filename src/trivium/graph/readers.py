@@ -145,9 +145,7 @@ def read_queries(path: str | Path) -> pl.DataFrame:
 def _columns(path: Path, *given: str | None) -> tuple[str, ...]:
     """The names of the three columns; only CSV and Parquet have names to choose."""
     columns = tuple(name or default for name, default in zip(given, TRIPLE, strict=True))
-    if columns != TRIPLE and (
-        path.suffix.lower() == INDEX or formats.format_of(path) not in ("csv", "parquet")
-    ):
+    if columns != TRIPLE and (path.suffix.lower() == INDEX or formats.format_of(path) not in ("csv", "parquet")):
         raise GraphError(f"{path}: only CSV and Parquet have columns to name: leave the names out")
     return columns
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trivium.graph.csr import IntArray, OffsetArray, order_by
 from trivium.graph.graph import inverse
-from trivium.graph.neighbourhoods import FAR, choose_facts, draw_facts, join_prompts, neighbourhoods
+from trivium.graph.neighbourhoods import FAR, neighbourhoods
 from trivium.model.topology import Topology
 from trivium.nn.edges import Edges
 
@@ -143,23 +143,16 @@ def extract(
     Cost: O(facts · log facts) a relation, and, for an example, O(degree of its ends + 64 · `EXPANDED_DEGREE`).
     """
     index, graph = topology.fact_index, topology.graph
-    ranks = index.name_ranks if rng is None else index.id_ranks
+    ranks = index.name_ranks if rng is None else np.arange(graph.num_entities, dtype=np.int32)
     salt = np.uint64(0) if rng is None else rng.integers(2**63, dtype=np.uint64)
-    degrees = np.diff(graph.offsets)
-    if examples is not None:
-        examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
-    elif rng is None:
-        examples = choose_facts(*index.facts, degrees, index.colours, ranks, query, bounds.examples)
+    if examples is None:
+        examples = index.examples(query, bounds.examples, rng)
     else:
-        examples = draw_facts(*index.facts, query, bounds.examples, rng)
-    found = neighbourhoods(
-        graph.offsets,
-        graph.sources,
-        graph.edge_relations,
+        examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
+    sizes, entities, distances, triples = neighbourhoods(
+        (graph.offsets, graph.sources, graph.edge_relations),
         graph.num_relations,
-        index.colours,
-        index.signatures,
-        ranks,
+        (index.colours, index.signatures, ranks),
         salt,
         query,
         examples,
@@ -167,9 +160,18 @@ def extract(
         bounds.entities,
         bounds.edges // 2,
     )
-    joined = join_prompts(examples, *found, len(query), graph.num_relations)  # type: ignore[call-arg]
-    ends, entities, node_examples, labels, sources, targets, edge_pairs, pairs = joined
-    labels = np.concatenate([labels, ALONE])
+    first = np.cumsum(sizes) - sizes
+    ends = np.stack([first, first + (examples[:, 1] != examples[:, 2])], axis=1).astype(np.int32)
+    node_examples = np.repeat(np.arange(len(examples), dtype=np.int32), sizes)
+    heads, relations, tails = triples.T
+    sources, targets = np.concatenate([heads, tails]), np.concatenate([tails, heads])
+    relations = np.concatenate([relations, inverse(relations, graph.num_relations)])
+    codes = examples[node_examples[sources], 0] * np.int64(2 * graph.num_relations) + relations
+    used = np.zeros(len(query) * 2 * graph.num_relations, np.bool_)
+    used[codes] = True
+    pairs = np.stack(np.divmod(np.flatnonzero(used), 2 * graph.num_relations), axis=1).astype(np.int32)
+    edge_pairs = (np.cumsum(used) - 1)[codes].astype(np.int32)
+    labels = np.concatenate([distances @ np.array([FAR + 1, 1], np.int32), ALONE])
     order, offsets = order_by(targets, len(labels))
     asked = query[pairs[:, 0]]
     marks = np.where(pairs[:, 1] == asked, 1, 2 * (pairs[:, 1] == inverse(asked, graph.num_relations)))
