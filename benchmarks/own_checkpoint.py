@@ -3,8 +3,8 @@
     python benchmarks/own_checkpoint.py trivium ultra.safetensors [--data-dir FOLDER] [--sample 600]
 
 Pessimistic MRR / Hits@10 on at most 600 queries a graph, the same for every checkpoint, conditioned on the relation
-that is asked; ± is the standard error of the MRR, clustered by relation; leakage is the first checkpoint's. The validation
-graphs are not among the ten.
+that is asked; ± is the standard error of the MRR, clustered by relation; leakage is the first checkpoint's.
+The validation graphs are not among the ten.
 """
 
 import argparse
