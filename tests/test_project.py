@@ -152,6 +152,8 @@ def test_the_first_session_of_the_readme_runs(
     assert command
     assert program
     app(shlex.split(command[1]), result_action="return_value")
-    assert "Niger River" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    shown = README.split("-k 3\n```\n\n```\n")[1].split("```")[0].splitlines()
+    assert [line.split()[:-1] for line in printed.splitlines()] == [line.split()[:-1] for line in shown]
     exec(program[1], {})
     assert "Congo River" in capsys.readouterr().out

@@ -125,7 +125,7 @@ class Trivium(nn.Module):
         if self.semantics is not None and "text" not in disabled:
             r = self.semantics(r, topology.texts, kept_texts)
         deltas = {
-            name: None if name in disabled else branch(topology, seen, r, rng=rng)
+            name: None if name in disabled else branch(topology, query, r, rng=rng)
             for name, branch in self.branches.items()
         }
         return r, deltas
