@@ -176,3 +176,16 @@ def test_training_learns(config: Path, tmp_path: Path) -> None:
     pretrain(run)
     losses = [json.loads(line)["loss"] for line in (run.path / METRICS).read_text().splitlines()]
     assert sum(losses[-4:]) / 4 < losses[0] - 0.05
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_shipped_configurations_are_read(path: Path) -> None:
+    config = read_config(path)
+    assert config.steps > 0
+    shipped = load_checkpoint("trivium")[1].settings
+    if path.stem == "trivium":
+        assert shipped["steps"] == config.steps
+        assert [source["name"] for source in shipped["sources"]] == [source.name for source in config.sources]
+        assert [shipped[name] for name in ("seed", "ema", "save_every")] == [config.seed, config.ema, config.save_every]
