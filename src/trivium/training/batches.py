@@ -32,6 +32,8 @@ class Batches:
         rng = np.random.default_rng([config.seed, k])
         name = config.sources[chosen_source(rng, self.weights)].name
         graph = synthesize([config.seed, k, 1]) if name == SYNTHETIC else self.graphs[name]
+        sparse = config.sparse_share > 0 and rng.random() < config.sparse_share
+        unseen = config.unseen_share > 0 and rng.random() < config.unseen_share
         return name, example(
             graph,
             rng,
@@ -39,6 +41,8 @@ class Batches:
             max_triples=config.max_triples,
             work=config.work,
             questions=(config.min_questions, config.max_questions),
+            density=(config.min_density, config.max_density) if sparse else None,
+            unseen_relation=unseen and name != SYNTHETIC,
         )
 
     def step(self, step: int) -> list[tuple[str, Example]]:

@@ -57,6 +57,12 @@ class TrainingConfig:
     """Most entities of a subgraph; sizes are log-uniform between."""
     max_triples: int = 40000
     """Most triples of a subgraph."""
+    sparse_share: float = 0.0
+    """How often a subgraph is thinned to between ``min_density`` and ``max_density`` triples an entity."""
+    min_density: float = 1.1
+    max_density: float = 5.0
+    unseen_share: float = 0.0
+    """How often all facts of the asked relation are taken out, so that its text is the only evidence."""
     min_questions: int = 4
     max_questions: int = 32
     """Questions asked of a subgraph: fewer of a larger one."""

@@ -41,6 +41,8 @@ def example(
     max_triples: int,
     work: float,
     questions: tuple[int, int],
+    density: tuple[float, float] | None = None,
+    unseen_relation: bool = False,
 ) -> Example:
     """Draws a connected subgraph and takes some of its facts out as questions.
 
@@ -52,6 +54,9 @@ def example(
         max_triples: the most triples.
         work: what ``questions · (.6 · entities + .1 · edges)`` should come to, so that every step costs alike.
         questions: least and most questions.
+        density: least and most triples an entity, log-uniform between, for a sparse subgraph; entities that lose their
+            last triple leave it.
+        unseen_relation: ask about one relation only and take all its facts out: its text is then the only evidence.
 
     Cost: O(triples of the subgraph).
     Source: sizes in training must span sizes in use (docs/training.md).
@@ -62,23 +67,44 @@ def example(
     visited = _grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
     heads, relations, tails = _induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
     cap = max(5000, min(max_triples, 5 * len(visited)))
+    if density is not None:
+        cap = min(cap, int(len(visited) * np.exp(rng.uniform(*np.log(density)))) + 2)
     seen = np.sort(rng.permutation(len(heads))[:cap])
+    size = len(visited)
+    if density is not None:
+        heads, relations, tails, seen, size = _kept(heads, relations, tails, seen, size)
     present, compact = np.unique(relations, return_inverse=True)
     ids = np.stack([heads, compact.astype(np.int32), tails], 1)
-    count = int(np.clip(work / (0.6 * len(visited) + 0.2 * len(seen)), *questions))
+    count = int(np.clip(work / (0.6 * size + 0.2 * len(seen)), *questions))
     asked = rng.permutation(seen)[: min(count, max(1, len(seen) // 2))]
-    full = _graph(ids, len(visited), len(present))
-    message_graph = _graph(ids[seen], len(visited), len(present)).without(ids[asked])
+    hidden = asked
+    if unseen_relation:
+        hidden = seen[compact[seen] == compact[asked[0]]]
+        asked = rng.permutation(hidden)[:count]
+    full = _graph(ids, size, len(present))
+    message_graph = _graph(ids[seen], size, len(present)).without(ids[hidden])
     triples = ids[asked].astype(np.int64)
     turned = rng.random(len(asked)) < 0.5
     head = np.where(turned, triples[:, 2], triples[:, 0])
     answer = np.where(turned, triples[:, 0], triples[:, 2])
     query = np.where(turned, inverse(triples[:, 1], len(present)), triples[:, 1])
-    known = np.zeros((len(asked), len(visited)), np.bool_)
+    known = np.zeros((len(asked), size), np.bool_)
     for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
         known[row, full.answers(h, q)] = True
     h, q, a, k = (torch.from_numpy(array) for array in (head, query, answer, known))
     return Example(message_graph, h, q, a, k, present)
+
+
+def _kept(
+    heads: IntArray, relations: IntArray, tails: IntArray, seen: IntArray, size: int
+) -> tuple[IntArray, IntArray, IntArray, IntArray, int]:
+    """The triples among the entities that a seen triple touches, the entities numbered anew."""
+    touched = np.zeros(size, np.bool_)
+    touched[heads[seen]] = touched[tails[seen]] = True
+    place = np.cumsum(touched, dtype=np.int32) - 1
+    both = touched[heads] & touched[tails]
+    row = np.cumsum(both) - 1
+    return place[heads[both]], relations[both], place[tails[both]], row[seen], int(touched.sum())
 
 
 def _graph(ids: IntArray, entities: int, relations: int) -> Graph:
