@@ -76,7 +76,7 @@ def evaluate_dataset(
             raise ConfigError(f"--disable {part}: this checkpoint has {', '.join(sorted(parts)) or 'no such part'}")
     splits = load_dataset(name, data_dir)
     texts = model_texts(model, splits.graph, name, data_dir)
-    share = leakage(provenance.training_data, splits, data_dir)
+    share = leakage(provenance.training_data, splits, data_dir, provenance.settings.get("exclude", ()))
     return evaluate(model, splits, leakage=share, texts=texts, **choices)
 
 
