@@ -87,39 +87,51 @@ def evaluate(
     """
     model = model if conditioning is None else model.conditioned(conditioning)
     graph = splits.graph
-    questions = splits.test.astype(np.int64)
-    sampled = sample is not None and sample < 2 * len(questions)
-    if sample is not None and sampled:
-        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
-        questions = questions[chosen]
-    known = known_graph(splits)
     ranker = Ranker(model, graph, texts=texts, disabled=disabled)
-    h, r, t = questions.T
-    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
-    relations = np.concatenate([r, inverse(r, graph.num_relations)])
     started = time.monotonic()
-    better, tied = np.zeros((2, len(heads)), np.int64)
-    done = 0
-    for places, ranks, _ in ranker.ranks(heads, relations, answers, known):
-        better[places], tied[places] = ranks.better, ranks.tied
-        done += len(places)
-        if progress is not None:
-            progress(done, len(heads))
+    relations, ranks = question_ranks(ranker, splits, sample, seed, progress)
     seconds = time.monotonic() - started
-    ranks = Ranks(better, tied)
     reciprocal = 1 / ranks.pessimistic
     error = clustered_error(reciprocal, relations % graph.num_relations)
     mean = float(reciprocal.mean())
     return Result(
         dataset=splits.name,
-        queries=len(heads),
+        queries=len(relations),
         seconds=seconds,
         leakage=leakage,
         metrics=by_policy(ranks),
         mrr_error=error,
-        interval=(mean - 1.96 * error, mean + 1.96 * error) if sampled else None,
+        interval=(mean - 1.96 * error, mean + 1.96 * error) if len(relations) < 2 * len(splits.test) else None,
         groups=_groups(graph, relations, ranks) if groups else {},
     )
+
+
+def question_ranks(
+    ranker: Ranker,
+    splits: Splits,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Ids, Ranks]:
+    """The asked relation (over ``2 · num_relations``) and the filtered ranks of each test question, ``[queries]``.
+
+    All questions for tails come first, then all for heads; a sample holds as many of both.
+    """
+    questions = splits.test.astype(np.int64)
+    if sample is not None and sample < 2 * len(questions):
+        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
+        questions = questions[chosen]
+    h, r, t = questions.T
+    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
+    relations = np.concatenate([r, inverse(r, splits.graph.num_relations)])
+    better, tied = np.zeros((2, len(heads)), np.int64)
+    done = 0
+    for places, ranks, _ in ranker.ranks(heads, relations, answers, known_graph(splits)):
+        better[places], tied[places] = ranks.better, ranks.tied
+        done += len(places)
+        if progress is not None:
+            progress(done, len(heads))
+    return relations, Ranks(better, tied)
 
 
 def known_graph(splits: Splits) -> Graph:
