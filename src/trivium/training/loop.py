@@ -40,8 +40,11 @@ class Trainer:
         self.config = config
         self.texts = texts or {}
         self.model = Trivium(config.model)
+        held: dict[str, Tensor] = {}
         if config.start_from:
-            self.model.load_state_dict(load_checkpoint(config.start_from)[0].state_dict(), strict=False)
+            held = load_checkpoint(config.start_from)[0].state_dict()
+            self.model.load_state_dict(held, strict=False)
+        self.begins_threshold = "similarity" in self.model.branches and "branches.similarity.threshold" not in held
         self.average = Trivium(config.model)
         self.average.load_state_dict(self.model.state_dict())
         logits = self.model.fusion_weights_logits
@@ -63,8 +66,8 @@ class Trainer:
 
     @torch.no_grad()
     def set_threshold(self, batches: Batches, count: int = 8) -> None:
-        """Starts the similarity threshold at the 0.9 quantile of the cosines that the model starts with."""
-        if "similarity" not in self.model.branches:
+        """Starts a new similarity threshold at the 0.9 quantile of the cosines that the model starts with."""
+        if not self.begins_threshold:
             return
         seen = []
         for k in range(count):
