@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ import torch
 import yaml
 
 from trivium.errors import ConfigError, OutputError, TrainingError
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.checkpoint import SHIPPED, load_checkpoint
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
 from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import METRICS, STATE, RunFolder
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 SETTINGS = {
     "sources": [{"name": "synthetic"}],
     "model": {
@@ -178,14 +180,16 @@ def test_training_learns(config: Path, tmp_path: Path) -> None:
     assert sum(losses[-4:]) / 4 < losses[0] - 0.05
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_read(path: Path) -> None:
     config = read_config(path)
     assert config.steps > 0
-    shipped = load_checkpoint("trivium")[1].settings
-    if path.stem == "trivium":
-        assert shipped["steps"] == config.steps
-        assert [source["name"] for source in shipped["sources"]] == [source.name for source in config.sources]
-        assert [shipped[name] for name in ("seed", "ema", "save_every")] == [config.seed, config.ema, config.save_every]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
+def test_a_shipped_checkpoint_has_the_configuration_that_made_it(name: str) -> None:
+    config = json.loads(json.dumps(asdict(read_config(CONFIGS / f"{name}.yaml"))))
+    settings = load_checkpoint(name)[1].settings
+    model = settings.pop("model")
+    assert settings == {key: config[key] for key in settings}
+    assert model == {key: config["model"][key] for key in model}
