@@ -1,6 +1,6 @@
 """What the fusion costs, everything on beside structure alone with the same weights, in turn in one run.
 
-    python benchmarks/cost.py CHECKPOINT [--data-dir FOLDER] [--turns 3]
+    python benchmarks/cost.py [CHECKPOINT] [--data-dir FOLDER] [--turns 3]
 
 Evaluation of FB15k237Inductive:v4, the representations of all its relations, the first query of a new relation on
 FB15k-237, and a training step. The least of the turns counts, of steps and first queries the median.
@@ -34,13 +34,14 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def show(name: str, on: float, off: float, unit: str = "s") -> None:
+def show(name: str, times: Sequence[float], unit: str = "s") -> None:
+    on, off = times
     print(f"| {name} | {on:.3g} {unit} | {off:.3g} {unit} | {on / off:.2f} | {on - off:+.3g} {unit} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("checkpoint")
+    parser.add_argument("checkpoint", nargs="?", default="trivium")
     parser.add_argument("--data-dir", default=os.environ.get("TRIVIUM_DATA"))
     parser.add_argument("--turns", type=int, default=3)
     chosen = parser.parse_args()
@@ -58,13 +59,13 @@ def main() -> None:
 
     prepare(())  # compiles
     turns = [(timed(lambda: prepare(())), timed(lambda: prepare(OFF))) for _ in range(chosen.turns)]
-    show("all relations of FB v4", *np.min(turns, axis=0))
+    show("all relations of FB v4", np.min(turns, axis=0).tolist())
 
     def judge(disabled: Sequence[str]) -> float:
         return evaluate(model, splits, texts=texts, disabled=disabled).seconds
 
     turns = [(judge(()), judge(OFF)) for _ in range(chosen.turns)]
-    show("evaluation of FB v4", *np.min(turns, axis=0))
+    show("evaluation of FB v4", np.min(turns, axis=0).tolist())
 
     splits = load_dataset("FB15k237", chosen.data_dir)
     texts = model_texts(model, splits.graph, splits.name, chosen.data_dir)
@@ -73,7 +74,7 @@ def main() -> None:
     for relation in range(21):
         asked = np.array([11 * relation])
         first.append([timed(lambda r=ranker, q=asked: r.scores(heads, q)) for ranker in rankers])  # type: ignore[misc]
-    show("first query of a relation, FB15k-237", *(1000 * np.median(first[1:], axis=0)), unit="ms")
+    show("first query of a relation, FB15k-237", (1000 * np.median(first[1:], axis=0)).tolist(), "ms")
 
     names = ["FB15k237", "WN18RR", "CoDExMedium"]
     config = TrainingConfig(
@@ -90,7 +91,7 @@ def main() -> None:
     steps = []
     for k, example in enumerate(examples):
         steps.append([timed(lambda t=trainer, i=k, e=example: t.step(i, e)) for trainer in trainers])  # type: ignore[misc]
-    show("training step", *(1000 * np.median(steps[2:], axis=0)), unit="ms")
+    show("training step", (1000 * np.median(steps[2:], axis=0)).tolist(), "ms")
     print(f"\nthreads: {torch.get_num_threads()}")
 
 

@@ -1,6 +1,6 @@
 """What each part of a fused checkpoint does, measured: text, similarity, prompts.
 
-    python benchmarks/evidence.py CHECKPOINT [--data-dir FOLDER] [--sample 400]
+    python benchmarks/evidence.py [CHECKPOINT] [--data-dir FOLDER] [--sample 400]
 
 - *activity*: the share of queries on which the similarity enhancer's Δ is not 0;
 - *rewiring*: how far the prompt enhancer's Δ moves, in norm, when the edges of the prompts are drawn anew within each
@@ -106,7 +106,7 @@ def enhancers(model: Trivium, splits: Splits, data_dir: str) -> tuple[float, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("checkpoint")
+    parser.add_argument("checkpoint", nargs="?", default="trivium")
     parser.add_argument("--data-dir", default=os.environ.get("TRIVIUM_DATA"))
     parser.add_argument("--sample", type=int, default=400)
     chosen = parser.parse_args()
