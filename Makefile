@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types budget format benchmark
+.PHONY: help demo test lint types budget format benchmark pretrain
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ budget: $(READY)  ## lines of source by folder against docs/budget.md
 format: $(READY)  ## rewrite the source in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pretrain: $(READY)  ## train a structural checkpoint on public graphs, in about 20 minutes; run again, it goes on
+	$(BIN)/trivium pretrain $(if $(wildcard runs/quick/config.yaml),--resume runs/quick,configs/quick.yaml) \
+		$(if $(TRIVIUM_DATA),--data-dir $(TRIVIUM_DATA))
 
 benchmark: $(READY)  ## every figure of speed and memory in the docs, measured again
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
