@@ -12,7 +12,7 @@ from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
 from trivium.training.ablation import ablate, read_ablation
 from trivium.training.evidence import differences, draw, suggest, table_of
-from trivium.training.finetune import STEPS, finetune, finetune_config
+from trivium.training.finetune import finetune, finetune_config
 from trivium.training.pretrain import pretrain, read_config, training_graph
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.synthetic import synthesize
@@ -61,7 +61,7 @@ def finetune_run(
         folder = _begun(resume)
     else:
         assert graph is not None
-        config = finetune_config(graph, checkpoint, only or (), "" if valid is None else str(valid), steps or STEPS)
+        config = finetune_config(graph, checkpoint, only or (), "" if valid is None else str(valid), steps)
         held_out(config, training_graph(graph, data_dir), None, data_dir)  # what is wrong shows before a folder is made
         folder = RunFolder.create(run or Path("runs") / output.stem, config)
     start = Trivium.load(read_config(folder.path / CONFIG).start_from).fusion_weights()

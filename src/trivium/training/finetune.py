@@ -13,11 +13,12 @@ from trivium.training.loop import Progress, narrow, valid_course
 from trivium.training.pretrain import check_counts, pretrain
 from trivium.training.run import RunFolder
 
-STEPS = 200
+FUSION_STEPS = 150
+STEPS = 600
 
 
 def finetune_config(
-    graph: str, checkpoint: str, only: Sequence[str] = (), valid: str = "", steps: int = STEPS
+    graph: str, checkpoint: str, only: Sequence[str] = (), valid: str = "", steps: int | None = None
 ) -> TrainingConfig:
     """The settings of a run that fits a checkpoint to a graph.
 
@@ -28,6 +29,7 @@ def finetune_config(
         graph: a file, or a data set's name.
         only: the parts that learn, see `trivium.training.loop.PARTS`; all by default.
         valid: a file of validation triples; the data set's own, or a part of the graph, by default.
+        steps: at most so many; 150 for the fusion alone, 600 otherwise.
 
     Raises:
         ConfigError: the checkpoint lacks a part that is to learn, or ``steps`` is less than 1.
@@ -42,7 +44,7 @@ def finetune_config(
         sources=(SourceConfig(graph),),
         model=model.config,
         start_from=checkpoint,
-        steps=steps,
+        steps=(FUSION_STEPS if set(only) == {"fusion"} else STEPS) if steps is None else steps,
         learning_rate=3e-4,
         fusion_learning_rate=2e-2,
         warmup_steps=20,
@@ -54,6 +56,7 @@ def finetune_config(
         save_every=20,
         train_only=tuple(only),
         validate_every=2,
+        patience=3,
         valid=valid,
     )
     check_counts(config, "finetune")
