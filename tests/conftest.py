@@ -24,6 +24,17 @@ def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int
     return Graph.from_ids(*ids, entities=entities, relation_names=relations)
 
 
+def run_command(*words: object) -> int:
+    """Runs `trivium` with these words in this process; its exit status."""
+    from trivium import cli
+
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
 @pytest.fixture
 def data() -> Path:
     """The folder of real graphs and public checkpoints."""

@@ -10,9 +10,8 @@ import pytest
 import torch
 import yaml
 from numpy.typing import NDArray
-from tests.conftest import random_graph
+from tests.conftest import random_graph, run_command
 
-from trivium import cli
 from trivium.errors import ConfigError, InputError
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
@@ -163,8 +162,8 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
 
     monkeypatch.setattr(Trainer, "step", step)
     folder = tmp_path / "run"
-    words = ["--data-dir", str(tmp_path / "data")]
-    cli.main(["ablate", str(settings), "--run", str(folder), *words])
+    words = ["--data-dir", tmp_path / "data"]
+    assert run_command("ablate", settings, "--run", folder, *words) == 0
     printed = capsys.readouterr()
     assert "no arm reads texts" in printed.err
     assert "suggested start: similarity_enhancer_weight" in printed.out
@@ -189,7 +188,7 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     monkeypatch.setattr(ablation, "pretrain", lambda run, *more: calls.append(run.path.name) or pretrain(run, *more))
     (folder / "prompt-1" / SCORES).unlink()
     before = json.loads((folder / "prompt-0" / SCORES).read_text())
-    cli.main(["ablate", "--resume", str(folder), *words])
+    assert run_command("ablate", "--resume", folder, *words) == 0
     assert calls == ["prompt-1"]
     assert pl.read_csv(folder / "ablation.csv").equals(table)
     assert set(before) == {"one", "two"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.conftest import run_command
 
-from trivium import cli
 from trivium.errors import InputError
 from trivium.model.checkpoint import Provenance, save_checkpoint
 from trivium.model.config import ModelConfig
@@ -63,16 +63,15 @@ def test_the_command_draws_and_writes_a_table(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture, table = tmp_path / "w.png", tmp_path / "w.csv"
-    words = ["weights", *runs, "-o", str(picture), "--table", str(table)]
-    cli.main(words)
+    words = ["weights", *runs, "-o", picture, "--table", table]
+    assert run_command(*words) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     frame = pl.read_csv(table)
     assert frame.columns == ["run", "data", "step", "branch", "weight", "contribution", "activity"]
     assert frame.height == 3 * 3 * 2 + 3
     assert frame["weight"].to_list() == pytest.approx(fusion_course(runs)["weight"].to_list())
     assert "Kinship" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        cli.main(words)  # never over existing files
+    assert run_command(*words) == 2  # never over existing files
     assert "exists already" in capsys.readouterr().err
 
 
