@@ -135,8 +135,6 @@ def settings(tmp_path: Path) -> Path:
         "sources": [{"name": "synthetic"}],
         "model": {"dim": 32, "layers": 2, "structure_steps": 2, "structure_layers": 1},
         "steps": 2,
-        "steps_per_epoch": 1,
-        "look_every": 1,
         "min_entities": 30,
         "max_entities": 40,
         "max_questions": 4,
@@ -195,13 +193,16 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     assert len(before["one"]["reciprocal"]) == 20
 
 
-def test_f10_a_given_start_lends_its_encoders_and_sizes(settings: Path, tmp_path: Path) -> None:
+def test_f10_a_given_start_lends_its_encoders_and_sizes(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "ARMS", {arm: ARMS[arm] for arm in (BASE, "+ prompt")})
     torch.manual_seed(5)
     warm = Trivium(ModelConfig(dim=32, layers=3, structure_steps=2, structure_layers=1))
     save_checkpoint(warm, Provenance(training_data={"synthetic": ""}), tmp_path / "warm.safetensors")
     config = replace(read_ablation(settings), warm_start=str(tmp_path / "warm.safetensors"))
     folder = RunFolder.create(tmp_path / "run", config)
-    assert {s.arm for s in ablate(folder, tmp_path / "data")} == set(ARMS) - {"+ text"}
+    assert {s.arm for s in ablate(folder, tmp_path / "data")} == {BASE, "+ prompt"}
     start = load_checkpoint(tmp_path / "run" / ablation.START)[0]
     assert (start.config.layers, list(start.branches)) == (3, [])
     for name, value in start.state_dict().items():
