@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.conftest import random_graph
 from torch import Tensor
 
-from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, TextTopology, kept_texts
+from trivium.model.config import ModelConfig
+from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, TextTopology, kept_texts, stand_ins
+from trivium.model.topology import Topology
+from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
 
 RELATIONS, TEXT, DIM = 7, 12, 6
@@ -169,3 +173,46 @@ def test_text_dropout_takes_pairs_or_all() -> None:
 def test_it_is_small() -> None:
     count = sum(p.numel() for p in Semantics(384, 64).parameters())
     assert count < 60_000
+
+
+def test_the_nearest_by_text_that_have_edges_stand_in_for_a_relation_without() -> None:
+    texts = TextTopology.of(text_graph(silent=(3,)))
+    heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    heard[[1, 1 + RELATIONS, 3, 3 + RELATIONS]] = False  # 3 has no text either
+    query = torch.tensor([0, 1, 3])
+    weights = stand_ins(texts, query, heard)
+    assert weights is not None
+    assert not weights[[0, 2]].any()  # one has edges, the other nothing at all
+    cosine = texts.vectors[1] @ texts.vectors.T
+    expected = sorted((i for i in range(2 * RELATIONS) if heard[i]), key=lambda i: -float(cosine[i]))[:5]
+    assert sorted(weights[1].nonzero()[:, 0].tolist()) == sorted(expected)
+    by_hand = torch.softmax(cosine[expected] / 0.1, 0)
+    assert torch.allclose(weights[1, expected], by_hand, atol=1e-6)
+    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    kept[1] = False
+    assert stand_ins(texts, query, heard, kept) is None  # its text was dropped
+    assert stand_ins(texts, torch.tensor([0]), heard) is None
+
+
+def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:
+    torch.manual_seed(0)
+    model = Trivium(ModelConfig(dim=32, layers=2, structure_dim=16, text_encoder="any", text_dim=TEXT))
+    graph = random_graph(0, entities=40, relations=RELATIONS, triples=120)
+    graph = graph.without(graph.triples[graph.triples[:, 1] == 1])
+    topology = Topology(graph, TextTopology.of(text_graph()))
+    query = torch.tensor([0, 1, 1 + RELATIONS])
+    assert topology.texts is not None
+    weights = stand_ins(topology.texts, query, topology.heard)
+    assert weights is not None and not weights[0].any()
+    with torch.no_grad():
+        seen = model.relation_representations(topology, query)
+        every = model.relation_representations(topology, torch.arange(2 * RELATIONS)[topology.heard])
+        alone = model.relation_representations(topology, query[:1])
+    full = torch.zeros(2 * RELATIONS, *every.shape[1:])
+    full[topology.heard] = every
+    for row in (1, 2):
+        mixed = sum(weight * full[node] for node, weight in enumerate(weights[row]))
+        assert isinstance(mixed, Tensor)
+        mixed[query[row]] = sum(weight * full[node, node] for node, weight in enumerate(weights[row]))
+        assert torch.allclose(seen[row], mixed, atol=1e-5)
+    assert torch.allclose(seen[0], alone[0], atol=1e-6)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from trivium.training import ablation
 from trivium.training.ablation import ARMS, SCORES, ablate, read_ablation, with_parts
 from trivium.training.evidence import BASE, Difference, Scores, differences, draw, suggest, table_of
 from trivium.training.loop import Trainer
+from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 
 
@@ -113,8 +115,9 @@ def test_f10_the_interval_counts_relations_and_seeds_not_questions() -> None:
 def test_f10_the_table_is_drawn() -> None:
     rows = differences(made_up({BASE: 0.0, "+ prompt": 0.05}), 500)
     panel = draw(rows).get_axes()[0]
-    drawn = [bar.lines[0].get_xdata()[0] for bar in panel.containers]
-    assert drawn == pytest.approx([r.gain for r in rows])
+    points = [line for line in panel.get_lines() if line.get_marker() == "o"]
+    drawn = [[float(v) for v in np.ravel((line.get_xdata(), line.get_ydata()))] for line in points]
+    assert drawn == [pytest.approx([r.gain, place]) for place, r in enumerate(rows)]
     assert [label.get_text() for label in panel.get_yticklabels()] == [f"{r.arm} ({r.mrr:.3f})" for r in rows]
     table = table_of(rows)
     assert table["verdict"].to_list() == ["", "shown"]
@@ -182,8 +185,12 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
 
     # taken up again, only what is missing is done
     calls: list[str] = []
-    pretrain = ablation.pretrain
-    monkeypatch.setattr(ablation, "pretrain", lambda run, *more: calls.append(run.path.name) or pretrain(run, *more))
+
+    def counted(run: RunFolder, *more: Any) -> Path:
+        calls.append(run.path.name)
+        return pretrain(run, *more)
+
+    monkeypatch.setattr(ablation, "pretrain", counted)
     (folder / "prompt-1" / SCORES).unlink()
     before = json.loads((folder / "prompt-0" / SCORES).read_text())
     assert run_command("ablate", "--resume", folder, *words) == 0

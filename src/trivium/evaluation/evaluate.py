@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trivium.evaluation.metrics import Metrics, by_policy, clustered_error
+from trivium.evaluation.metrics import POLICIES, Metrics, by_policy, clustered_error
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ids, Ranker, Ranks
 from trivium.model.semantics import TextTopology
@@ -51,6 +51,15 @@ class Result:
         policies = content.pop("metrics")
         return {**content, **policies}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Result:
+        """The inverse of `as_dict`, for what JSON kept."""
+        rest = {key: value for key, value in content.items() if key not in POLICIES}
+        metrics = {policy: Metrics(**content[policy]) for policy in POLICIES}
+        interval = None if rest["interval"] is None else tuple(rest["interval"])
+        groups = {kind: {n: Metrics(**m) for n, m in rows.items()} for kind, rows in rest["groups"].items()}
+        return cls(**{**rest, "metrics": metrics, "interval": interval, "groups": groups})
+
 
 def evaluate(
     model: Trivium,
@@ -62,6 +71,7 @@ def evaluate(
     leakage: float | None = None,
     groups: bool = False,
     texts: TextTopology | None = None,
+    disabled: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
@@ -72,43 +82,56 @@ def evaluate(
         leakage: carried into the result; see `trivium.evaluation.leakage`.
         groups: also report each relation and each direction.
         texts: of the graph's relations, for a model that reads them.
+        disabled: parts that are switched off, ``text`` among them (F9).
         progress: called with the queries done and in all.
     """
     model = model if conditioning is None else model.conditioned(conditioning)
     graph = splits.graph
-    questions = splits.test.astype(np.int64)
-    sampled = sample is not None and sample < 2 * len(questions)
-    if sample is not None and sampled:
-        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
-        questions = questions[chosen]
-    known = known_graph(splits)
-    ranker = Ranker(model, graph, texts=texts)
-    h, r, t = questions.T
-    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
-    relations = np.concatenate([r, inverse(r, graph.num_relations)])
+    ranker = Ranker(model, graph, texts=texts, disabled=disabled)
     started = time.monotonic()
-    better, tied = np.zeros((2, len(heads)), np.int64)
-    done = 0
-    for places, ranks, _ in ranker.ranks(heads, relations, answers, known):
-        better[places], tied[places] = ranks.better, ranks.tied
-        done += len(places)
-        if progress is not None:
-            progress(done, len(heads))
+    relations, ranks = question_ranks(ranker, splits, sample, seed, progress)
     seconds = time.monotonic() - started
-    ranks = Ranks(better, tied)
     reciprocal = 1 / ranks.pessimistic
     error = clustered_error(reciprocal, relations % graph.num_relations)
     mean = float(reciprocal.mean())
     return Result(
         dataset=splits.name,
-        queries=len(heads),
+        queries=len(relations),
         seconds=seconds,
         leakage=leakage,
         metrics=by_policy(ranks),
         mrr_error=error,
-        interval=(mean - 1.96 * error, mean + 1.96 * error) if sampled else None,
+        interval=(mean - 1.96 * error, mean + 1.96 * error) if len(relations) < 2 * len(splits.test) else None,
         groups=_groups(graph, relations, ranks) if groups else {},
     )
+
+
+def question_ranks(
+    ranker: Ranker,
+    splits: Splits,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Ids, Ranks]:
+    """The asked relation (over ``2 · num_relations``) and the filtered ranks of each test question, ``[queries]``.
+
+    All questions for tails come first, then all for heads; a sample holds as many of both.
+    """
+    questions = splits.test.astype(np.int64)
+    if sample is not None and sample < 2 * len(questions):
+        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
+        questions = questions[chosen]
+    h, r, t = questions.T
+    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
+    relations = np.concatenate([r, inverse(r, splits.graph.num_relations)])
+    better, tied = np.zeros((2, len(heads)), np.int64)
+    done = 0
+    for places, ranks, _ in ranker.ranks(heads, relations, answers, known_graph(splits)):
+        better[places], tied[places] = ranks.better, ranks.tied
+        done += len(places)
+        if progress is not None:
+            progress(done, len(heads))
+    return relations, Ranks(better, tied)
 
 
 def known_graph(splits: Splits) -> Graph:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from trivium.nn.edges import Edges
 from trivium.nn.propagate import propagate
-from trivium.text.graph import TextGraph
+from trivium.text.graph import NEAREST, TIE, TextGraph
+
+TEMPERATURE = 0.1  # of the cosines of relations that stand in for one without edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,35 @@ def kept_texts(
     alone = torch.rand(1, generator=generator) < graph_rate
     kept = (torch.rand(num_relations, generator=generator) >= relation_rate) & ~alone
     return kept.repeat(2)
+
+
+def stand_ins(
+    texts: TextTopology,
+    query: Int[Tensor, " batch"],
+    heard: Bool[Tensor, " nodes"],
+    kept: Bool[Tensor, " nodes"] | None = None,
+) -> Float[Tensor, "batch nodes"] | None:
+    """Relations that stand in for asked ones that have no edge: the `NEAREST` by text among those that have.
+
+    Args:
+        query: ids over ``2 · num_relations``.
+        heard: the nodes that have an edge in the graph.
+        kept: the nodes whose text counts; ``None`` means all that have one.
+
+    Returns:
+        Weights, ``softmax(cosine / TEMPERATURE)`` over the stand-ins (what ties with the last is one too), rows of
+        zeros for queries that need none or have none; ``None`` where no query has any.
+    """
+    known = texts.has_text if kept is None else texts.has_text & kept
+    lonely = ~heard[query] & known[query]
+    choice = heard & known
+    if not lonely.any() or not choice.any():
+        return None
+    cosine = texts.vectors[query] @ texts.vectors.T
+    cosine = cosine.masked_fill(~choice, -1)
+    least = cosine.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
+    weights = (cosine / TEMPERATURE).masked_fill((cosine < least - TIE) | ~choice, -torch.inf).softmax(1)
+    return torch.where(lonely[:, None], weights, torch.zeros_like(weights))
 
 
 class SemanticEncoder(nn.Module):

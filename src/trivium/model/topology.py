@@ -71,6 +71,12 @@ class Topology:
         return (heads + heads.roll(self.num_relations)).clamp(min=1).float()[:, None]
 
     @cached_property
+    def heard(self) -> Tensor:
+        """``[2 · num_relations]``, true for a relation that has an edge."""
+        heard: Tensor = self.to_relations.offsets.diff() > 0
+        return heard
+
+    @cached_property
     def relation_graph(self) -> Edges:
         """How relations meet: relation to relation, with one of the four kinds as the edge's relation."""
         offsets, sources, kinds = relation_graph(self.graph)

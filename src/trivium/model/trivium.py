@@ -17,7 +17,7 @@ from trivium.model.entity import EntityEncoder
 from trivium.model.fusion import Fusion
 from trivium.model.prompt import PromptEnhancer
 from trivium.model.prompt_graph import Bounds
-from trivium.model.semantics import Semantics
+from trivium.model.semantics import Semantics, stand_ins
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
@@ -90,6 +90,14 @@ class Trivium(nn.Module):
         """The relation (id or tensor of ids) on which the representations for ``query`` are conditioned."""
         return query % num_relations if self.config.conditioning == "forward" else query
 
+    @torch.no_grad()
+    def encoded_texts(self, topology: Topology) -> Float[Tensor, "1 relations dim"] | None:
+        """What the relations' texts say, for all queries alike; ``None`` where model or graph has none."""
+        if self.semantics is None or topology.texts is None:
+            return None
+        encoded: Tensor = self.semantics.encoder(topology.texts)
+        return encoded
+
     def relation_representations(
         self,
         topology: Topology,
@@ -98,17 +106,37 @@ class Trivium(nn.Module):
         disabled: Collection[str] = (),
         kept_texts: Bool[Tensor, " nodes"] | None = None,
         rng: np.random.Generator | None = None,
+        text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> Float[Tensor, "batch relations dim"]:
         """Relation representations seen from each asked relation (``query``, ids over ``2 · num_relations``).
+
+        A relation that has a text but no edge is seen through those that stand in for it (`stand_ins`).
 
         Args:
             disabled: branches whose Δ counts as 0, and ``text`` for the texts, for ablation (F9).
             kept_texts: the relations whose text counts, for text dropout; ``None`` means all that have one.
             rng: draws prompt examples at random, as training does; without it they are chosen by structure.
+            text: from `encoded_texts`, where it is held already.
         """
-        r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng)
-        fused: Tensor = self.fusion(r, deltas)
-        return fused
+        stand_in = None
+        if self.semantics is not None and topology.texts is not None and "text" not in disabled:
+            stand_in = stand_ins(topology.texts, query, topology.heard, kept_texts)
+        if stand_in is None:
+            r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
+            fused: Tensor = self.fusion(r, deltas)
+            return fused
+        # what is seen from relations without edges is a mixture of what is seen from others, own row included
+        lonely = stand_in.any(1)
+        used = stand_in.any(0)
+        used[query[~lonely]] = True
+        nodes = used.nonzero()[:, 0]
+        rows = self.relation_representations(
+            topology, nodes, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text
+        )
+        mixing = torch.where(lonely[:, None], stand_in, nn.functional.one_hot(query, len(used)))[:, nodes]
+        mixed = torch.einsum("bn,nrd->brd", mixing, rows)
+        own = mixing @ rows[torch.arange(len(nodes)), nodes]
+        return mixed.index_put((torch.arange(len(query)), query), own)
 
     def parts(
         self,
@@ -118,12 +146,13 @@ class Trivium(nn.Module):
         disabled: Collection[str] = (),
         kept_texts: Bool[Tensor, " nodes"] | None = None,
         rng: np.random.Generator | None = None,
+        text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch relations dim"], dict[str, Tensor | None]]:
         """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one)."""
         seen = self.seen_from(query, topology.num_relations)
         r = self.structure(topology, seen)
         if self.semantics is not None and "text" not in disabled:
-            r = self.semantics(r, topology.texts, kept_texts)
+            r = self.semantics(r, topology.texts, kept_texts, text)
         deltas = {
             name: None if name in disabled else branch(topology, query, r, rng=rng)
             for name, branch in self.branches.items()

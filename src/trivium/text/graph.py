@@ -25,7 +25,7 @@ from trivium.text.encoder import TextEncoder
 from trivium.text.names import RelationTexts
 
 NEAREST = 5
-_TIE = 1e-5  # cosines of equal texts differ by rounding: what ties with the fifth nearest is taken with it
+TIE = 1e-5  # cosines of equal texts differ by rounding: what ties with the fifth nearest is taken with it
 _ROWS = 1024
 
 
@@ -87,7 +87,7 @@ class TextGraph:
             fifth = np.zeros(len(rows), np.float32)
             if nearest < nodes:
                 fifth = np.partition(cosines, nodes - nearest, axis=1)[:, nodes - nearest]
-            keep = (cosines > _TIE) & ((cosines >= fifth[:, None] - _TIE) | (cosines >= threshold - _TIE))
+            keep = (cosines > TIE) & ((cosines >= fifth[:, None] - TIE) | (cosines >= threshold - TIE))
             offsets[rows + 1] = keep.sum(1)
             sources.append(np.nonzero(keep)[1].astype(np.int32))
             weights.append(np.minimum(cosines[keep], 1))

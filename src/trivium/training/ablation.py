@@ -88,7 +88,8 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         warn("training.model.text_encoder is empty: no arm reads texts")
     names = [source.name for source in config.training.sources]
     names += list(load_checkpoint(config.warm_start)[1].training_data) if config.warm_start else []
-    graphs = [training_graph(name, data_dir) for name in dict.fromkeys(names) if name != SYNTHETIC]
+    exclude = config.training.exclude
+    graphs = [training_graph(name, data_dir, exclude) for name in dict.fromkeys(names) if name != SYNTHETIC]
     questions = validations(config, graphs, data_dir)
     start = _start(folder, config, data_dir)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}

@@ -68,11 +68,11 @@ class Trainer:
         self.config = config
         self.texts = texts or {}
         self.model = Trivium(config.model)
-        self.started: frozenset[str] = frozenset()
+        held: dict[str, Tensor] = {}
         if config.start_from:
-            start = load_checkpoint(config.start_from)[0].state_dict()
-            self.model.load_state_dict(start, strict=False)
-            self.started = frozenset(start)
+            held = load_checkpoint(config.start_from)[0].state_dict()
+            self.model.load_state_dict(held, strict=False)
+        self.begins_threshold = "similarity" in self.model.branches and "branches.similarity.threshold" not in held
         narrow(self.model, config.train_only)
         self.average = Trivium(config.model)
         self.average.load_state_dict(self.model.state_dict())
@@ -97,11 +97,8 @@ class Trainer:
 
     @torch.no_grad()
     def set_threshold(self, batches: Batches, count: int = 8) -> None:
-        """Starts the similarity threshold at the 0.9 quantile of the cosines that the model starts with.
-
-        One that came with the weights to begin from stays.
-        """
-        if "similarity" not in self.model.branches or "branches.similarity.threshold" in self.started:
+        """Starts a new similarity threshold at the 0.9 quantile of the cosines that the model starts with."""
+        if not self.begins_threshold:
             return
         seen = []
         for k in range(count):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from trivium import __version__
 from trivium.errors import ConfigError
+from trivium.evaluation.leakage import without_questions
 from trivium.graph.datasets import dataset_names, load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
@@ -49,9 +50,10 @@ def check_counts(config: TrainingConfig, where: str | Path) -> None:
             raise ConfigError(f"{where}: {name}: {getattr(config, name)} is less than 1")
 
 
-def training_graph(name: str, data_dir: str | Path | None = None) -> Graph:
-    """The training split of a data set, or the graph of a file."""
-    return load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
+def training_graph(name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = ()) -> Graph:
+    """The training split of a data set, or the graph of a file, less the questions of the excluded data sets."""
+    graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
+    return without_questions(graph, exclude, data_dir)
 
 
 def training_texts(
@@ -81,7 +83,7 @@ def pretrain(
     """
     config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
-    graphs = {name: training_graph(name, data_dir) for name in names}
+    graphs = {name: training_graph(name, data_dir, config.exclude) for name in names}
     texts = training_texts(config, graphs, data_dir)
     if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
         raise ConfigError("train_only: no relation of the sources has a text to learn from: bring texts, or train more")
