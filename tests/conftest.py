@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from numpy.typing import NDArray
 
 # the compiled loops are left out: numba must see them undecorated
 CHECKED = ["trivium.nn.propagate", "trivium.nn.reference", "trivium.model", "trivium.training.loss"]
@@ -33,6 +35,11 @@ def run_command(*words: object) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def drawn(line: Any) -> NDArray[np.float64]:
+    """What a matplotlib line shows, ``[2, points]``."""
+    return np.array([line.get_xdata(), line.get_ydata()], np.float64)
 
 
 @pytest.fixture

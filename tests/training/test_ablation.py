@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from numpy.typing import NDArray
-from tests.conftest import random_graph, run_command
+from tests.conftest import drawn, random_graph, run_command
 
 from trivium.errors import ConfigError, InputError
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
@@ -116,8 +116,8 @@ def test_f10_the_table_is_drawn() -> None:
     rows = differences(made_up({BASE: 0.0, "+ prompt": 0.05}), 500)
     panel = draw(rows).get_axes()[0]
     points = [line for line in panel.get_lines() if line.get_marker() == "o"]
-    drawn = [[float(v) for v in np.ravel((line.get_xdata(), line.get_ydata()))] for line in points]
-    assert drawn == [pytest.approx([r.gain, place]) for place, r in enumerate(rows)]
+    for place, (line, r) in enumerate(zip(points, rows, strict=True)):
+        np.testing.assert_allclose(drawn(line), [[r.gain], [place]])
     assert [label.get_text() for label in panel.get_yticklabels()] == [f"{r.arm} ({r.mrr:.3f})" for r in rows]
     table = table_of(rows)
     assert table["verdict"].to_list() == ["", "shown"]
@@ -134,8 +134,11 @@ def settings(tmp_path: Path) -> Path:
         for split, part in (("train", triples[:150]), ("valid", triples[150:170]), ("test", triples[170:])):
             lines = [f"{name}{h}\t{name}r{r}\t{name}{t}" for h, r, t in part.tolist()]
             (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    source = tmp_path / "source.tsv"
+    lines = [f"{h}\t{r}\t{t}" for h, r, t in random_graph(0, entities=60, relations=4, triples=300).triples.tolist()]
+    source.write_text("\n".join(lines) + "\n")
     training = {
-        "sources": [{"name": "synthetic"}],
+        "sources": [{"name": str(source)}],
         "model": {"dim": 32, "layers": 2, "structure_steps": 2, "structure_layers": 1},
         "steps": 2,
         "min_entities": 30,

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.lines import Line2D
-from tests.conftest import run_command
+from tests.conftest import drawn, run_command
 
 from trivium.errors import InputError
 from trivium.model.checkpoint import Provenance, save_checkpoint
@@ -37,10 +36,6 @@ def runs(tmp_path: Path) -> list[str]:
     return [str(first), str(second), str(tmp_path / "c.safetensors")]
 
 
-def xy(line: Line2D) -> tuple[list[float], list[float]]:
-    return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
-
-
 def test_every_series_is_drawn_as_it_was_logged(runs: list[str]) -> None:
     course = fusion_course(runs)
     figure = draw_fusion(course)
@@ -57,10 +52,9 @@ def test_every_series_is_drawn_as_it_was_logged(runs: list[str]) -> None:
             assert list(lines) == ["r", "similarity", "prompt"]
             for place, line in enumerate(lines.values()):
                 expected = [shift + step / 100 + place / 10 + k / 1000 for step in (10, 20, 30)]
-                assert xy(line) == ([10, 20, 30], pytest.approx(expected))
-    point = {line.get_label(): xy(line) for line in panels[2].get_lines()}
-    assert point["r"] == ([70], pytest.approx([0.5]))
-    assert point["prompt"] == ([70], pytest.approx([0.4]))
+                np.testing.assert_allclose(drawn(line), [[10, 20, 30], expected])
+    for line, weight in zip(panels[2].get_lines(), (0.5, 0.1, 0.4), strict=True):
+        np.testing.assert_allclose(drawn(line), [[70], [weight]], rtol=1e-6)
     assert panels[5].get_lines()[:] == []  # a checkpoint has no contribution
 
 
