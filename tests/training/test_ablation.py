@@ -117,7 +117,7 @@ def test_f10_the_table_is_drawn() -> None:
     panel = draw(rows).get_axes()[0]
     points = [line for line in panel.get_lines() if line.get_marker() == "o"]
     for place, (line, r) in enumerate(zip(points, rows, strict=True)):
-        np.testing.assert_allclose(drawn(line), [[r.gain], [place]])
+        np.testing.assert_allclose(drawn(line), [[r.gain], [float(place)]])
     assert [label.get_text() for label in panel.get_yticklabels()] == [f"{r.arm} ({r.mrr:.3f})" for r in rows]
     table = table_of(rows)
     assert table["verdict"].to_list() == ["", "shown"]

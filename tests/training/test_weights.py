@@ -52,9 +52,9 @@ def test_every_series_is_drawn_as_it_was_logged(runs: list[str]) -> None:
             assert list(lines) == ["r", "similarity", "prompt"]
             for place, line in enumerate(lines.values()):
                 expected = [shift + step / 100 + place / 10 + k / 1000 for step in (10, 20, 30)]
-                np.testing.assert_allclose(drawn(line), [[10, 20, 30], expected])
+                np.testing.assert_allclose(drawn(line), [[10.0, 20.0, 30.0], expected])
     for line, weight in zip(panels[2].get_lines(), (0.5, 0.1, 0.4), strict=True):
-        np.testing.assert_allclose(drawn(line), [[70], [weight]], rtol=1e-6)
+        np.testing.assert_allclose(drawn(line), [[70.0], [weight]], rtol=1e-6)
     assert panels[5].get_lines()[:] == []  # a checkpoint has no contribution
 
 
