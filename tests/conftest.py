@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from numpy.typing import NDArray
 
 # the compiled loops are left out: numba must see them undecorated
 CHECKED = ["trivium.nn.propagate", "trivium.nn.reference", "trivium.model", "trivium.training.loss"]
@@ -22,6 +24,22 @@ def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int
     rng = np.random.default_rng(seed)
     ids = [rng.integers(0, count, triples).astype(np.int32) for count in (entities, relations, entities)]
     return Graph.from_ids(*ids, entities=entities, relation_names=relations)
+
+
+def run_command(*words: object) -> int:
+    """Runs `trivium` with these words in this process; its exit status."""
+    from trivium import cli
+
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def drawn(line: Any) -> NDArray[np.float64]:
+    """What a matplotlib line shows, ``[2, points]``."""
+    return np.array([line.get_xdata(), line.get_ydata()], np.float64)
 
 
 @pytest.fixture

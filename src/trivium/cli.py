@@ -315,6 +315,100 @@ def pretrain(
 
 
 @app.command
+def finetune(
+    graph: str | None = None,
+    /,
+    *,
+    output: Required,
+    checkpoint: str = DEFAULT,
+    only: list[Literal["fusion", "similarity", "prompt", "text", "structure", "entity"]] | None = None,
+    valid: Path | None = None,
+    steps: int | None = None,
+    run: Path | None = None,
+    resume: Path | None = None,
+    data_dir: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Fits a checkpoint, or some of its parts, to one graph, and keeps the weights that validate best.
+
+    Parameters
+    ----------
+    graph
+        A graph file, or a data set's name: its training graph and its validation triples.
+    output
+        The .safetensors file to write.
+    checkpoint
+        Where to begin: a shipped checkpoint's name, or a file.
+    only
+        A part to train (repeatable); the others stay as they are. All by default.
+    valid
+        A file of validation triples; without it some are held out of the graph.
+    steps
+        At most so many.
+    run
+        The folder of the run; runs/NAME by default, after the output's name.
+    resume
+        Continue the run in this folder instead.
+    data_dir
+        A folder that holds the data sets.
+    force
+        Overwrite an existing output.
+    """
+    from trivium.training import commands
+
+    commands.finetune_run(graph, output, checkpoint, list(only or ()), valid, steps, run, resume, data_dir, force)
+
+
+@app.command
+def weights(
+    runs: list[str],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("weights.png"),
+    table: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Draws what models rely on: weight, contribution and activity of each branch over time, runs side by side.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs; a checkpoint (a file or a shipped name) gives the weights that it ended with.
+    output
+        The .png file to write.
+    table
+        Also write the figures there (.tsv, .csv, .parquet, .jsonl).
+    force
+        Overwrite existing outputs.
+    """
+    from trivium.training import commands
+
+    commands.show_weights(runs, output, table, force)
+
+
+@app.command
+def ablate(
+    config: Path | None = None, /, *, run: Path | None = None, resume: Path | None = None, data_dir: Path | None = None
+) -> None:
+    """Measures what each part of a model is worth, and suggests where the fusion weights should start.
+
+    Parameters
+    ----------
+    config
+        A YAML file; see docs/training.md.
+    run
+        The folder of the ablation; runs/NAME by default, after the configuration's name.
+    resume
+        Continue the ablation in this folder instead.
+    data_dir
+        A folder that holds the data sets.
+    """
+    from trivium.training import commands
+
+    commands.ablate_run(config, run, resume, data_dir)
+
+
+@app.command
 def synthesize(
     *,
     output: Required,

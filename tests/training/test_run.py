@@ -17,6 +17,7 @@ import yaml
 
 from trivium.errors import ConfigError, OutputError, TrainingError
 from trivium.model.checkpoint import SHIPPED, load_checkpoint
+from trivium.training.ablation import read_ablation
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
 from trivium.training.pretrain import pretrain, read_config
@@ -182,6 +183,9 @@ def test_training_learns(config: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_read(path: Path) -> None:
+    if path.stem == "ablation":
+        assert read_ablation(path).training.steps > 0
+        return
     config = read_config(path)
     assert config.steps > 0
 

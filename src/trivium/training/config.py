@@ -80,3 +80,33 @@ class TrainingConfig:
     """Processes that prepare subgraphs ahead; 0 prepares them in place. The result is the same."""
     threads: int = 1
     """Threads of torch and of the kernels. Resuming is bitwise for the same number."""
+    train_only: tuple[str, ...] = ()
+    """Parts that learn: fusion, similarity, prompt, text, structure, entity; the others keep their weights, bit for
+    bit. Empty: all learn."""
+    validate_every: int = 0
+    """Epochs from one validation of the averaged weights to the next, on questions about the first source; the best
+    weights are kept. 0: no validation, and the last weights count."""
+    valid: str = ""
+    """A file of validation triples. Empty: the data set's own, or else some are held out of the graph."""
+    valid_questions: int = 300
+    """Validation questions, at most, both directions counted."""
+    patience: int = 4
+    """Validations without a better one after which training stops."""
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """What each part of a model is worth: every arm goes on from one structural start, on the same subgraphs (F10)."""
+
+    training: TrainingConfig
+    """How an arm is trained. Its model says how large the parts are; which it has, the arm decides."""
+    graphs: tuple[str, ...]
+    """Data sets whose validation questions judge the arms; none may share a triple with the training graphs."""
+    warm_start: str = ""
+    """A checkpoint whose structural and entity encoder every arm begins with; empty: one is trained first."""
+    warm_steps: int = 1000
+    """Steps of that first training."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Every arm runs once with each; at least three."""
+    questions: int = 300
+    """Questions asked of each graph, at most, both directions counted."""

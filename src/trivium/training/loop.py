@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trivium.errors import TrainingError
+from trivium.errors import ConfigError, TrainingError
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import load_checkpoint
 from trivium.model.semantics import TextTopology, kept_texts
@@ -26,6 +26,34 @@ from trivium.training.run import RunFolder
 from trivium.training.sampling import Example
 
 Progress = Callable[[int, int, float], None]
+Judge = Callable[[Trivium], float]
+
+PARTS = {
+    "fusion": "fusion.",
+    "similarity": "branches.similarity.",
+    "prompt": "branches.prompt.",
+    "text": "semantics.",
+    "structure": "structure.",
+    "entity": "entity.",
+}
+"""The parts of a model that training can be narrowed to, and how the names of their parameters begin."""
+
+
+def narrow(model: Trivium, parts: Collection[str]) -> None:
+    """Freezes everything but the named parts; all of them learn if none is named.
+
+    Raises:
+        ConfigError: there is no such part, or the model lacks it.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"train_only: {part!r} is no part of a model: choose from {', '.join(PARTS)}")
+        if not any(name.startswith(PARTS[part]) for name, _ in model.named_parameters()):
+            what = "fusion logits" if part == "fusion" else f"{part} part"
+            raise ConfigError(f"the model has no {what} to train: name another part, or start from a model with it")
+    if parts:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(any(name.startswith(PARTS[part]) for part in parts))
 
 
 class Trainer:
@@ -45,16 +73,19 @@ class Trainer:
             held = load_checkpoint(config.start_from)[0].state_dict()
             self.model.load_state_dict(held, strict=False)
         self.begins_threshold = "similarity" in self.model.branches and "branches.similarity.threshold" not in held
+        narrow(self.model, config.train_only)
         self.average = Trivium(config.model)
         self.average.load_state_dict(self.model.state_dict())
+        self.best: dict[str, Tensor] = {}
         logits = self.model.fusion_weights_logits
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1 and p is not logits]
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        matrices = [p for p in learning if p.ndim > 1]
+        others = [p for p in learning if p.ndim <= 1 and p is not logits]
         groups = [
             {"params": matrices, "weight_decay": config.weight_decay, "peak": config.learning_rate},
             {"params": others, "weight_decay": 0.0, "peak": config.learning_rate},
         ]
-        if logits is not None:  # decay would pull the weights together and look like learning
+        if logits is not None and logits.requires_grad:  # decay would pull the weights together and look like learning
             peak = config.fusion_learning_rate or config.learning_rate
             groups.append({"params": [logits], "weight_decay": 0.0, "peak": peak})
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
@@ -101,7 +132,8 @@ class Trainer:
             topology = self.topology(name, example)
             scores = self.model(topology, example.head, example.query, kept_texts=kept, rng=rng)
             loss = ranking_loss(scores, example.answer, example.known, config.temperature) / len(subgraphs)
-            loss.backward()  # type: ignore[no-untyped-call]
+            if loss.requires_grad:  # not where the only part that learns has nothing to read here
+                loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip))
         if not (math.isfinite(total) and math.isfinite(norm)):
@@ -116,10 +148,15 @@ class Trainer:
                 average.lerp_(current, 1 - decay)
         return {"loss": total, "gradient": norm}
 
+    def keep(self) -> None:
+        """Keeps the averaged weights as the best so far."""
+        self.best = {name: value.clone() for name, value in self.average.state_dict().items()}
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later step depends on, by name."""
         out = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         out |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        out |= {f"best.{name}": value for name, value in self.best.items()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 out[f"optimizer.{name}.{key}"] = value
@@ -128,12 +165,16 @@ class Trainer:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
         for part, module in (("model.", self.model), ("average.", self.average)):
-            module.load_state_dict({n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)})
+            module.load_state_dict(_under(part, tensors))
+        self.best = _under("best.", tensors)
         for name, parameter in self.model.named_parameters():
-            start = f"optimizer.{name}."
-            state = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            if state:
+            if state := _under(f"optimizer.{name}.", tensors):
                 self.optimizer.state[parameter] = state
+
+
+def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -151,6 +192,7 @@ def train(
     run: RunFolder,
     progress: Progress | None = None,
     texts: Mapping[str, TextGraph] | None = None,
+    judge: Judge | None = None,
 ) -> Trainer:
     """Trains from the run's last saved state, or from scratch, to its last step.
 
@@ -161,6 +203,9 @@ def train(
         graphs: the training graphs by source name.
         progress: called after each step with the steps done, the steps in all, and the loss.
         texts: the textual relation graphs of sources that have one, by name.
+        judge: how good weights are, more is better: asked of the averaged weights at the start and every
+            ``validate_every`` epochs. The best are the trainer's ``best``; training ends early when ``patience``
+            times in a row none was better.
 
     Raises:
         TrainingError: the loss is not finite, or the state cannot be saved; the last good state is kept.
@@ -176,6 +221,16 @@ def train(
         trainer.set_threshold(batches)
     run.rewind(begin)
     looked = next((row["fusion"] for row in reversed(run.metrics()) if "fusion" in row), None)
+    course = valid_course(run)
+    if judge is not None:
+        if not course:
+            fusion = {"fusion": _look(trainer, batches, 0)} if trainer.model.branches else {}
+            course = {0: judge(trainer.average)}
+            run.log({"step": 0, "valid_mrr": course[0], **fusion})
+        if not trainer.best:
+            trainer.keep()
+        if _out_of_patience(course, config.patience):
+            return trainer
     window: list[dict[str, float]] = []
     started = time.monotonic()
     done = begin
@@ -191,16 +246,40 @@ def train(
                 rate = learning_rate(config, done - 1)
                 row: dict[str, Any] = {"step": done, **mean, "learning_rate": rate, "seconds": seconds}
                 if trainer.model.branches and done % (config.steps_per_epoch * config.look_every) == 0:
-                    recent = [batches.subgraph(k) for k in range(max(0, done - 8), done)]
-                    seen = [(trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
-                    row["fusion"] = look(trainer.model, seen)
+                    row["fusion"] = _look(trainer, batches, done)
                     row["warnings"] = warnings(looked, row["fusion"])
                     looked = row["fusion"]
+                due = config.validate_every and done % (config.steps_per_epoch * config.validate_every) == 0
+                if judge is not None and (due or done == config.steps):
+                    row["valid_mrr"] = judge(trainer.average)
+                    if row["valid_mrr"] > max(course.values()):
+                        trainer.keep()
+                    course[done] = row["valid_mrr"]
                 run.log(row)
                 window = []
-            if done % config.save_every == 0 or done == config.steps:
+            stop = judge is not None and _out_of_patience(course, config.patience)
+            if stop or done % config.save_every == 0 or done == config.steps:
                 run.save(done, trainer.tensors())
+            if stop:
+                break
     except KeyboardInterrupt:
         run.save(done, trainer.tensors())
         raise
     return trainer
+
+
+def valid_course(run: RunFolder) -> dict[int, float]:
+    """The validations of a run so far, by step; step 0 is the start."""
+    return {row["step"]: row["valid_mrr"] for row in run.metrics() if "valid_mrr" in row}
+
+
+def _out_of_patience(course: Mapping[int, float], patience: int) -> bool:
+    values = list(course.values())
+    return len(values) - 1 - values.index(max(values)) >= patience
+
+
+def _look(trainer: Trainer, batches: Batches, done: int) -> dict[str, dict[str, float]]:
+    """A look at the fusion over the last eight subgraphs; at the start over the first."""
+    recent = [batches.subgraph(k) for k in (range(max(0, done - 8), done) if done else range(8))]
+    seen = [(trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
+    return look(trainer.model, seen)

@@ -1,4 +1,4 @@
-"""Pretraining from a configuration to a checkpoint."""
+"""Training from a configuration to a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from trivium.text.graph import TextGraph
 from trivium.text.load import graph_texts
 from trivium.training.batches import SYNTHETIC
 from trivium.training.config import TrainingConfig
-from trivium.training.loop import Progress, train
+from trivium.training.loop import Progress, train, valid_course
 from trivium.training.run import CONFIG, RunFolder
+from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -33,11 +34,20 @@ def read_config(path: str | Path) -> TrainingConfig:
     config = build(TrainingConfig, read_yaml(path), path)
     if not config.sources or any(source.weight < 0 for source in config.sources):
         raise ConfigError(f"{path}: sources: name at least one, with weights that are not negative")
-    names = ("steps", "subgraphs_per_step", "steps_per_epoch", "save_every", "threads", "min_questions", "min_entities")
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{path}: {name}: {getattr(config, name)} is less than 1")
+    check_counts(config, path)
     return config
+
+
+def check_counts(config: TrainingConfig, where: str | Path) -> None:
+    """Checks the settings that count things.
+
+    Raises:
+        ConfigError: one of them is less than 1.
+    """
+    names = "steps subgraphs_per_step steps_per_epoch save_every threads min_questions min_entities patience"
+    for name in (*names.split(), "valid_questions", "look_every"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{where}: {name}: {getattr(config, name)} is less than 1")
 
 
 def training_graph(name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = ()) -> Graph:
@@ -56,28 +66,52 @@ def training_texts(
     return {name: graph_texts(graph, encoder, name, data_dir) for name, graph in graphs.items()}
 
 
-def pretrain(run: RunFolder, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
+def pretrain(
+    run: RunFolder,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    made_by: str = "trivium pretrain",
+) -> Path:
     """Trains a run to its last step, from wherever it stands, and writes its checkpoint.
 
+    Args:
+        made_by: for the provenance.
+
     Returns:
-        The checkpoint: the running average of the weights, with its provenance.
+        The checkpoint: the running average of the weights, the best one where the run validates, with its provenance.
+        Triples that were held out to judge weights count as training data too: they chose among weights.
     """
     config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
     graphs = {name: training_graph(name, data_dir, config.exclude) for name in names}
     texts = training_texts(config, graphs, data_dir)
-    trainer = train(config, graphs, run, progress, texts)
+    if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
+        raise ConfigError("train_only: no relation of the sources has a text to learn from: bring texts, or train more")
+    hashes = {name: graph.sha256 for name, graph in graphs.items()}
+    judge = None
+    if config.validate_every:
+        first = config.sources[0].name
+        if first not in graphs:
+            raise ConfigError(f"validate_every: the first source, {first}, has no triples to hold out: name a graph")
+        graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
+        judge = validation.mrr
+    trainer = train(config, graphs, run, progress, texts, judge)
+    note = f"began with the weights of {Path(config.start_from).name}" if config.start_from else ""
+    steps = config.steps
+    if trainer.best:
+        course = valid_course(run)
+        steps = max(course, key=lambda step: (course[step], -step))
+        trainer.average.load_state_dict(trainer.best)
+        note += f"; best on validation, MRR {course[steps]:.4f} after step {steps}, {course[0]:.4f} at the start"
     earlier = load_checkpoint(config.start_from)[1].training_data if config.start_from else {}
     provenance = Provenance(
-        made_by="trivium pretrain",
+        made_by=made_by,
         version=__version__,
-        training_data=earlier
-        | {name: graph.sha256 for name, graph in graphs.items()}
-        | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
-        steps=config.steps,
+        training_data=earlier | hashes | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
+        steps=steps,
         seed=config.seed,
         settings=asdict(config),
-        note=f"began with the weights of {Path(config.start_from).name}" if config.start_from else "",
+        note=note.removeprefix("; "),
     )
     path = run.path / CHECKPOINT
     save_checkpoint(trainer.average, provenance, path, force=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
 from trivium.graph.output import whole_file
-from trivium.training.config import TrainingConfig
+from trivium.training.config import AblationConfig, TrainingConfig
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
@@ -29,7 +29,7 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: str | Path, config: TrainingConfig) -> RunFolder:
+    def create(cls, path: str | Path, config: TrainingConfig | AblationConfig) -> RunFolder:
         """Makes the folder and writes the configuration.
 
         Raises:

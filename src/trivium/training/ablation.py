@@ -1,0 +1,178 @@
+"""The ablation (F10): what text, similarity and prompts are worth, each trained on from one structural start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from trivium.errors import ConfigError
+from trivium.evaluation.leakage import contained
+from trivium.graph.datasets import load_dataset
+from trivium.graph.graph import Graph
+from trivium.graph.output import whole_file
+from trivium.model.checkpoint import load_checkpoint, save_checkpoint
+from trivium.model.config import ModelConfig
+from trivium.model.semantics import TextTopology
+from trivium.model.trivium import Trivium
+from trivium.report import progress, warn
+from trivium.settings import build, read_yaml
+from trivium.text.encoder import load_encoder
+from trivium.text.load import graph_texts
+from trivium.training.batches import SYNTHETIC
+from trivium.training.config import AblationConfig
+from trivium.training.evidence import BASE, Scores
+from trivium.training.pretrain import check_counts, pretrain, training_graph
+from trivium.training.run import CONFIG, RunFolder
+from trivium.training.validation import Validation
+
+EVERYTHING = ("text", "similarity", "prompt")
+ARMS: dict[str, tuple[str, ...]] = {
+    BASE: (),
+    **{f"+ {part}": (part,) for part in EVERYTHING},
+    "all, fixed": EVERYTHING,
+    "all, learnable": EVERYTHING,
+}
+"""The arms and the parts that each adds to the structure."""
+
+ENCODERS = "structure conditioning reversed_messages dim layers structure_dim structure_steps structure_layers".split()
+SCORES = "scores.json"
+START = "structure.safetensors"
+
+
+def read_ablation(path: str | Path) -> AblationConfig:
+    """An ablation's configuration from YAML.
+
+    Raises:
+        ConfigError: a setting that is unknown, missing, of the wrong type or out of range.
+    """
+    config = build(AblationConfig, read_yaml(path), path)
+    check_counts(config.training, path)
+    if len(set(config.seeds)) < 3:
+        raise ConfigError(f"{path}: seeds: {list(config.seeds)}: give at least three, or chance passes for a gain")
+    if not config.graphs or not config.training.sources:
+        raise ConfigError(f"{path}: name at least one of training.sources and one of graphs")
+    if min(config.warm_steps, config.questions) < 1:
+        raise ConfigError(f"{path}: warm_steps and questions must be at least 1")
+    return config
+
+
+def with_parts(model: ModelConfig, arm: str) -> ModelConfig:
+    """The model of an arm; the arm that is fixed multiplies its Δ by the configured numbers."""
+    parts = ARMS[arm]
+    return replace(
+        model,
+        text_encoder=model.text_encoder if "text" in parts else "",
+        use_similarity_enhancer="similarity" in parts,
+        use_prompt_enhancer="prompt" in parts,
+        use_learnable_fusion=arm != "all, fixed",
+    )
+
+
+def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores]:
+    """Trains and judges every arm with every seed, from wherever the folder stands; what is finished is kept.
+
+    Each arm is a run of its own inside the folder; arms with one seed see the same subgraphs, step by step, since
+    those depend on the seed alone.
+
+    Raises:
+        ConfigError: a validation graph shares a triple with a training graph, or a setting is wrong.
+    """
+    config = read_ablation(folder.path / CONFIG)
+    encoder = config.training.model.text_encoder
+    arms = [arm for arm, parts in ARMS.items() if encoder or parts != ("text",)]
+    if not encoder:
+        warn("training.model.text_encoder is empty: no arm reads texts")
+    names = [source.name for source in config.training.sources]
+    names += list(load_checkpoint(config.warm_start)[1].training_data) if config.warm_start else []
+    exclude = config.training.exclude
+    graphs = [training_graph(name, data_dir, exclude) for name in dict.fromkeys(names) if name != SYNTHETIC]
+    questions = validations(config, graphs, data_dir)
+    start = _start(folder, config, data_dir)
+    sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
+    model = replace(config.training.model, **sizes)
+    scores, done = [], 0
+    for seed in config.seeds:
+        for arm in arms:
+            done += 1
+            training = replace(config.training, model=with_parts(model, arm), start_from=str(start), seed=seed)
+            run = RunFolder(folder.path / f"{arm.replace('+ ', '').replace(', ', '-').replace(' ', '-')}-{seed}")
+            if not (run.path / CONFIG).exists():
+                run = RunFolder.create(run.path, training)
+            if not (run.path / SCORES).exists():
+                with progress(f"{arm}, seed {seed} ({done} of {len(arms) * len(config.seeds)})") as update:
+                    checkpoint = pretrain(run, data_dir, update, "trivium ablate")
+                _judge(run, Trivium.load(checkpoint), questions)
+            scores += _scores(run, arm, seed)
+    return scores
+
+
+def validations(config: AblationConfig, graphs: Iterable[Graph], data_dir: str | Path | None) -> dict[str, Validation]:
+    """The questions by graph.
+
+    Args:
+        graphs: all that an arm was trained on, its start included.
+
+    Raises:
+        ConfigError: one shares a triple with a training graph.
+    """
+    encoder = load_encoder(config.training.model.text_encoder) if config.training.model.text_encoder else None
+    training, out = list(graphs), {}
+    for name in config.graphs:
+        splits = load_dataset(name, data_dir)
+        texts = None
+        if encoder is not None:
+            texts = TextTopology.of(graph_texts(splits.valid_graph, encoder, name, data_dir))
+        out[name] = Validation.of(splits, config.questions, texts)
+        known = out[name].known
+        shared = int(contained(known.triples, known, training).sum())
+        if shared:
+            raise ConfigError(f"{name} shares {shared:,} triples with the training graphs: take it out of graphs")
+    return out
+
+
+def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | None) -> Path:
+    """The checkpoint that every arm begins with: a structural encoder and an entity encoder, no more."""
+    path = folder.path / START
+    if path.exists():
+        return path
+    if config.warm_start:
+        warm = Path(config.warm_start)
+        model, provenance = load_checkpoint(config.warm_start)
+    else:
+        training = replace(
+            config.training,
+            model=with_parts(config.training.model, BASE),
+            steps=config.warm_steps,
+            seed=max(config.seeds) + 1,  # the arms shall not see its subgraphs again
+        )
+        run = RunFolder(folder.path / "start")
+        if not (run.path / CONFIG).exists():
+            run = RunFolder.create(run.path, training)
+        with progress("the structural start") as update:
+            warm = pretrain(run, data_dir, update, "trivium ablate")
+        model, provenance = load_checkpoint(warm)
+    plain = Trivium(with_parts(model.config, BASE))
+    plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
+    save_checkpoint(plain, replace(provenance, note=f"encoders of {warm.name}, for an ablation"), path)
+    return path
+
+
+def _judge(run: RunFolder, model: Trivium, questions: Mapping[str, Validation]) -> None:
+    content = {}
+    for name, validation in questions.items():
+        relations, reciprocal = validation.reciprocal_ranks(model)
+        content[name] = {"relations": relations.tolist(), "reciprocal": reciprocal.tolist()}
+    with whole_file(run.path / SCORES, force=True) as file:
+        file.write(json.dumps(content).encode())
+
+
+def _scores(run: RunFolder, arm: str, seed: int) -> list[Scores]:
+    content = json.loads((run.path / SCORES).read_text("utf-8"))
+    return [
+        Scores(arm, seed, name, np.array(rows["relations"], np.int64), np.array(rows["reciprocal"], np.float64))
+        for name, rows in content.items()
+    ]

@@ -1,0 +1,105 @@
+"""What models rely on, over time and side by side: the fusion's weights, contributions and activities (F8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from trivium.errors import InputError
+from trivium.graph.output import whole_file
+from trivium.model.checkpoint import load_checkpoint
+from trivium.settings import read_yaml
+from trivium.training.run import CONFIG, RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUANTITIES = ("weight", "contribution", "activity")
+SCHEMA = {"run": pl.String, "data": pl.String, "step": pl.Int64, "branch": pl.String} | dict.fromkeys(
+    QUANTITIES, pl.Float64
+)
+
+
+def fusion_course(runs: Sequence[str | Path]) -> pl.DataFrame:
+    """The looks at the fusion of runs and checkpoints, in the order given.
+
+    Args:
+        runs: folders of runs; or checkpoints, each of which is one look without contribution and activity.
+
+    Returns:
+        Columns run, data (what it was trained on), step, branch (``r`` included), weight, contribution, activity.
+
+    Raises:
+        InputError: a folder holds no look, or there is no such run or checkpoint.
+    """
+    names = _short([str(run) for run in runs])
+    rows: list[list[Any]] = []
+    for name, run in zip(names, runs, strict=True):
+        if Path(run).is_dir():
+            found = [row for row in RunFolder(run).metrics() if "fusion" in row]
+            if not found:
+                raise InputError(f"{run} holds no look at a fusion: name a run of a model with branches that made one")
+            sources = read_yaml(Path(run) / CONFIG).get("sources", [])
+            data = ", ".join(str(source["name"]) for source in sources)
+            for row in found:
+                for branch, look in row["fusion"].items():
+                    rows.append([name, data, row["step"], branch, *(look[quantity] for quantity in QUANTITIES)])
+        else:
+            model, provenance = load_checkpoint(run)
+            data = ", ".join(provenance.training_data)
+            for branch, weight in model.fusion_weights().items():
+                rows.append([name, data, provenance.steps, branch, weight, None, None])
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _short(paths: list[str]) -> list[str]:
+    """Names that tell runs apart: the last parts of their paths, as many as that takes."""
+    for parts in range(1, 1 + max(len(Path(path).parts) for path in paths)):
+        names = ["/".join(Path(path).parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"{paths}: the same run is named twice")
+
+
+def draw_fusion(course: pl.DataFrame) -> Figure:
+    """A column of panels for each run, a row for each quantity, a line for each branch.
+
+    Args:
+        course: from `fusion_course`.
+    """
+    from matplotlib.figure import Figure
+
+    runs = course.select("run", "data").unique(maintain_order=True).rows()
+    figure = Figure(figsize=(1.5 + 3 * len(runs), 7), layout="constrained")
+    panels = figure.subplots(len(QUANTITIES), len(runs), sharex="col", sharey="row", squeeze=False)
+    branches = course["branch"].unique(maintain_order=True).to_list()
+    for column, (run, data) in enumerate(runs):
+        panels[0, column].set_title(run if data in ("", run) else f"{run}\n{_clipped(data)}", fontsize=9)
+        panels[-1, column].set_xlabel("step")
+        for row, quantity in enumerate(QUANTITIES):
+            panel = panels[row, column]
+            for place, branch in enumerate(branches):
+                line = course.filter((pl.col("run") == run) & (pl.col("branch") == branch)).drop_nulls(quantity)
+                if len(line):
+                    panel.plot(line["step"], line[quantity], label=branch, color=f"C{place}", marker="o", markersize=3)
+            if column == 0:
+                panel.set_ylabel(quantity)
+            panel.grid(alpha=0.3)
+    for row, quantity in enumerate(QUANTITIES):
+        lowest = course[quantity].min()
+        panels[row, 0].set_ylim(bottom=min(0.0, lowest) if isinstance(lowest, float) else 0.0)
+    panels[0, 0].legend(fontsize=8)
+    return figure
+
+
+def _clipped(text: str, longest: int = 36) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def save_figure(figure: Figure, path: Path, force: bool = False) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    with whole_file(path, force) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,247 @@
+"""Fitting to one graph: what learns, what stays, which weights are kept, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import random_graph, run_command
+
+from trivium.errors import ConfigError, InputError
+from trivium.graph.graph import Graph
+from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.config import ModelConfig
+from trivium.model.trivium import Trivium
+from trivium.text.graph import TextGraph
+from trivium.training.batches import Batches
+from trivium.training.config import SourceConfig, TrainingConfig
+from trivium.training.loop import PARTS, Trainer, train, valid_course
+from trivium.training.run import RunFolder
+from trivium.training.validation import Validation, held_out
+
+SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1, text_encoder="made up", text_dim=8)
+NO_TEXT = replace(SMALL, text_encoder="")
+GRAPH = random_graph(0, entities=60, relations=4, triples=400)
+VECTORS = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+TEXTS = {"g": TextGraph.from_vectors(VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), 0.8)}
+
+
+def saved(path: Path, model: ModelConfig = NO_TEXT) -> str:
+    torch.manual_seed(1)
+    save_checkpoint(Trivium(model), Provenance(training_data={"earlier": "abc"}), path)
+    return str(path)
+
+
+def settings(**more: object) -> TrainingConfig:
+    plain = TrainingConfig(
+        (SourceConfig("g"),),
+        SMALL,
+        steps=6,
+        warmup_steps=1,
+        steps_per_epoch=1,
+        save_every=2,
+        learning_rate=1e-2,
+        min_entities=40,
+        max_entities=60,
+        max_questions=6,
+        graph_text_dropout=0.0,
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def written(path: Path, graph: Graph) -> Path:
+    lines = [f"e{h}\tr{r}\te{t}" for h, r, t in graph.triples.tolist()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
+    start = saved(tmp_path / "start.safetensors", SMALL)
+    before = load_checkpoint(start)[0].state_dict()
+    config = settings(start_from=start, train_only=(part,))
+    trainer, batches = Trainer(config, TEXTS), Batches(config, {"g": GRAPH})
+    trainer.set_threshold(batches)  # which came with the start, so it stays
+    for step in range(3):
+        trainer.step(step, batches.step(step))
+    for model in (trainer.model, trainer.average):
+        changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed
+        assert all(name.startswith(PARTS[part]) for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("model", "part", "message"),
+    [
+        (replace(SMALL, use_learnable_fusion=False), "fusion", "no fusion logits"),
+        (replace(SMALL, use_similarity_enhancer=False, use_prompt_enhancer=False), "fusion", "no fusion logits"),
+        (replace(SMALL, use_prompt_enhancer=False), "prompt", "no prompt part"),
+        (NO_TEXT, "text", "no text part"),
+    ],
+)
+def test_a_part_that_the_model_lacks_is_refused_in_one_line(
+    model: ModelConfig, part: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = saved(tmp_path / "start.safetensors", model)
+    words = ["finetune", written(tmp_path / "g.tsv", GRAPH), "-o", tmp_path / "x.safetensors"]
+    before = sorted(tmp_path.iterdir())
+    assert run_command(*words, "--checkpoint", start, "--only", part, "--run", tmp_path / "run") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_text_alone_needs_a_text(tmp_path: Path) -> None:
+    from trivium.training.pretrain import pretrain
+
+    model = replace(SMALL, text_encoder="all-MiniLM-L6-v2", text_dim=384)
+    graph = tmp_path / "g.tsv"
+    graph.write_text("a\tR1\tb\nb\tR2\tc\n")
+    start = saved(tmp_path / "start.safetensors", model)
+    sources = (SourceConfig(str(graph)),)
+    config = settings(sources=sources, model=model, start_from=start, train_only=("text",))
+    with pytest.raises(ConfigError, match="no relation of the sources has a text"):
+        pretrain(RunFolder.create(tmp_path / "run", config))
+
+
+def judged(values: list[float]) -> tuple[Callable[[Trivium], float], list[dict[str, torch.Tensor]]]:
+    """A judge that gives these values in turn, and what it was shown."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def judge(model: Trivium) -> float:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return values[len(seen) - 1]
+
+    return judge, seen
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_stops_when_validation_does_not_improve_and_keeps_the_best(tmp_path: Path) -> None:
+    config = settings(steps=20, validate_every=1, patience=3)
+    run = RunFolder.create(tmp_path / "run", config)
+    judge, seen = judged([0.1, 0.2, 0.5, 0.4, 0.5, 0.3, 0.9])
+    trainer = train(config, {"g": GRAPH}, run, None, TEXTS, judge)
+    assert valid_course(run) == {0: 0.1, 1: 0.2, 2: 0.5, 3: 0.4, 4: 0.5, 5: 0.3}
+    assert same(trainer.best, seen[2])
+    assert not same(trainer.best, seen[3])
+    again, more = judged([1.0])
+    resumed = train(config, {"g": GRAPH}, run, None, TEXTS, again)  # it has ended: nothing more is trained or asked
+    assert more == []
+    assert same(resumed.best, seen[2])
+
+
+def test_a_resumed_run_keeps_the_same_best_weights(tmp_path: Path) -> None:
+    config = settings(steps=6, validate_every=2, patience=9)
+    values = {0: 0.3, 2: 0.6, 4: 0.4, 6: 0.5}
+    whole = RunFolder.create(tmp_path / "whole", config)
+    expected = train(config, {"g": GRAPH}, whole, None, TEXTS, judged(list(values.values()))[0])
+
+    def stop(done: int, total: int, loss: float) -> None:
+        if done == 5:
+            raise RuntimeError("killed")
+
+    cut = RunFolder.create(tmp_path / "cut", config)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(config, {"g": GRAPH}, cut, stop, TEXTS, judged([0.3, 0.6, 0.4])[0])
+    resumed = train(config, {"g": GRAPH}, cut, None, TEXTS, judged([0.5])[0])
+    assert valid_course(cut) == valid_course(whole) == values
+    assert same(resumed.best, expected.best)
+    assert same(resumed.average.state_dict(), expected.average.state_dict())
+
+
+def test_triples_are_held_out_by_seed_and_hidden() -> None:
+    rest, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
+    assert len(validation.triples) == 20
+    assert not rest.contains(validation.triples).any()
+    assert rest.num_triples == GRAPH.num_triples - 20
+    assert validation.graph is rest
+    assert validation.known.sha256 == GRAPH.sha256
+    again = held_out(settings(valid_questions=40), GRAPH, None, None)[1]
+    other = held_out(settings(valid_questions=40, seed=1), GRAPH, None, None)[1]
+    assert again.triples.tolist() == validation.triples.tolist() != other.triples.tolist()
+
+
+def test_validation_is_the_ranking_of_the_held_out_triples() -> None:
+    model = Trivium(NO_TEXT)
+    _, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
+    relations, found = validation.reciprocal_ranks(model)
+    assert relations.tolist() == validation.triples[:, 1].tolist() * 2
+    from trivium.inference.ranker import Ranker
+
+    ranker = Ranker(model, validation.graph)
+    for place, (h, r, t) in enumerate(validation.triples[:5].tolist()):
+        scores = ranker.scores(np.array([h]), np.array([r]))[0].numpy()
+        rivals = np.setdiff1d(np.arange(60), np.append(GRAPH.answers(h, r), t))
+        assert found[place] == pytest.approx(1 / (1 + (scores[rivals] >= scores[t] - 1e-5).sum()))
+
+
+def test_validation_triples_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = Graph.read(written(tmp_path / "g.tsv", GRAPH))
+    file = tmp_path / "valid.tsv"
+    file.write_text("e1\tr0\te2\ne3\tr1\tnobody\n")
+    rest, validation = held_out(settings(valid=str(file)), graph, None, None)
+    assert "1 triples name what the graph lacks" in capsys.readouterr().err
+    assert [graph.entities.names[int(i)] for i in validation.triples[0, [0, 2]]] == ["e1", "e2"]
+    assert not rest.contains(validation.triples).any()
+    file.write_text("x\tr0\ty\n")
+    with pytest.raises(InputError, match="nothing to validate on"):
+        held_out(settings(valid=str(file)), graph, None, None)
+
+
+def call(tmp_path: Path, *words: object) -> int:
+    start = tmp_path / "start.safetensors"
+    if not start.exists():
+        saved(start)
+        written(tmp_path / "g.tsv", GRAPH)
+    return run_command("finetune", tmp_path / "g.tsv", "--checkpoint", start, "--steps", 2, *words)
+
+
+def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.1, 0.2])
+    monkeypatch.setattr(Validation, "mrr", lambda *_: next(values))
+    output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
+    assert call(tmp_path, "--only", "fusion", "-o", output, "--run", run) == 0
+    model, provenance = load_checkpoint(output)
+    assert provenance.training_data == {
+        "earlier": "abc",
+        str(tmp_path / "g.tsv"): Graph.read(tmp_path / "g.tsv").sha256,
+    }
+    assert provenance.steps == 2
+    assert "MRR 0.2000 after step 2, 0.1000 at the start" in provenance.note
+    start = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, start[name])]
+    assert changed == ["fusion.fusion_weights_logits"]
+    looks = [row for row in RunFolder(run).metrics() if "fusion" in row]
+    assert looks[0]["step"] == 0
+
+
+def test_where_nothing_beats_the_start_its_weights_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Validation, "mrr", lambda *_: 0.25)
+    output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
+    assert call(tmp_path, "-o", output, "--run", run) == 0
+    assert "nothing beat the start (validation MRR 0.2500)" in capsys.readouterr().err
+    start, model = (load_checkpoint(path)[0].state_dict() for path in (tmp_path / "start.safetensors", output))
+    assert same(start, model)
+    assert call(tmp_path, "-o", output, "--run", tmp_path / "other") == 2  # never over an existing file
+    assert "exists already" in capsys.readouterr().err
+    assert run_command("finetune", "--resume", run, "-o", tmp_path / "again.safetensors") == 0
+    assert same(load_checkpoint(tmp_path / "again.safetensors")[0].state_dict(), model)
+
+
+def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
+    """From random weights on a graph with structure: the averaged weights beat the start on held-out facts."""
+    from trivium.training.synthetic import synthesize
+
+    graph = written(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6))
+    start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"
+    words = ["finetune", graph, "-o", output, "--checkpoint", start, "--steps", 40]
+    assert run_command(*words, "--run", tmp_path / "run") == 0
+    course = valid_course(RunFolder(tmp_path / "run"))
+    assert max(course.values()) > course[0] + 0.01
