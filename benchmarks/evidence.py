@@ -16,7 +16,6 @@ Intervals are 95 %, by bootstrap over the relations of each graph (a model fails
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -48,11 +47,6 @@ GRAPHS = ["NELLInductive:v2", "NELLInductive:v4", "NLIngram:0", "NLIngram:75", "
 UNSEEN = ["FBNELL_harder", "Metafam_harder"]
 
 Floats = NDArray[np.float64]
-
-
-def validation(splits: Splits) -> Splits:
-    """The data set's validation questions on the graph that they are asked on."""
-    return replace(splits, graph=splits.valid_graph, test=splits.valid, known=splits.valid_known)
 
 
 def gains(
@@ -125,7 +119,7 @@ def main() -> None:
         found: list[tuple[dict[str, Floats], NDArray[np.int64], Floats]] = []
         for name in names:
             splits = load_dataset(name, chosen.data_dir)
-            splits = validation(splits) if title == "validation" else splits
+            splits = splits.validation() if title == "validation" else splits
             found.append(gains(model, splits, parts, chosen.data_dir, chosen.sample))
             gain, clusters, whole = found[-1]
             cells = [

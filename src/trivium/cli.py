@@ -222,6 +222,7 @@ def benchmark(
     sample: int | None = None,
     seed: int = 0,
     disable: list[str] | None = None,
+    valid: bool = False,
 ) -> None:
     """Evaluates checkpoints over many graphs beside published figures, and writes the table.
 
@@ -230,7 +231,7 @@ def benchmark(
     Parameters
     ----------
     graphs
-        Suites (clean, grail, ingram, transductive) and data sets; all four suites by default.
+        Suites (clean, grail, ingram, transductive, validation) and data sets; the first four by default.
     output
         The folder of results and of table.md.
     checkpoint
@@ -245,12 +246,14 @@ def benchmark(
         Of the sample.
     disable
         Switch a part off (repeatable): text, similarity, prompt.
+    valid
+        Ask the validation questions, to choose between checkpoints without looking at the test.
     """
-    from trivium.evaluation.benchmark import SUITES
+    from trivium.evaluation.benchmark import TEST_SUITES
     from trivium.evaluation.benchmark import benchmark as run
 
     chosen, parts = checkpoint or [DEFAULT], disable or []
-    run(chosen, graphs or list(SUITES), output, data_dir, conditioning, sample, seed, parts)
+    run(chosen, graphs or TEST_SUITES, output, data_dir, conditioning, sample, seed, parts, valid)
 
 
 @app.command

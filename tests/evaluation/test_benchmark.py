@@ -23,6 +23,7 @@ def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:
         "grail": 9,
         "ingram": 10,
         "transductive": 8,
+        "validation": 12,
     }
     assert {graph for graphs in SUITES.values() for graph in graphs} <= set(dataset_names())
     assert graphs_of(["Metafam", "clean"])[0] == "Metafam"

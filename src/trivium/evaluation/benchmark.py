@@ -35,8 +35,14 @@ SUITES = {
         *(f"WKIngram:{share}" for share in (25, 75, 100)),
     ],
     "transductive": ("CoDExSmall WDsinger NELL23k FB15k237_10 FB15k237_20 FB15k237_50 NELL995 ConceptNet100k").split(),
+    "validation": (
+        "Kinship Nations UMLS NELLInductive:v1 NELLInductive:v2 NLIngram:0 NLIngram:25 NLIngram:75 NLIngram:100 "
+        "WKIngram:25 WKIngram:75 HM:1k"
+    ).split(),
 }
-"""Lists of graphs by name. ``clean``: under 2.5 % of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
+"""Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 % of
+their test triples are in FB15k-237, WN18RR and CoDEx-M."""
+TEST_SUITES = ("clean", "grail", "ingram", "transductive")
 
 
 def graphs_of(names: Sequence[str]) -> list[str]:
@@ -69,6 +75,7 @@ def benchmark(
     sample: int | None,
     seed: int,
     disabled: Sequence[str],
+    valid: bool = False,
 ) -> None:
     """Evaluates what is not evaluated yet, one file a result, and writes ``table.md`` beside the results.
 
@@ -81,6 +88,7 @@ def benchmark(
         digest = hashlib.sha256(find_checkpoint(checkpoint).read_bytes()).hexdigest()
         asked: dict[str, Any] = {"checkpoint": digest, "conditioning": conditioning, "sample": sample, "seed": seed}
         asked |= {"disabled": sorted(disabled)} if disabled else {}
+        asked |= {"valid": True} if valid else {}
         short = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
         place = folder / f"{Path(checkpoint).stem}-{short}"
         place.mkdir(parents=True, exist_ok=True)
@@ -101,6 +109,7 @@ def benchmark(
                     sample=sample,
                     seed=seed,
                     disabled=disabled,
+                    valid=valid,
                     progress=update,
                 )
             with whole_file(file, force=True) as out:
@@ -108,14 +117,16 @@ def benchmark(
             worst = result.metrics["pessimistic"]
             warn(f"{Path(checkpoint).stem} {name}: {worst.mrr:.3f} / {worst.hits_at_10:.3f}, {result.seconds:.0f} s")
             results[name] = result
-    columns, rows = tabulate(table, graphs)
-    show(columns, rows, "pessimistic MRR / Hits@10, zero-shot")
+    columns, rows = tabulate(table, graphs, () if valid else MODELS)
+    show(columns, rows, f"pessimistic MRR / Hits@10, zero-shot, {'validation' if valid else 'test'} questions")
     with whole_file(folder / "table.md", force=True) as out:
         out.write(markdown(columns, rows).encode())
     warn(f"{folder / 'table.md'}: written")
 
 
-def tabulate(table: dict[str, dict[str, Result]], graphs: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+def tabulate(
+    table: dict[str, dict[str, Result]], graphs: Sequence[str], models: Sequence[str] = MODELS
+) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a row per graph, then the means, beside the published figures.
 
     Means are over suites all of whose graphs are there, over all graphs, and over the clean ones of the first
@@ -126,7 +137,7 @@ def tabulate(table: dict[str, dict[str, Result]], graphs: Sequence[str]) -> tupl
     for name in table:
         stem = Path(name).stem
         columns += [stem, f"{stem} ±", f"{stem} realistic", f"{stem} optimistic"]
-    columns += MODELS
+    columns += models
     rows = []
     for graph in graphs:
         one = first[graph]
@@ -140,7 +151,7 @@ def tabulate(table: dict[str, dict[str, Result]], graphs: Sequence[str]) -> tupl
                 f"{m['realistic'].mrr:.3f}",
                 f"{m['optimistic'].mrr:.3f}",
             ]
-        rows.append([*row, *(_pair(*published().get((graph, model), (None, None))) for model in MODELS)])
+        rows.append([*row, *(_pair(*published().get((graph, model), (None, None))) for model in models)])
     groups = {f"mean of {name} {len(s)}": list(s) for name, s in SUITES.items() if set(s) <= set(graphs)}
     groups[f"mean of all {len(graphs)}"] = list(graphs)
     clean = [g for g in graphs if (leak := first[g].leakage) is not None and leak < CLEAN]
@@ -160,7 +171,7 @@ def tabulate(table: dict[str, dict[str, Result]], graphs: Sequence[str]) -> tupl
                 f"{mean['realistic']:.3f}",
                 f"{mean['optimistic']:.3f}",
             ]
-        for model in MODELS:
+        for model in models:
             known = [published()[g, model] for g in chosen if (g, model) in published()]
             row.append(_pair(*np.mean(known, axis=0)) if len(known) == len(chosen) else "-")
         rows.append(row)

@@ -63,9 +63,14 @@ def evaluate_dataset(
     provenance: Provenance,
     name: str,
     data_dir: Path | None,
+    *,
+    valid: bool = False,
     **choices: Any,
 ) -> Result:
     """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
+
+    Args:
+        valid: ask the validation questions instead of the test's.
 
     Raises:
         ConfigError: a part that is to be disabled is none of the model's.
@@ -75,6 +80,8 @@ def evaluate_dataset(
         if part not in parts:
             raise ConfigError(f"--disable {part}: this checkpoint has {', '.join(sorted(parts)) or 'no such part'}")
     splits = load_dataset(name, data_dir)
+    if valid:
+        splits = splits.validation()
     texts = model_texts(model, splits.graph, name, data_dir)
     share = leakage(provenance.training_data, splits, data_dir, provenance.settings.get("exclude", ()))
     return evaluate(model, splits, leakage=share, texts=texts, **choices)

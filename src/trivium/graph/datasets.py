@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +96,16 @@ class Splits:
     valid: IntArray
     valid_graph: Graph
     valid_known: IntArray
+
+    def validation(self) -> Splits:
+        """The validation questions in the test questions' place, for choices that must not see those.
+
+        Raises:
+            InputError: the data set has none.
+        """
+        if not len(self.valid):
+            raise InputError(f"{self.name} has no validation triples: leave it out")
+        return replace(self, graph=self.valid_graph, test=self.valid, known=self.valid_known)
 
 
 def family_of(splits: Collection[str]) -> str:
