@@ -40,8 +40,8 @@ SUITES = {
         "WKIngram:25 WKIngram:75 HM:1k"
     ).split(),
 }
-"""Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 % of
-their test triples are in FB15k-237, WN18RR and CoDEx-M."""
+"""Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 %
+of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
 TEST_SUITES = ("clean", "grail", "ingram", "transductive")
 
 
