@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from trivium import __version__
 from trivium.errors import InputError, TriviumError
+from trivium.service.settings import Limits
 
 if TYPE_CHECKING:
     from trivium.graph.graph import Graph
@@ -342,6 +343,46 @@ def index(graph: Path, /, *, output: Required, columns: Columns = None, force: b
 
     check_place(output, force)
     save_index(_graph(graph, columns), output, force)
+
+
+@app.command
+def serve(
+    graph: Path,
+    /,
+    *,
+    port: int = 8917,
+    host: str = "127.0.0.1",
+    token_file: Path | None = None,
+    checkpoint: str = DEFAULT,
+    calibration: Path | None = None,
+    columns: Columns = None,
+    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
+) -> None:
+    """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
+
+    The graph is read anew on SIGHUP or when its file changes; until then, and if that fails, the old one answers.
+
+    Parameters
+    ----------
+    graph
+        The graph; an index is ready soonest.
+    port
+        Where to listen; 0 takes a free one.
+    host
+        Loopback by default; anything else needs a token.
+    token_file
+        A file with the token that clients must send (Authorization: Bearer TOKEN).
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    calibration
+        What `trivium calibrate` wrote: answers then carry a confidence.
+    """
+    try:
+        from trivium.service.loaded import Source
+        from trivium.service.serve import run
+    except ModuleNotFoundError as error:
+        raise InputError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
+    run(Source(lambda: _ranker(graph, checkpoint, columns), graph, checkpoint, calibration), host, port, token_file, limits)
 
 
 def _graph(path: Path, columns: str | None) -> Graph:
