@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trivium.inference.ranker import Ranker
 
 DEFAULT = "trivium"
+LIMITS = Limits()
 
 app = App(name="trivium", version=__version__, help="Finds the missing links of a knowledge graph it has never seen.")
 
@@ -356,7 +357,7 @@ def serve(
     checkpoint: str = DEFAULT,
     calibration: Path | None = None,
     columns: Columns = None,
-    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
+    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
 ) -> None:
     """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
 
@@ -382,7 +383,13 @@ def serve(
         from trivium.service.serve import run
     except ModuleNotFoundError as error:
         raise InputError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
-    run(Source(lambda: _ranker(graph, checkpoint, columns), graph, checkpoint, calibration), host, port, token_file, limits)
+    run(
+        Source(lambda: _ranker(graph, checkpoint, columns), graph, checkpoint, calibration),
+        host,
+        port,
+        token_file,
+        limits,
+    )
 
 
 def _graph(path: Path, columns: str | None) -> Graph:

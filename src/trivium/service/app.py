@@ -32,6 +32,7 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": forms.Problem, "description": "A name that the graph does not hold; the nearest are named."}
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": forms.Problem, "description": "The body cannot be parsed."},
     401: {"model": forms.Problem, "description": "The service wants its token."},
     408: {"model": forms.Problem, "description": "The body did not arrive in time."},
     413: {"model": forms.Problem, "description": "The body is larger than the service allows."},
@@ -159,9 +160,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         loaded = current.loaded
         work = [jobs.Triple(loaded, *await service.triple(loaded, fact)) for fact in body.triples]
         found = await service.ranking.ask(work, limits.max_seconds)
-        return [
-            forms.Score(**{**row, **fact.model_dump()}) for row, fact in zip(found, body.triples, strict=True)
-        ]
+        return [forms.Score(**{**row, **fact.model_dump()}) for row, fact in zip(found, body.triples, strict=True)]
 
     @app.post("/api/explain", responses=NOT_FOUND, tags=["ask"])
     async def explain(body: forms.Why) -> forms.Reasons:

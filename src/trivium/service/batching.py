@@ -74,7 +74,9 @@ class Batcher:
         distinct = dict.fromkeys(jobs)
         held = {job: entry for job in distinct if (entry := self.running.get(job) or self.waiting.get(job))}
         if len(self.waiting) + len(distinct) - len(held) > self.max_waiting:
-            raise BusyError(f"{len(self.waiting)} questions wait already, of {self.max_waiting} at most: try again later")
+            raise BusyError(
+                f"{len(self.waiting)} questions wait already, of {self.max_waiting} at most: try again later"
+            )
         self.counts.shared += len(jobs) - len(distinct) + len(held)
         loop = asyncio.get_running_loop()
         entries = {job: held.get(job) or _Entry(loop.create_future()) for job in distinct}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, SupportsInt
 
 import numpy as np
 import polars as pl
@@ -41,11 +41,11 @@ class Directory:
     def __len__(self) -> int:
         return len(self._order)
 
-    def name(self, place: int) -> str:
-        return str(self.names.names[place])
+    def name(self, place: SupportsInt) -> str:
+        return str(self.names.names[int(place)])
 
-    def label(self, place: int) -> str:
-        return str((self.names.names if self.names.labels is None else self.names.labels)[place])
+    def label(self, place: SupportsInt) -> str:
+        return str((self.names.names if self.names.labels is None else self.names.labels)[int(place)])
 
     def known(self, name: str) -> int | None:
         """The id of a name, or of a label that belongs to one name alone; ``None`` if there is none.
@@ -60,9 +60,9 @@ class Directory:
             return int(self._order[place])
         if self.names.labels is None:
             return None
-        same = [i for i in self._starting(name.lower())[0] if self.label(int(i)) == name]
+        same = [i for i in self._starting(name.lower())[0] if self.label(i) == name]
         if len(same) > 1:
-            rest = ", ".join(self.name(int(i)) for i in same[:5])
+            rest = ", ".join(self.name(i) for i in same[:5])
             raise GraphError(f"the label {name!r} belongs to several names: give one of them ({rest})")
         return int(same[0]) if same else None
 
@@ -81,7 +81,7 @@ class Directory:
 
     def suggest(self, name: str) -> str:
         """Words that name what is nearest to an unknown name."""
-        near = [repr(self.label(int(i))) for i in self.search(name, 3)] if len(name) <= LONGEST else []
+        near = [repr(self.label(i)) for i in self.search(name, 3)] if len(name) <= LONGEST else []
         return f"did you mean {' or '.join(near)}?" if near else "nothing here is spelled like it"
 
     def _starting(self, text: str) -> tuple[Ids, Ids]:

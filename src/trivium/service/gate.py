@@ -100,7 +100,7 @@ class Gate:
         return None
 
     async def _body(self, receive: Receive) -> tuple[bytes, tuple[int, str] | None]:
-        """The body; what is over the limit is read and dropped, since many clients read no reply before they sent all."""
+        """The body; one over the limit is read and dropped, since many clients read no reply before they sent all."""
         parts, size, more = [], 0, True
         most = self.limits.max_body_bytes
         while more and size <= DROPPED * most:

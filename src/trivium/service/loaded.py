@@ -189,4 +189,3 @@ class Current:
         self.loaded = loaded
         self.replaced += 1
         warn(f"trivium: {self.source.graph} was read anew: {loaded.ranker.graph.num_triples:,} triples")
-
