@@ -35,7 +35,7 @@ def test_rank_gives_what_the_ranker_gives(client: TestClient, odd_graph: Path) -
             assert [answer["name"] for answer in answers] == expected[column].to_list()
             assert [answer["known"] for answer in answers] == expected["known"].to_list()
             assert [answer["rank"] for answer in answers] == expected["rank"].to_list()
-            np.testing.assert_array_equal(np.float32([a["score"] for a in answers]), expected["score"])
+            np.testing.assert_array_equal(np.array([a["score"] for a in answers], np.float32), expected["score"])
             assert all(answer["confidence"] is None for answer in answers)
 
 
@@ -60,7 +60,7 @@ def test_score_judges_known_facts_without_themselves(client: TestClient, odd_gra
     expected = Ranker(small_model(), Graph.read(odd_graph)).score(triples)
     assert [row["known"] for row in scored] == [True, False]
     assert [row["tail_rank"] for row in scored] == expected["tail_rank"].to_list()
-    np.testing.assert_array_equal(np.float32([row["score"] for row in scored]), expected["score"])
+    np.testing.assert_array_equal(np.array([row["score"] for row in scored], np.float32), expected["score"])
 
 
 def test_search_and_facts(client: TestClient) -> None:

@@ -24,7 +24,13 @@ from trivium.model.flags import read_flags
 from trivium.settings import read_yaml
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed, which makes the requests")
-STEADY = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+def steady(examples: int) -> settings:
+    """The same examples every time, however slow the machine."""
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +60,7 @@ TRIED += [(*operation, "negative") for operation in OPERATIONS if operation[1] n
 def test_the_api_answers_as_it_says(schema: Any, method: str, path: str, mode: str) -> None:
     cases = schema[path][method].as_strategy(generation_mode=schemathesis.GenerationMode(mode))
 
-    @settings(max_examples=20, **STEADY)
+    @steady(20)
     @given(cases)
     def call(case: Any) -> None:
         case.call_and_validate(timeout=60)
@@ -83,7 +89,7 @@ BODIES = {
 
 @pytest.mark.parametrize("path", BODIES)
 def test_known_and_unknown_names_mixed_with_anything(client: TestClient, path: str) -> None:
-    @settings(max_examples=60, **STEADY)
+    @steady(60)
     @given(BODIES[path] | ANYTHING)
     def ask(body: Any) -> None:
         try:
@@ -97,7 +103,7 @@ def test_known_and_unknown_names_mixed_with_anything(client: TestClient, path: s
     ask()
 
 
-@settings(max_examples=60, **STEADY)
+@steady(60)
 @given(q=st.text(max_size=250), name=NAMES, numbers=st.tuples(NUMBERS, NUMBERS))
 def test_browsing(client: TestClient, q: str, name: str, numbers: tuple[int, int]) -> None:
     found = client.get("/api/search", params={"q": q, "limit": numbers[0]})
@@ -151,7 +157,7 @@ def test_readers_read_or_refuse(
     content = valid[name]
     place = folder / f"odd-{reader.__name__}.{name.split('.', 1)[1]}"
 
-    @settings(max_examples=80, **STEADY)
+    @steady(80)
     @given(st.data())
     def read(data: st.DataObject) -> None:
         if data.draw(st.booleans()):
@@ -194,7 +200,7 @@ def test_the_command_line_answers_or_refuses_in_one_line(folder: Path, capsys: p
     flagged = st.tuples(st.sampled_from(FLAGS), st.sampled_from(VALUES)).map(list)
     words = st.lists(flagged | st.sampled_from(VALUES).map(lambda value: [value]), max_size=5)
 
-    @settings(max_examples=150, **STEADY)
+    @steady(150)
     @given(st.sampled_from(VERBS), words)
     @example("rank", [["g.tsv"], ["--head", "Nepal"], ["--relation", "knows"], ["--checkpoint", "m.safetensors"]])
     @example("info", [["a\x00b"]])

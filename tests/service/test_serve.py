@@ -41,13 +41,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--max-k 0", "max_k is 0"),
         ("--max-seconds nan", "max_seconds is nan"),
         ("--port 99999", "cannot listen"),
-        ("--calibration missing.json", "missing.json"),
+        ("--calibration missing.json --port 0", "missing.json"),
     ],
 )
 def test_what_it_refuses(folder: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
     Path("short").write_text("secret\n")
     with pytest.raises(SystemExit) as stop:
-        cli.main(["serve", "g.tsv", "--checkpoint", "m.safetensors", "--port", "0", *words.split()])
+        cli.main(["serve", "g.tsv", "--checkpoint", "m.safetensors", *words.split()])
     printed = capsys.readouterr()
     assert stop.value.code == 2
     (line,) = printed.err.splitlines()

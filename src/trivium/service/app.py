@@ -173,7 +173,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         (found,) = await service.ranking.ask(
             [jobs.Reason(loaded, head, relation, tail, body.paths)], limits.max_seconds
         )
-        return forms.Reasons.model_construct(**found)
+        return forms.Reasons(**found)
 
     @app.get("/api/search", tags=["browse"])
     async def search(
