@@ -214,7 +214,7 @@ async function showFacts(signal) {
       if (key !== last?.key) {
         const ask = make("a", { href: address({ entity: view.entity, relation: fact.relation, inverse: fact.inverse }), title: "Ask for more like these" }, name(fact.label));
         last = { key, list: make("ul") };
-        const term = fact.inverse ? [make("span", { class: "arrow" }, "… "), ask, make("span", { class: "arrow" }, " this")] : [ask];
+        const term = fact.inverse ? ["… ", ask, " ", name(found.label)] : [ask];
         $("fact-list").append(make("dt", {}, ...term), make("dd", {}, last.list));
       }
       last.list.append(make("li", {}, entityLink(fact.other.name)));

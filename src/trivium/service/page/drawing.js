@@ -3,8 +3,8 @@
 import cytoscape from "./cytoscape.esm.min.mjs";
 import { visible } from "./text.js";
 
-const STEP = 150; // pixels between two steps of a path
-const ROW = 64; // and between two paths
+const STEP = 180; // pixels between two steps of a path
+const ROW = 84; // and between two paths
 let shown;
 
 function colour(name) {
@@ -56,17 +56,18 @@ function places(reasons, start, end, upright) {
   });
   return (name) => {
     const [along, across] = at.get(name);
-    return upright ? { x: across * STEP * 0.75, y: along * ROW * 1.5 } : { x: along * STEP, y: across * ROW };
+    return upright ? { x: across * STEP * 0.6, y: along * ROW * 1.4 } : { x: along * STEP, y: across * ROW };
   };
 }
 
 // The other facts of one end, in a fan away from the paths.
 function fan(elements, facts, centre, name, away, upright) {
-  const others = facts.filter((fact) => !elements.has(fact.other.label)).slice(0, 7);
+  const met = new Set(elements.keys());
+  const others = facts.filter((fact) => !met.has(fact.other.label) && met.add(fact.other.label)).slice(0, upright ? 4 : 7);
   others.forEach((fact, i) => {
     const angle = (others.length === 1 ? 0 : (i / (others.length - 1) - 0.5) * 2.1) + (away < 0 ? Math.PI : 0);
     const [along, across] = [Math.cos(angle) * 105, Math.sin(angle) * 105];
-    const position = upright ? { x: centre.x + across * 1.3, y: centre.y + along } : { x: centre.x + along, y: centre.y + across };
+    const position = upright ? { x: centre.x + across * 1.5, y: centre.y + along } : { x: centre.x + along, y: centre.y + across };
     elements.set(fact.other.label, {
       data: { id: `n${elements.size}`, name: fact.other.name, label: visible(fact.other.label) }, classes: "around", position,
     });
@@ -108,7 +109,7 @@ export function draw(container, reasons, view, around, visit) {
   fan(elements, around[0], place(start), start, -1, upright);
   fan(elements, around[1], place(end), end, 1, upright);
   shown = cytoscape({
-    container, elements: [...elements.values()], style: style(), layout: { name: "preset", fit: true, padding: 24 },
+    container, elements: [...elements.values()], style: style(), layout: { name: "preset", fit: true, padding: 16 },
     minZoom: 0.3, maxZoom: 1.6, userZoomingEnabled: false, boxSelectionEnabled: false, autoungrabify: false,
   });
   shown.on("tap", "node", (event) => visit(event.target.data("name")));
@@ -117,4 +118,4 @@ export function draw(container, reasons, view, around, visit) {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown?.style(style()));
-addEventListener("resize", () => shown?.fit(undefined, 24));
+addEventListener("resize", () => shown?.fit(undefined, 16));
