@@ -159,6 +159,11 @@ class Graph:
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
         return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
 
+    def with_relation(self, name: str) -> Graph:
+        """The graph with one relation more, which has no edge; its id is ``num_relations``, inverses move up by one."""
+        kinds = self.edge_relations + (self.edge_relations >= self.num_relations).astype(np.int32)
+        return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_name(name))
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each."""
