@@ -36,6 +36,7 @@ def rank(
     *,
     head: str | None = None,
     relation: str | None = None,
+    relation_text: str | None = None,
     tail: str | None = None,
     queries: Path | None = None,
     k: Count = 10,
@@ -57,6 +58,8 @@ def rank(
         The entity that is asked about; its answers are tails.
     relation
         The relation that is asked.
+    relation_text
+        Instead of a relation of the graph: one that it does not hold, in words ("is the capital of").
     tail
         Instead of a head: answers are heads.
     queries
@@ -78,8 +81,8 @@ def rank(
     """
     from trivium.inference import requests
 
-    requests.check_rank(head, relation, tail, queries, k, output, force)
-    ranker = _ranker(graph, checkpoint, columns)
+    relation = requests.check_rank(head, relation, relation_text, tail, queries, k, output, force)
+    ranker = _ranker(graph, checkpoint, columns, relation_text)
     chosen = requests.read_candidates(ranker, candidates)
     heads, relations = requests.read_questions(ranker, head, relation, tail, queries, strict)
     requests.answer(ranker, heads, relations, k, include_known, chosen, output, force)
@@ -175,6 +178,7 @@ def evaluate(
     sample: int | None = None,
     seed: int = 0,
     groups: bool = False,
+    disable: list[str] | None = None,
     json: Path | None = None,
     force: bool = False,
 ) -> None:
@@ -196,6 +200,8 @@ def evaluate(
         Of the sample.
     groups
         Also report each relation and each direction.
+    disable
+        Switch a part off (repeatable): text, similarity, prompt.
     json
         Also write the figures there.
     force
@@ -203,7 +209,50 @@ def evaluate(
     """
     from trivium.evaluation import tables
 
-    tables.evaluate_all(checkpoint, datasets, data_dir, conditioning, sample, seed, groups, json, force)
+    tables.evaluate_all(checkpoint, datasets, data_dir, conditioning, sample, seed, groups, disable or [], json, force)
+
+
+@app.command
+def benchmark(
+    graphs: list[str] | None = None,
+    /,
+    *,
+    output: Required,
+    checkpoint: list[str] | None = None,
+    data_dir: Path | None = None,
+    conditioning: Literal["own", "forward"] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    disable: list[str] | None = None,
+) -> None:
+    """Evaluates checkpoints over many graphs beside published figures, and writes the table.
+
+    Finished results are kept in the output folder; interrupted, the same command goes on.
+
+    Parameters
+    ----------
+    graphs
+        Suites (clean, grail, ingram, transductive) and data sets; all four suites by default.
+    output
+        The folder of results and of table.md.
+    checkpoint
+        Shipped names or files (repeatable).
+    data_dir
+        A folder that holds the data sets; downloaded into a cache by default.
+    conditioning
+        As for evaluate.
+    sample
+        Ask only about so many queries of each graph.
+    seed
+        Of the sample.
+    disable
+        Switch a part off (repeatable): text, similarity, prompt.
+    """
+    from trivium.evaluation.benchmark import SUITES
+    from trivium.evaluation.benchmark import benchmark as run
+
+    chosen, parts = checkpoint or [DEFAULT], disable or []
+    run(chosen, graphs or list(SUITES), output, data_dir, conditioning, sample, seed, parts)
 
 
 @app.command
@@ -403,16 +452,19 @@ def _graph(path: Path, columns: str | None) -> Graph:
     return Graph.read(path, **dict(zip(("head", "relation", "tail"), names, strict=True)))
 
 
-def _ranker(graph: Path, checkpoint: str, columns: str | None) -> Ranker:
+def _ranker(graph: Path, checkpoint: str, columns: str | None, relation_text: str | None = None) -> Ranker:
     """A ranker for the verbs that answer; the checkpoint is looked at first, since it fails fast."""
     from trivium.model.checkpoint import find_checkpoint
 
     find_checkpoint(checkpoint)
     from trivium.inference.ranker import Ranker
-    from trivium.inference.texts import model_texts
+    from trivium.inference.texts import asked_in_words, model_texts
     from trivium.model.trivium import Trivium
 
     model, read = Trivium.load(checkpoint), _graph(graph, columns)
+    if relation_text is not None:
+        read, texts = asked_in_words(model, read, relation_text, graph)
+        return Ranker(model, read, texts=texts)
     return Ranker(model, read, texts=model_texts(model, read, graph))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trivium.errors import ConfigError, InputError
+from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.report import show, warn
+
+if TYPE_CHECKING:
+    from trivium.graph.graph import Graph
 
 
 def describe(what: str | None, flags: Path | None) -> None:
@@ -74,13 +78,33 @@ def _graph(path: str) -> None:
         ("largest degree", f"{degree.max():,}"),
         ("sha256", graph.sha256),
     ]
-    show(["graph", ""], rows, path)
+    show(["graph", ""], [*rows, *_texts(graph, path)], path)
     counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)
     order = np.argsort(-counts, kind="stable")[:20]
     names = graph.relations.shown(order)
     show(["relation", "triples"], list(zip(names, counts[order].tolist(), strict=True)), "\nlargest relations")
     if len(counts) > len(order):
         warn(f"{len(counts) - len(order):,} more relations")
+
+
+def _texts(graph: Graph, path: str) -> list[tuple[str, str]]:
+    """What the relation names say to a model with text."""
+    from trivium.text.encoder import load_encoder
+    from trivium.text.load import graph_texts
+
+    try:
+        texts = graph_texts(graph, load_encoder(), path)
+    except MissingPackageError as error:
+        warn(str(error))
+        return [("text edges", "unknown: no text encoder is installed")]
+    if texts.warning is not None:
+        warn(texts.warning)
+    named = int(texts.has_text[: graph.num_relations].sum())
+    return [
+        ("relations with text", f"{named:,}"),
+        ("text edges", f"{texts.num_edges:,}"),
+        ("isolated relations", f"{texts.num_isolated:,}"),
+    ]
 
 
 def list_datasets() -> None:

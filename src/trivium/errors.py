@@ -20,6 +20,10 @@ class ConfigError(InputError):
     """A setting that is unknown, of the wrong type or out of range."""
 
 
+class MissingPackageError(ConfigError):
+    """An optional package is not installed."""
+
+
 class CheckpointError(InputError):
     """A file that is no checkpoint, or one that does not fit what is asked of it."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trivium.errors import InputError
-from trivium.evaluation.leakage import contained, leakage, overlap
+from trivium.evaluation.leakage import contained, leakage, overlap, without_questions
 from trivium.graph.datasets import datasets, load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
@@ -46,6 +46,17 @@ def test_leakage_is_known_only_if_all_training_data_is_at_hand(tmp_path: Path) -
     assert leakage({"A": "another"}, splits, folder) is None
     assert leakage({"A": sha, "C": sha}, splits, folder) is None
     assert leakage({str(folder / "A" / "train.txt"): sha}, splits, folder) == 1 / 2
+
+
+def test_a_twin_without_the_questions_has_no_leakage_and_proves_it(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    full = read_graph(folder / "A" / "train.txt")
+    reduced = without_questions(full, ["B"], folder)
+    named = full.entities.take(reduced.triples[:, 0]).to_list()
+    assert sorted(named) == ["b", "x"]  # (a, r, b) is a question of B
+    splits = load_dataset("B", folder)
+    assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) == 0
+    assert leakage({"A": full.sha256}, splits, folder, exclude=["B"]) is None
 
 
 def test_contained_is_membership_of_names_in_any_graph() -> None:

@@ -32,6 +32,29 @@ def test_the_questions_own_facts_are_hidden_and_their_answers_masked(seed: int) 
         assert e.known[i, e.graph.answers(h, q)].all()  # what the graph still shows is no negative either
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sparse_subgraph_has_the_density_asked_for_and_no_entity_without_a_fact(seed: int) -> None:
+    graph = random_graph(0, entities=200, relations=5, triples=1500)
+    e = example(graph, np.random.default_rng(seed), **SHAPE, density=(1.0, 2.0))  # type: ignore[arg-type]
+    triples = e.graph.num_triples + len(e.head)
+    assert triples <= 2 * 60 + 2
+    touched = {int(i) for i in e.graph.triples[:, [0, 2]].ravel()} | set(e.head.tolist()) | set(e.answer.tolist())
+    assert touched == set(range(e.graph.num_entities))
+    for i, (h, q, a) in enumerate(zip(e.head.tolist(), e.query.tolist(), e.answer.tolist(), strict=True)):
+        assert a not in e.graph.answers(h, q)
+        assert e.known[i, a] and e.known[i, e.graph.answers(h, q)].all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_an_unseen_relation_no_fact_is_shown(seed: int) -> None:
+    graph = random_graph(0, entities=200, relations=5, triples=1500)
+    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen_relation=True)  # type: ignore[arg-type]
+    asked = set((e.query % e.graph.num_relations).tolist())
+    assert len(asked) == 1
+    assert asked.isdisjoint(e.graph.triples[:, 1].tolist())
+    assert len(e.graph.triples) > 0
+
+
 def test_both_directions_are_asked() -> None:
     turned = [bool(q >= e.graph.num_relations) for e in map(drawn, range(8)) for q in e.query]
     assert 0.2 < np.mean(turned) < 0.8

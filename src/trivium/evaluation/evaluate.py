@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trivium.evaluation.metrics import Metrics, by_policy, clustered_error
+from trivium.evaluation.metrics import POLICIES, Metrics, by_policy, clustered_error
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ids, Ranker, Ranks
 from trivium.model.semantics import TextTopology
@@ -51,6 +51,15 @@ class Result:
         policies = content.pop("metrics")
         return {**content, **policies}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Result:
+        """The inverse of `as_dict`, for what JSON kept."""
+        rest = {key: value for key, value in content.items() if key not in POLICIES}
+        metrics = {policy: Metrics(**content[policy]) for policy in POLICIES}
+        interval = None if rest["interval"] is None else tuple(rest["interval"])
+        groups = {kind: {n: Metrics(**m) for n, m in rows.items()} for kind, rows in rest["groups"].items()}
+        return cls(**{**rest, "metrics": metrics, "interval": interval, "groups": groups})
+
 
 def evaluate(
     model: Trivium,
@@ -62,6 +71,7 @@ def evaluate(
     leakage: float | None = None,
     groups: bool = False,
     texts: TextTopology | None = None,
+    disabled: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
@@ -72,6 +82,7 @@ def evaluate(
         leakage: carried into the result; see `trivium.evaluation.leakage`.
         groups: also report each relation and each direction.
         texts: of the graph's relations, for a model that reads them.
+        disabled: parts that are switched off, ``text`` among them (F9).
         progress: called with the queries done and in all.
     """
     model = model if conditioning is None else model.conditioned(conditioning)
@@ -82,7 +93,7 @@ def evaluate(
         chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
         questions = questions[chosen]
     known = known_graph(splits)
-    ranker = Ranker(model, graph, texts=texts)
+    ranker = Ranker(model, graph, texts=texts, disabled=disabled)
     h, r, t = questions.T
     heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
     relations = np.concatenate([r, inverse(r, graph.num_relations)])

@@ -60,11 +60,31 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
     return {part: float(contained(triples, splits.graph, known).mean()) for part, triples in parts.items()}
 
 
-def leakage(training_data: Mapping[str, str], splits: Splits, data_dir: str | Path | None = None) -> float | None:
+def without_questions(graph: Graph, names: Sequence[str], data_dir: str | Path | None = None) -> Graph:
+    """The graph less every triple that is a validation or test question of the named data sets, by name.
+
+    Raises:
+        InputError: a data set cannot be read.
+    """
+    found = np.zeros(graph.num_triples, np.bool_)
+    for name in names:
+        splits = load_dataset(name, data_dir)
+        asked = Graph.from_ids(*splits.known.T, entities=splits.graph.entities, relation_names=splits.graph.relations)
+        found |= contained(graph.triples, graph, [asked])
+    return graph.without(graph.triples[found]) if found.any() else graph
+
+
+def leakage(
+    training_data: Mapping[str, str],
+    splits: Splits,
+    data_dir: str | Path | None = None,
+    exclude: Sequence[str] = (),
+) -> float | None:
     """The share of test triples that a model's training data holds.
 
     Args:
         training_data: SHA-256 by data set or file, as a checkpoint's provenance has it; ``synthetic`` holds none.
+        exclude: data sets whose questions were taken out of the training graphs; see `without_questions`.
 
     Returns:
         The share, or ``None`` if nothing is on record, or a part of it is not at hand or has another hash.
@@ -77,7 +97,7 @@ def leakage(training_data: Mapping[str, str], splits: Splits, data_dir: str | Pa
         if name == SYNTHETIC:
             continue
         try:
-            graph = _training_graph(name, data_dir, False)
+            graph = _training_graph(name, data_dir, False, tuple(exclude))
         except InputError:
             return None
         if graph.sha256 != sha256:
@@ -91,6 +111,7 @@ def _is_file(name: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _training_graph(name: str, data_dir: str | Path | None, download: bool) -> Graph:
+def _training_graph(name: str, data_dir: str | Path | None, download: bool, exclude: tuple[str, ...] = ()) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
-    return read_graph(name) if _is_file(name) else load_dataset(name, data_dir, download=download).train
+    graph = read_graph(name) if _is_file(name) else load_dataset(name, data_dir, download=download).train
+    return without_questions(graph, exclude, data_dir)

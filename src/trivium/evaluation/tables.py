@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Result, evaluate, write_json
@@ -10,7 +12,8 @@ from trivium.evaluation.leakage import leakage, overlap
 from trivium.graph.datasets import load_dataset
 from trivium.graph.output import check_place
 from trivium.inference.texts import model_texts
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.checkpoint import Provenance, load_checkpoint
+from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_results
 
 
@@ -22,6 +25,7 @@ def evaluate_all(
     sample: int | None,
     seed: int,
     groups: bool,
+    disabled: Sequence[str],
     json: Path | None,
     force: bool,
 ) -> list[Result]:
@@ -33,20 +37,18 @@ def evaluate_all(
     model, provenance = load_checkpoint(checkpoint)
     results = []
     for name in datasets:
-        splits = load_dataset(name, data_dir)
-        texts = model_texts(model, splits.graph, name, data_dir)
-        share = leakage(provenance.training_data, splits, data_dir)
         with progress(name) as update:
             results.append(
-                evaluate(
+                evaluate_dataset(
                     model,
-                    splits,
+                    provenance,
+                    name,
+                    data_dir,
                     conditioning=conditioning,
                     sample=sample,
                     seed=seed,
-                    leakage=share,
                     groups=groups,
-                    texts=texts,
+                    disabled=disabled,
                     progress=update,
                 )
             )
@@ -54,6 +56,28 @@ def evaluate_all(
     if json is not None:
         write_json(results, json, force)
     return results
+
+
+def evaluate_dataset(
+    model: Trivium,
+    provenance: Provenance,
+    name: str,
+    data_dir: Path | None,
+    **choices: Any,
+) -> Result:
+    """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
+
+    Raises:
+        ConfigError: a part that is to be disabled is none of the model's.
+    """
+    parts = {*model.branches, *(["text"] if model.semantics is not None else [])}
+    for part in choices.get("disabled", ()):
+        if part not in parts:
+            raise ConfigError(f"--disable {part}: this checkpoint has {', '.join(sorted(parts)) or 'no such part'}")
+    splits = load_dataset(name, data_dir)
+    texts = model_texts(model, splits.graph, name, data_dir)
+    share = leakage(provenance.training_data, splits, data_dir, provenance.settings.get("exclude", ()))
+    return evaluate(model, splits, leakage=share, texts=texts, **choices)
 
 
 def show_overlap(a: str, b: str, data_dir: Path | None) -> None:

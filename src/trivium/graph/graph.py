@@ -120,6 +120,12 @@ class Graph:
         targets = targets_of(self.offsets)
         return np.stack([self.sources[forward], self.edge_relations[forward], targets[forward]], axis=1)
 
+    @cached_property
+    def reflexive(self) -> frozenset[int]:
+        """The relations that lead from some entity to itself."""
+        triples = self.triples
+        return frozenset(triples[triples[:, 0] == triples[:, 2], 1].tolist())
+
     def answers(self, head: int, relation: int) -> IntArray:
         """The entities that the graph already holds for ``(head, relation, ?)``, ascending.
 
@@ -152,6 +158,11 @@ class Graph:
         keep[self._places(back)] = False
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
         return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
+
+    def with_relation(self, name: str) -> Graph:
+        """The graph with one relation more, which has no edge; its id is ``num_relations``, inverses move up by one."""
+        kinds = self.edge_relations + (self.edge_relations >= self.num_relations).astype(np.int32)
+        return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_name(name))
 
     @cached_property
     def sha256(self) -> str:

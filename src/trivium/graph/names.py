@@ -46,6 +46,10 @@ class Names:
         """The labels of ids ``[n]``, or their names where there are no labels."""
         return (self.names if self.labels is None else self.labels).gather(ids)
 
+    def with_name(self, name: str) -> Names:
+        """The names with one more at the end, which is its own label."""
+        return Names([*self.names, name], None if self.labels is None else [*self.labels, name])
+
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
         """The id of each name, -1 for one that is not held. Cost: O(held + asked)."""
         import polars as pl

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -58,7 +58,9 @@ class Ranker:
     Args:
         model: a `Trivium`, put into evaluation mode.
         graph: what is known.
-        texts: of the graph's relations, for a model that reads them.
+        texts: of the graph's relations, for a model that reads them; by default made from the graph's own names and
+            labels, ``None`` leaves them out.
+        disabled: parts of the model that are switched off, ``text`` among them (F9).
         cache_bytes: budget for relation representations.
         base_trajectory: an exact shortcut of `Engine`; off only to measure it.
     """
@@ -68,14 +70,19 @@ class Ranker:
         model: Trivium,
         graph: Graph,
         *,
-        texts: TextTopology | None = None,
+        texts: TextTopology | Literal["names"] | None = "names",
+        disabled: Collection[str] = (),
         cache_bytes: int = 512 << 20,
         base_trajectory: bool = True,
     ) -> None:
         self.model = model.eval()
         self.graph = graph
+        if texts == "names":
+            from trivium.inference.texts import model_texts
+
+            texts = model_texts(model, graph)
         self.topology = Topology(graph, texts)
-        self.representations = Representations(model, self.topology, cache_bytes)
+        self.representations = Representations(model, self.topology, cache_bytes, disabled)
         self.engine = Engine(model.entity, self.topology, base_trajectory)
 
     def blocks(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Iterator[tuple[Ids, Ids, Tensor]]:

@@ -1,7 +1,7 @@
 """Relation representations, computed in chunks and kept as long as a budget of bytes allows."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,16 +20,19 @@ class Representations:
 
     Args:
         cache_bytes: the budget.
+        disabled: parts of the model that are switched off (F9).
     """
 
-    def __init__(self, model: Trivium, topology: Topology, cache_bytes: int) -> None:
+    def __init__(self, model: Trivium, topology: Topology, cache_bytes: int, disabled: Collection[str] = ()) -> None:
         self.model = model
         self.topology = topology
         self.cache_bytes = cache_bytes
+        self.disabled = disabled
         self.cache: OrderedDict[int, Tensor] = OrderedDict()
         relations, dim = 2 * topology.num_relations, model.config.dim
         self.entry_bytes = relations * dim * 4
         per_query = 8 * self.entry_bytes + 6 * topology.num_entities * model.config.structure_dim * 4
+        self.text = model.encoded_texts(topology)  # depends on no query: once for the graph
         self.chunk = max(1, min(64, CHUNK_BYTES // per_query))
 
     def each(self, queries: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
@@ -41,7 +44,9 @@ class Representations:
             missing = [key for key in dict.fromkeys(seen.values()) if key not in held]
             if missing:
                 with torch.no_grad():
-                    new = self.model.relation_representations(self.topology, torch.tensor(missing))
+                    new = self.model.relation_representations(
+                        self.topology, torch.tensor(missing), disabled=self.disabled, text=self.text
+                    )
                 held |= zip(missing, new, strict=True)
             for query in part:
                 yield query, held[seen[query]]

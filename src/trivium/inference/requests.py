@@ -30,20 +30,22 @@ def check_table(output: Path | None, force: bool) -> None:
 def check_rank(
     head: str | None,
     relation: str | None,
+    relation_text: str | None,
     tail: str | None,
     queries: Path | None,
     k: int,
     output: Path | None,
     force: bool,
-) -> None:
-    """Refuses a question that is none, before any work is done for it."""
+) -> str | None:
+    """Refuses a question that is none, before any work is done for it. Returns the name of the asked relation."""
     check_k(k)
     check_table(output, force)
     if queries is not None:
-        if any(name is not None for name in (head, relation, tail)):
+        if any(name is not None for name in (head, relation, relation_text, tail)):
             raise InputError("give --queries FILE or one question (--head and --relation), not both")
-    elif relation is None or (head is None) == (tail is None):
-        raise InputError("give --relation and one of --head and --tail, or --queries FILE")
+    elif (relation is None) == (relation_text is None) or (head is None) == (tail is None):
+        raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
+    return relation if relation_text is None else relation_text
 
 
 def read_candidates(ranker: Ranker, path: Path | None) -> Ids | None:

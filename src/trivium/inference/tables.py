@@ -14,8 +14,10 @@ from trivium.graph.graph import inverse
 from trivium.inference.ranker import TIE_TOLERANCE, Ids, Ranker
 
 if TYPE_CHECKING:
+    from trivium.graph.graph import Graph
     from trivium.graph.names import Names
 
+FAR = 100.0  # the margin of an answer without rivals
 CHUNK = 50_000  # queries whose answers are held before they are written
 
 
@@ -49,6 +51,39 @@ def top(
     return ids[:k], ranks[:k]
 
 
+def no_answers(graph: Graph, head: int, relation: int) -> NDArray[np.integer[Any]]:
+    """What is no new answer to ``(head, relation, ?)``: what the graph holds, and, as a rule, the head itself.
+
+    The head is an answer where the graph holds a fact of that kind with the relation (ids over ``2 · num_relations``).
+    """
+    held = graph.answers(head, relation)
+    return held if relation % graph.num_relations in graph.reflexive else np.append(held, head)
+
+
+def standing(
+    scores: NDArray[np.float32], left_out: NDArray[np.integer[Any]], ids: Ids
+) -> tuple[Ids, NDArray[np.float32]]:
+    """How entities stand among one query's answers: their ranks (ties share one) and their margins.
+
+    A *margin* is the score less the best score of the other answers: the lead of the best one, below 0 for the rest.
+
+    Args:
+        scores: ``[entities]``.
+        left_out: entities that are no answers, see `no_answers`; one of ``ids`` that is among them is compared with
+            the answers.
+        ids: ``[n]``.
+    """
+    rivals = scores.copy()
+    rivals[left_out] = -np.inf
+    second, first = np.sort(rivals[np.argpartition(rivals, -2)[-2:]]) if len(rivals) > 1 else (-np.inf, rivals[0])
+    own = scores[ids]
+    margins = own - np.where(rivals[ids] == first, second, first)
+    limit = own.min(initial=np.inf) + TIE_TOLERANCE
+    ahead = np.sort(rivals[rivals > limit])
+    ranks = 1 + len(ahead) - np.searchsorted(ahead, own + TIE_TOLERANCE, "right")
+    return ranks, np.clip(margins, -FAR, FAR).astype(np.float32)
+
+
 def answer_table(
     ranker: Ranker,
     heads: Ids,
@@ -73,15 +108,13 @@ def answer_table(
     """
     parts: list[tuple[Ids, Ids, Ids, NDArray[np.float32], NDArray[np.bool_]]] = []
     graph = ranker.graph
-    loops = set(graph.triples[graph.triples[:, 0] == graph.triples[:, 2], 1].tolist())
     for places, rows, scores in ranker.blocks(heads, relations):
         table = scores.numpy()
         for place, row in zip(places, rows, strict=True):
             held = graph.answers(int(heads[place]), int(relations[place]))
-            left_out = held[:0] if include_known else held
-            if int(relations[place]) % graph.num_relations not in loops:
-                left_out = np.append(left_out, heads[place])
-            ids, ranks = top(table[row], k, left_out, candidates)
+            left_out = no_answers(graph, int(heads[place]), int(relations[place]))
+            shown = left_out[~np.isin(left_out, held)] if include_known else left_out
+            ids, ranks = top(table[row], k, shown, candidates)
             parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)))
     query, answers, ranks, values, known = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((np.arange(len(query)), query))

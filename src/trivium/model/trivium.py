@@ -1,6 +1,6 @@
 """The model: structural and textual relation representations, enhanced and fused, then the entity encoder."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +90,14 @@ class Trivium(nn.Module):
         """The relation (id or tensor of ids) on which the representations for ``query`` are conditioned."""
         return query % num_relations if self.config.conditioning == "forward" else query
 
+    @torch.no_grad()
+    def encoded_texts(self, topology: Topology) -> Float[Tensor, "1 relations dim"] | None:
+        """What the relations' texts say, for all queries alike; ``None`` where model or graph has none."""
+        if self.semantics is None or topology.texts is None:
+            return None
+        encoded: Tensor = self.semantics.encoder(topology.texts)
+        return encoded
+
     def relation_representations(
         self,
         topology: Topology,
@@ -98,6 +106,7 @@ class Trivium(nn.Module):
         disabled: Collection[str] = (),
         kept_texts: Bool[Tensor, " nodes"] | None = None,
         rng: np.random.Generator | None = None,
+        text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> Float[Tensor, "batch relations dim"]:
         """Relation representations seen from each asked relation (``query``, ids over ``2 · num_relations``).
 
@@ -105,8 +114,9 @@ class Trivium(nn.Module):
             disabled: branches whose Δ counts as 0, and ``text`` for the texts, for ablation (F9).
             kept_texts: the relations whose text counts, for text dropout; ``None`` means all that have one.
             rng: draws prompt examples at random, as training does; without it they are chosen by structure.
+            text: from `encoded_texts`, where it is held already.
         """
-        r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng)
+        r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
         fused: Tensor = self.fusion(r, deltas)
         return fused
 
@@ -118,17 +128,31 @@ class Trivium(nn.Module):
         disabled: Collection[str] = (),
         kept_texts: Bool[Tensor, " nodes"] | None = None,
         rng: np.random.Generator | None = None,
+        text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch relations dim"], dict[str, Tensor | None]]:
         """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one)."""
         seen = self.seen_from(query, topology.num_relations)
         r = self.structure(topology, seen)
         if self.semantics is not None and "text" not in disabled:
-            r = self.semantics(r, topology.texts, kept_texts)
+            r = self.semantics(r, topology.texts, kept_texts, text)
         deltas = {
             name: None if name in disabled else branch(topology, query, r, rng=rng)
             for name, branch in self.branches.items()
         }
         return r, deltas
+
+    @staticmethod
+    def contributions(
+        query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """``‖Δ_i‖ / ‖r‖`` in each query's row, by branch: what its fusion weight multiplies (F8).
+
+        Args:
+            r, deltas: from `parts`.
+        """
+        row = torch.arange(len(query)), query
+        least = r[row].norm(dim=1).clamp(min=1e-12)
+        return {name: delta[row].norm(dim=1) / least for name, delta in deltas.items() if delta is not None}
 
     def forward(
         self,

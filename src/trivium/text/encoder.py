@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from trivium.errors import ConfigError, InputError
+from trivium.errors import ConfigError, InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +104,7 @@ class MiniLM:
     def _files(self) -> Path:
         folder = self._folder or find_minilm()
         if folder is None:
-            raise ConfigError(f"the text encoder {MINILM} is not installed: {_HINT}")
+            raise MissingPackageError(f"the text encoder {MINILM} is not installed: {_HINT}")
         return folder
 
     @cached_property
@@ -124,7 +124,7 @@ class MiniLM:
         try:
             from tokenizers import Tokenizer
         except ImportError as reason:
-            raise ConfigError(f"the text encoder {MINILM} needs the package tokenizers: {_HINT}") from reason
+            raise MissingPackageError(f"the text encoder {MINILM} needs the package tokenizers: {_HINT}") from reason
         tokenizer = Tokenizer.from_buffer(_read(self._files, "tokenizer.json"))
         # The file asks for every text to be padded to 128 and cut there, which is slow.
         tokenizer.no_padding()
@@ -219,7 +219,7 @@ class SentenceTransformers:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as reason:
-            raise ConfigError(
+            raise MissingPackageError(
                 f"the text encoder {self.model!r} needs sentence-transformers: install it, or use {MINILM}"
             ) from reason
         try:

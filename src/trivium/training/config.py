@@ -23,6 +23,8 @@ class TrainingConfig:
     """Where subgraphs come from."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """What is trained."""
+    exclude: tuple[str, ...] = ()
+    """Data sets whose validation and test questions are taken out of the training graphs."""
     start_from: str = ""
     """A checkpoint to begin from, where its weights fit; parts that it lacks begin fresh. Empty: from scratch."""
     steps: int = 3000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from trivium import __version__
 from trivium.errors import ConfigError
+from trivium.evaluation.leakage import without_questions
 from trivium.graph.datasets import dataset_names, load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
@@ -39,9 +40,10 @@ def read_config(path: str | Path) -> TrainingConfig:
     return config
 
 
-def training_graph(name: str, data_dir: str | Path | None = None) -> Graph:
-    """The training split of a data set, or the graph of a file."""
-    return load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
+def training_graph(name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = ()) -> Graph:
+    """The training split of a data set, or the graph of a file, less the questions of the excluded data sets."""
+    graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
+    return without_questions(graph, exclude, data_dir)
 
 
 def training_texts(
@@ -62,7 +64,7 @@ def pretrain(run: RunFolder, data_dir: str | Path | None = None, progress: Progr
     """
     config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
-    graphs = {name: training_graph(name, data_dir) for name in names}
+    graphs = {name: training_graph(name, data_dir, config.exclude) for name in names}
     texts = training_texts(config, graphs, data_dir)
     trainer = train(config, graphs, run, progress, texts)
     earlier = load_checkpoint(config.start_from)[1].training_data if config.start_from else {}

@@ -69,7 +69,7 @@ def example(
     cap = max(5000, min(max_triples, 5 * len(visited)))
     if density is not None:
         cap = min(cap, int(len(visited) * np.exp(rng.uniform(*np.log(density)))) + 2)
-    seen = np.sort(rng.permutation(len(heads))[:cap])
+    seen = np.sort(rng.permutation(len(heads))[:cap]).astype(np.int32)
     size = len(visited)
     if density is not None:
         heads, relations, tails, seen, size = _kept(heads, relations, tails, seen, size)
@@ -103,7 +103,7 @@ def _kept(
     touched[heads[seen]] = touched[tails[seen]] = True
     place = np.cumsum(touched, dtype=np.int32) - 1
     both = touched[heads] & touched[tails]
-    row = np.cumsum(both) - 1
+    row = np.cumsum(both, dtype=np.int32) - 1
     return place[heads[both]], relations[both], place[tails[both]], row[seen], int(touched.sum())
 
 

@@ -1,0 +1,92 @@
+"""The benchmark's table: suites, published figures, means, and results that are kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trivium.errors import InputError
+from trivium.evaluation.benchmark import MODELS, SUITES, benchmark, graphs_of, markdown, published, tabulate
+from trivium.evaluation.evaluate import Result
+from trivium.evaluation.metrics import Metrics
+from trivium.graph.datasets import dataset_names
+
+
+def result(name: str, mrr: float, leakage: float | None = 0.0) -> Result:
+    metrics = {policy: Metrics(mrr, 3.0, mrr, mrr, mrr + 0.1) for policy in ("optimistic", "realistic", "pessimistic")}
+    return Result(name, 100, 1.0, leakage, metrics, 0.01, (mrr - 0.02, mrr + 0.02), {})
+
+
+def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:
+    assert {name: len(graphs) for name, graphs in SUITES.items()} == {
+        "clean": 15,
+        "grail": 9,
+        "ingram": 10,
+        "transductive": 8,
+    }
+    assert {graph for graphs in SUITES.values() for graph in graphs} <= set(dataset_names())
+    assert graphs_of(["Metafam", "clean"])[0] == "Metafam"
+    assert len(graphs_of(["Metafam", "clean"])) == 15
+    with pytest.raises(InputError, match="grail"):
+        graphs_of(["grayl"])
+
+
+@pytest.mark.parametrize(
+    ("suite", "means"),
+    [
+        ("clean", {"ULTRA": 0.352, "SEMMA": 0.377, "ARE": 0.387, "TRIX": 0.397, "KG-ICL": 0.389}),
+        ("grail", {"ULTRA": 0.559, "SEMMA": 0.601, "ARE": 0.604, "TRIX": 0.609, "KG-ICL": 0.557}),
+        ("ingram", {"ULTRA": 0.354, "SEMMA": 0.368, "ARE": 0.373, "TRIX": 0.368, "KG-ICL": 0.383}),
+        ("transductive", {"ULTRA": 0.301, "SEMMA": 0.315, "ARE": 0.315}),
+    ],
+)
+def test_published_figures_have_the_means_they_are_known_for(suite: str, means: dict[str, float]) -> None:
+    for model in MODELS:
+        known = [published()[graph, model][0] for graph in SUITES[suite] if (graph, model) in published()]
+        if model in means:
+            assert sum(known) / len(SUITES[suite]) == pytest.approx(means[model], abs=0.0006)
+        else:
+            assert len(known) < len(SUITES[suite])
+
+
+def test_the_table_has_means_over_whole_suites_and_over_clean_graphs() -> None:
+    graphs = SUITES["grail"]
+    table = {"a": {graph: result(graph, 0.1 * i, 0.0 if i > 5 else 1.0) for i, graph in enumerate(graphs, 1)}}
+    columns, rows = tabulate(table, graphs)
+    by_name = {row[0].strip("*"): dict(zip(columns, row, strict=True)) for row in rows}
+    assert by_name["mean of grail 9"]["a"] == "0.500 / 0.600"
+    assert by_name["mean of grail 9"]["ULTRA"].startswith("0.559")
+    assert by_name["mean of leakage under 2.5%: 4"]["a"] == "0.750 / 0.850"
+    assert not any("ingram" in name for name in by_name)
+    assert all(len(row) == len(columns) for row in rows)
+    assert markdown(columns, rows).count("\n") == len(rows) + 2
+
+
+def test_a_result_survives_json() -> None:
+    one = result("Metafam", 0.5)
+    assert Result.from_dict(json.loads(json.dumps(one.as_dict()))) == one
+
+
+def test_finished_results_are_kept_and_belong_to_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def evaluated(model: object, provenance: object, name: str, *_: object, **__: object) -> Result:
+        asked.append(name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return result(name, 0.5)
+
+    monkeypatch.setattr("trivium.evaluation.benchmark.evaluate_dataset", evaluated)
+
+    def run(sample: int = 10) -> None:
+        benchmark(["trivium"], ["Metafam", "UMLS"], tmp_path, None, None, sample, 0, [])
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    run()
+    assert asked == ["Metafam", "UMLS", "UMLS"]
+    assert "| Metafam | MTDEA | 100 | 0.000 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
+    run(sample=12)
+    assert asked[3:] == ["Metafam", "UMLS"]
