@@ -24,6 +24,10 @@ def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int
     return Graph.from_ids(*ids, entities=entities, relation_names=relations)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, help="the folder in which the page's screenshots are made anew")
+
+
 @pytest.fixture
 def data() -> Path:
     """The folder of real graphs and public checkpoints."""

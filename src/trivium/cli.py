@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from trivium import __version__
-from trivium.errors import InputError, TriviumError
+from trivium.errors import InputError, MissingPackageError, TriviumError
 from trivium.service.settings import Limits
 
 if TYPE_CHECKING:
@@ -431,7 +431,7 @@ def serve(
         from trivium.service.loaded import Source
         from trivium.service.serve import run
     except ModuleNotFoundError as error:
-        raise InputError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
+        raise MissingPackageError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
     run(
         Source(lambda: _ranker(graph, checkpoint, columns), graph, checkpoint, calibration),
         host,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -69,8 +70,12 @@ class Service:
             self.lookups.close()
 
     async def _warm(self, loaded: Loaded) -> None:
-        """One question, whatever its answer: kernels are compiled, the graph's parts are built."""
-        await self.ranking.ask([jobs.Question(loaded, 0, 0, 1, True)], 3600.0)
+        """One question and one reason, whatever they say: kernels are compiled, the graph's parts are built."""
+        graph = loaded.ranker.graph
+        tail, kind, head = (int(graph.sources[0]), int(graph.edge_relations[0]), int(np.argmax(graph.offsets[1:] > 0)))
+        relation = inverse(kind, graph.num_relations)
+        work = [jobs.Question(loaded, head, relation, 1, True), jobs.Reason(loaded, head, relation, tail, 1)]
+        await self.ranking.ask(work, 3600.0)
 
     async def rank(self, asked: Sequence[forms.Question]) -> list[forms.Answers]:
         loaded = self.current.loaded

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivium.graph.graph import Graph, inverse
-from trivium.inference.tables import score_ids, top
+from trivium.inference.tables import no_answers, score_ids, top
 from trivium.service.batching import Deliver
 from trivium.service.loaded import Loaded
 
@@ -87,11 +87,10 @@ def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
     """The best answers to one question, from the scores ``[entities]``."""
     loaded, graph = question.loaded, question.loaded.ranker.graph
     held = graph.answers(question.head, question.relation)
-    left_out = held[:0] if question.include_known else held
-    if question.relation % graph.num_relations not in loaded.loops:
-        left_out = np.append(left_out, question.head)
-    ids, ranks = top(scores, question.k, left_out, None)
-    confidences = loaded.confidence(question.relation, scores, ids, ranks)
+    left_out = no_answers(graph, question.head, question.relation)
+    shown = left_out[~np.isin(left_out, held)] if question.include_known else left_out
+    ids, ranks = top(scores, question.k, shown, None)
+    confidences = loaded.confidence(question.relation, scores, left_out, ids)
     return [
         {
             "name": loaded.entities.name(i),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.inference.ranker import Ranker
+from trivium.inference.tables import standing
 from trivium.report import warn
 from trivium.service.directory import Directory
 
@@ -43,24 +44,29 @@ class Loaded:
         self.calibration = calibration
         self.seconds = time.time()
         self.entities = Directory(graph.entities, np.diff(graph.offsets))
-        triples = graph.triples
-        self.relations = Directory(graph.relations, np.bincount(triples[:, 1], minlength=graph.num_relations))
-        self.loops = frozenset(triples[triples[:, 0] == triples[:, 2], 1].tolist())
+        counts = np.bincount(graph.edge_relations, minlength=2 * graph.num_relations)[: graph.num_relations]
+        self.relations = Directory(graph.relations, counts)
         self.examples = self._examples()
-        del graph.triples  # a copy of the edges that nothing here needs again
 
     def directory(self, kind: str) -> Directory:
         return self.relations if kind == "relation" else self.entities
 
     def confidence(
-        self, relation: int, scores: NDArray[np.float32], ids: NDArray[np.int64], ranks: NDArray[np.int64]
+        self, relation: int, scores: NDArray[np.float32], left_out: NDArray[np.integer[Any]], ids: NDArray[np.int64]
     ) -> Sequence[float | None]:
-        """The confidence in some answers to one question, from the scores ``[entities]``; ``None`` uncalibrated."""
+        """The confidence in some answers to one question; ``None`` without a calibration.
+
+        Args:
+            scores: ``[entities]``.
+            left_out: what is no new answer, see `trivium.inference.tables.no_answers`.
+            ids: the answers, ``[n]``.
+        """
         if self.calibration is None or not len(ids):
             return [None] * len(ids)
-        values = scores[ids]
-        relations = np.full(len(ids), relation)
-        found: list[float] = self.calibration.confidence(relations, values, values - scores.max(), ranks).tolist()
+        ranks, margins = standing(scores, left_out, ids)
+        found: list[float] = self.calibration.confidence(
+            np.full(len(ids), relation), scores[ids], margins, ranks
+        ).tolist()
         return found
 
     def about(self) -> dict[str, Any]:
