@@ -173,13 +173,17 @@ def _search(job: Search) -> list[dict[str, Any]]:
 
 
 def _facts(job: Facts) -> dict[str, Any]:
-    """Edges arrive at an entity sorted by relation; an edge of ``r`` from ``s`` is the fact (s, r, entity)."""
+    """Edges arrive at an entity sorted by relation; an edge of ``r`` from ``s`` is the fact (s, r, entity).
+
+    Those of inverse relations, in which the entity is the head, are given first.
+    """
     loaded, graph = job.loaded, job.loaded.ranker.graph
     first, last = int(graph.offsets[job.entity]), int(graph.offsets[job.entity + 1])
-    kinds, counts = np.unique(graph.edge_relations[first:last], return_counts=True)
-    kinds = inverse(kinds, graph.num_relations)  # as seen from the entity
-    begin = min(first + job.begin, last)
-    page = range(begin, min(begin + job.count, last))
+    arriving = graph.edge_relations[first:last]
+    middle = first + int(np.searchsorted(arriving, graph.num_relations))
+    order = np.concatenate([np.arange(middle, last), np.arange(first, middle)])
+    kinds, counts = np.unique(inverse(arriving, graph.num_relations), return_counts=True)
+    page = order[job.begin : job.begin + job.count].tolist()
     return {
         "name": loaded.entities.name(job.entity),
         "label": loaded.entities.label(job.entity),
@@ -188,7 +192,7 @@ def _facts(job: Facts) -> dict[str, Any]:
             {**_relation(loaded, kind), "facts": count}
             for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
         ],
-        "facts": [_fact(loaded, graph, job.entity, place) for place in page],
+        "facts": [_fact(loaded, graph, place) for place in page],
     }
 
 
@@ -201,7 +205,7 @@ def _relation(loaded: Loaded, kind: int) -> dict[str, Any]:
     }
 
 
-def _fact(loaded: Loaded, graph: Graph, entity: int, place: int) -> dict[str, Any]:
+def _fact(loaded: Loaded, graph: Graph, place: int) -> dict[str, Any]:
     other = int(graph.sources[place])
     kind = int(inverse(graph.edge_relations[place], graph.num_relations))
     return {

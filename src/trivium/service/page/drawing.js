@@ -3,8 +3,8 @@
 import cytoscape from "./cytoscape.esm.min.mjs";
 import { visible } from "./text.js";
 
-const STEP = 180; // pixels between two steps of a path
-const ROW = 84; // and between two paths
+const FAN = 78; // pixels from an end to its other facts
+const EDGE = 46; // and from those to the frame
 let shown;
 
 function colour(name) {
@@ -22,7 +22,7 @@ function style() {
     } },
     { selector: "node.end", style: { width: 22, height: 22, "background-color": accent, "font-weight": 700 } },
     { selector: "node.answer", style: { "background-color": warm } },
-    { selector: "node.around", style: { width: 8, height: 8, "background-color": faint, color: soft, "font-size": 10, "text-max-width": 80 } },
+    { selector: "node.around", style: { width: 8, height: 8, "background-color": faint, color: soft, "font-size": 11, "text-max-width": 84 } },
     { selector: "edge", style: {
       label: "data(label)", "font-size": 11, "font-family": font, color: soft, "curve-style": "bezier", width: "data(width)",
       "line-color": accent, "target-arrow-color": accent, "target-arrow-shape": "triangle", "arrow-scale": 0.9,
@@ -38,7 +38,7 @@ function style() {
 }
 
 // Where each entity stands: by its steps from the asked one, then by the path that names it first.
-function places(reasons, start, end, upright) {
+function places(reasons, start, end, container, upright) {
   const longest = Math.max(1, ...reasons.paths.map((path) => path.steps.length));
   const at = new Map([[start, [0, 0]], [end, [longest, 0]]]);
   const taken = new Set();
@@ -54,10 +54,16 @@ function places(reasons, start, end, upright) {
       at.set(here, [along, across]);
     });
   });
-  return (name) => {
-    const [along, across] = at.get(name);
-    return upright ? { x: across * STEP * 0.6, y: along * ROW * 1.4 } : { x: along * STEP, y: across * ROW };
+  const [width, height] = [container.clientWidth, container.clientHeight];
+  const [length, breadth] = upright ? [height, width] : [width, height];
+  const step = (length - 2 * (FAN + EDGE)) / longest;
+  const rows = Math.max(1, ...[...at.values()].map(([, across]) => Math.abs(across)));
+  const row = Math.min(90, (breadth / 2 - 45) / (rows + 0.6));
+  const spot = ([along, across]) => {
+    const [x, y] = [FAN + EDGE + along * step, breadth / 2 + (across - 0.4) * row];
+    return upright ? { x: y, y: x } : { x, y };
   };
+  return { at: (name) => spot(at.get(name)), bow: (rows + 0.5) * row };
 }
 
 // The other facts of one end, in a fan away from the paths.
@@ -66,8 +72,8 @@ function fan(elements, facts, centre, name, away, upright) {
   const others = facts.filter((fact) => !met.has(fact.other.label) && met.add(fact.other.label)).slice(0, upright ? 4 : 7);
   others.forEach((fact, i) => {
     const angle = (others.length === 1 ? 0 : (i / (others.length - 1) - 0.5) * 2.1) + (away < 0 ? Math.PI : 0);
-    const [along, across] = [Math.cos(angle) * 105, Math.sin(angle) * 105];
-    const position = upright ? { x: centre.x + across * 1.5, y: centre.y + along } : { x: centre.x + along, y: centre.y + across };
+    const [along, across] = [Math.cos(angle) * FAN, Math.sin(angle) * FAN];
+    const position = upright ? { x: centre.x + across * 1.4, y: centre.y + along } : { x: centre.x + along, y: centre.y + across };
     elements.set(fact.other.label, {
       data: { id: `n${elements.size}`, name: fact.other.name, label: visible(fact.other.label) }, classes: "around", position,
     });
@@ -81,7 +87,7 @@ export function draw(container, reasons, view, around, visit) {
   shown?.destroy();
   const upright = container.clientWidth < 520;
   const [start, end] = [view.entity, view.answer];
-  const place = places(reasons, start, end, upright);
+  const { at: place, bow: far } = places(reasons, start, end, container, upright);
   const elements = new Map();
   const node = (name) => {
     if (!elements.has(name)) {
@@ -103,14 +109,14 @@ export function draw(container, reasons, view, around, visit) {
   }
   const [from, to] = view.inverse ? [end, start] : [start, end];
   if (start !== end) {
-    const bow = (reasons.paths.length ? ROW * (Math.ceil(reasons.paths.length / 2) + 0.8) : 0) * (view.inverse ? 1 : -1) * (upright ? 1.6 : -1);
+    const bow = 2 * far * (view.inverse === upright ? 1 : -1); // the curve's control point: it swings half as far
     elements.set("asked", { data: { id: "asked", source: node(from), target: node(to), label: `${visible(view.relation)} ?`, bow }, classes: "asked" });
   }
   fan(elements, around[0], place(start), start, -1, upright);
   fan(elements, around[1], place(end), end, 1, upright);
   shown = cytoscape({
-    container, elements: [...elements.values()], style: style(), layout: { name: "preset", fit: true, padding: 16 },
-    minZoom: 0.3, maxZoom: 1.6, userZoomingEnabled: false, boxSelectionEnabled: false, autoungrabify: false,
+    container, elements: [...elements.values()], style: style(), layout: { name: "preset", fit: true, padding: 12 },
+    minZoom: 0.3, maxZoom: 1.1, userZoomingEnabled: false, boxSelectionEnabled: false, autoungrabify: false,
   });
   shown.on("tap", "node", (event) => visit(event.target.data("name")));
   shown.on("mouseover", "node", () => { container.style.cursor = "pointer"; });
