@@ -49,7 +49,8 @@ class Explanation:
         known: the graph holds the fact; then all figures are without it.
         paths: heaviest first; only those that raise the score.
         leaned_on: by part of the model that is on: ``branches`` (weight and contribution by name, see
-            `Trivium.contributions`), ``neighbours`` (of the similarity enhancer), ``examples`` (of the prompt enhancer).
+            `Trivium.contributions`), ``neighbours`` (of the similarity enhancer), ``examples`` (of
+            the prompt enhancer).
         reached: whether a path of at most ``layers`` facts leads to the answer.
     """
 
@@ -123,12 +124,11 @@ def explain(ranker: Ranker, head: int, relation: int, tail: int, paths: int = 5)
     Cost: about ten times a query's. In a graph of more than `trivium.explanation.paths.MOST_EDGES` edges the search is
     narrowed to what lies between the two entities, and gradients are those of the narrowed graph.
     """
-    if paths < 1:
-        raise InputError(f"paths is {paths}: ask for at least 1")
+    check_paths(paths)
     fact = np.array([[head, relation, tail]], np.int32)
     known = bool(ranker.graph.contains(fact)[0])
     if known:
-        ranker = Ranker(ranker.model, ranker.graph.without(fact), texts=ranker.topology.texts, cache_bytes=0)
+        ranker = ranker.over(ranker.graph.without(fact))
     graph, model = ranker.graph, ranker.model
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()
     ranks, _ = standing(scores, no_answers(graph, head, relation), np.array([tail]))
@@ -151,6 +151,12 @@ def explain(ranker: Ranker, head: int, relation: int, tail: int, paths: int = 5)
     )
 
 
+def check_paths(paths: int) -> None:
+    """Refuses a number of paths below 1."""
+    if paths < 1:
+        raise InputError(f"paths is {paths}: ask for at least 1")
+
+
 def _reasons(ranker: Ranker, head: int, relation: int, tail: int, count: int) -> tuple[Reason, ...]:
     topology, encoder = ranker.topology, ranker.model.entity
     ((_, rows),) = ranker.representations.each([relation])
@@ -160,13 +166,11 @@ def _reasons(ranker: Ranker, head: int, relation: int, tail: int, count: int) ->
     found = best_paths(part, gradients, *ends, count)
     back = np.flatnonzero(ids >= 0)
     graph = topology.graph
-    return tuple(
-        Reason(
-            path.weight, tuple(Step(*_fact(graph, back[a], k, back[b]), k >= graph.num_relations) for a, k, b in path.steps)
-        )
-        for path in found
-        if path.weight > 0
-    )
+
+    def step(start: int, kind: int, end: int) -> Step:
+        return Step(*_fact(graph, int(back[start]), kind, int(back[end])), kind >= graph.num_relations)
+
+    return tuple(Reason(path.weight, tuple(step(*edge) for edge in path.steps)) for path in found if path.weight > 0)
 
 
 def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
@@ -181,7 +185,8 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
     seen = int(model.seen_from(relation, graph.num_relations))
     asked = torch.tensor([seen])
     with torch.no_grad():
-        r, deltas = model.parts(topology, asked)
+        held = ranker.representations
+        r, deltas = model.parts(topology, asked, disabled=held.disabled, text=held.text)
     weights = model.fusion_weights()
     out: dict[str, Any] = {
         "branches": {
@@ -189,7 +194,7 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
             for name, ratio in model.contributions(asked, r, deltas).items()
         }
     }
-    for branch in model.branches.values():
+    for branch in (branch for name, branch in model.branches.items() if deltas[name] is not None):
         if isinstance(branch, SimilarityEnhancer):
             out["neighbours"] = [
                 {

@@ -86,7 +86,7 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
 def edge_gradients(
     encoder: EntityEncoder, topology: Topology, relation: Tensor, head: int, query: int, tail: int
 ) -> Floats:
-    """``[layers, edges]``: the gradient of ``score(head, query, tail)`` with respect to each edge's weight in each layer.
+    """``[layers, edges]``: the gradient of ``score(head, query, tail)`` by each edge's weight in each layer.
 
     It is what the score would lose, to first order, without the edge in that layer.
 
