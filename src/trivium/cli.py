@@ -514,7 +514,7 @@ def serve(
     host: str = "127.0.0.1",
     token_file: Path | None = None,
     checkpoint: str = DEFAULT,
-    calibration: Path | None = None,
+    calibration: CalibrationFile = None,
     columns: Columns = None,
     limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
 ) -> None:
@@ -534,8 +534,6 @@ def serve(
         A file with the token that clients must send (Authorization: Bearer TOKEN).
     checkpoint
         A shipped checkpoint's name, or a file.
-    calibration
-        What `trivium calibrate` wrote: answers then carry a confidence.
     """
     try:
         from trivium.service.loaded import Source

@@ -290,3 +290,47 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
     turned = client.post("/api/explain", json=body | {"inverse": True}).json()
     assert (turned["head"], turned["tail"], turned["asked"]) == ("Nepal", "China", "head")
     assert client.post("/api/explain", json=body | {"tail": ODD[2]}).status_code == 200
+
+
+def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
+    from trivium.calibration import Calibration
+    from trivium.calibration.calibration import Record
+    from trivium.inference.tables import answer_table
+    from trivium.model.checkpoint import Provenance, checkpoint_sha256, save_checkpoint
+    from trivium.service.app import create_app
+    from trivium.service.loaded import Current, Source
+
+    model, place = tmp_path / "m.safetensors", tmp_path / "c.json"
+    save_checkpoint(small_model(), Provenance(), model)
+    ranker = Ranker(small_model(), Graph.read(odd_graph))
+    record = Record(
+        graph=ranker.graph.sha256,
+        checkpoint=checkpoint_sha256(str(model)),
+        share=0.1,
+        seed=0,
+        hidden=1,
+        questions=2,
+        center=[0.0] * 4,
+        scale=[1.0] * 4,
+        weights=[5.0, 1.0, 1.0, -1.0],
+        offset=0.0,
+        relations={"likes": (0.3, -0.3)},
+        fallback=2,
+        levels=[-4.0, 4.0],
+        confidences=[0.1, 0.9],
+        error=0.01,
+        reliability=[],
+    )
+    calibration = Calibration(record)
+    calibration.save(place)
+    calibration.check(ranker.graph, record.checkpoint)
+    source = Source(lambda: Ranker(small_model(), Graph.read(odd_graph)), odd_graph, str(model), place)
+    head = ranker.graph.entities.id(ODD[0], "entity")
+    expected = answer_table(ranker, np.array([head]), np.array([2]), k=5, confidence=calibration.confidence)
+    with TestClient(create_app(Current(source, source.load(), source.stamp()), Limits()), "http://localhost") as client:
+        wait_until_ready(client)
+        answers = rank(client, head=ODD[0], relation="likes", k=5).json()["answers"]
+        assert client.get("/api/info").json()["calibrated"]
+    assert ranker.graph.relations.id("likes", "relation") == 2
+    close([answer["confidence"] for answer in answers], expected["confidence"])
+    assert all(0 < answer["confidence"] < 1 for answer in answers)

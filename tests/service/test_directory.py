@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.service.conftest import ODD, PLAIN
@@ -17,6 +17,7 @@ def directory(names: list[str], labels: list[str] | None = None, weight: list[in
     return Directory(Names(names, labels), np.array(weight or [1] * len(names)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), unique=True, min_size=1))
 def test_every_name_is_found_and_nothing_else(names: list[str]) -> None:
     held = directory(names)

@@ -74,8 +74,8 @@ class Service:
         graph = loaded.ranker.graph
         tail, kind, head = (int(graph.sources[0]), int(graph.edge_relations[0]), int(np.argmax(graph.offsets[1:] > 0)))
         relation = inverse(kind, graph.num_relations)
-        work = [jobs.Question(loaded, head, relation, 1, True), jobs.Reason(loaded, head, relation, tail, 1)]
-        await self.ranking.ask(work, 3600.0)
+        for job in (jobs.Question(loaded, head, relation, 1, True), jobs.Reason(loaded, head, relation, tail, 1)):
+            await self.ranking.ask([job], 3600.0)
 
     async def rank(self, asked: Sequence[forms.Question]) -> list[forms.Answers]:
         loaded = self.current.loaded

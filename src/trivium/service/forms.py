@@ -80,7 +80,7 @@ class Answer(Named):
     known: bool = Field(description="Whether the graph holds the answer already.")
     confidence: float | None = Field(
         description="The estimated chance that an answer with this score and rank is a true one that the graph lacks; "
-        "null without a calibration."
+        "null for an answer that it holds, and without a calibration."
     )
 
 

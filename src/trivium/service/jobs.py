@@ -98,7 +98,7 @@ def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
             "rank": rank,
             "score": float(scores[i]),
             "known": known,
-            "confidence": confidence,
+            "confidence": None if known else confidence,
         }
         for i, rank, known, confidence in zip(
             ids.tolist(), ranks.tolist(), np.isin(ids, held).tolist(), confidences, strict=True

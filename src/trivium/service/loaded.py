@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from trivium.inference.ranker import Ranker
 from trivium.inference.tables import standing
 from trivium.report import warn
 from trivium.service.directory import Directory
+
+if TYPE_CHECKING:
+    from trivium.calibration import Calibration
 
 EXAMPLES = 6
 WATCH_SECONDS = 2.0
@@ -36,7 +39,7 @@ class Loaded:
         calibration: turns scores into confidences, if there is one.
     """
 
-    def __init__(self, ranker: Ranker, checkpoint: str, file: str, calibration: Any = None) -> None:
+    def __init__(self, ranker: Ranker, checkpoint: str, file: str, calibration: Calibration | None = None) -> None:
         graph = ranker.graph
         self.ranker = ranker
         self.checkpoint = checkpoint
@@ -129,9 +132,10 @@ class Source:
         calibration = None
         if self.calibration is not None:
             from trivium.calibration import Calibration
+            from trivium.model.checkpoint import checkpoint_sha256
 
             calibration = Calibration.load(self.calibration)
-            calibration.check(ranker.graph, self.checkpoint)
+            calibration.check(ranker.graph, checkpoint_sha256(self.checkpoint))
         return Loaded(ranker, self.checkpoint, self.graph.name, calibration)
 
     def stamp(self) -> Stamp | None:

@@ -118,7 +118,7 @@ async function showAnswers(k, signal) {
   $("more-answers").hidden = answers.length < most || most >= about.limits.max_k;
   $("more-answers").onclick = () => showAnswers(k * 3, running.signal).then(mark).catch(complain);
   $("note").textContent = !answers.length ? "Nothing is left to answer: the graph holds every candidate already."
-    : calibrated ? "Confidence: the estimated chance that an answer ranked like this is true though the graph does not hold it. On a graph with gaps it errs low."
+    : calibrated ? "Confidence: the estimated chance that an answer ranked like this is true though the graph does not hold it. Where the graph has many gaps it errs low; where it lacks no answer to this question, high."
     : "A score orders the answers to one question; it is no probability. Start the service with a calibration to see confidences.";
   $("answers").hidden = false;
 }
@@ -127,7 +127,7 @@ function row(answer, calibrated) {
   const link = make("a", { href: address({ ...view, answer: answer.name }), title: "Why?" }, name(answer.label));
   if (answer.known) link.append(make("span", { class: "tag" }, "known"));
   const percent = Math.round(100 * answer.confidence);
-  const measure = calibrated
+  const measure = calibrated && answer.confidence === null ? "–" : calibrated
     ? make("span", { class: "sure" }, make("meter", { value: answer.confidence, "aria-label": `confidence ${percent} %` }), `${percent} %`)
     : answer.score.toFixed(2);
   const line = make("tr", {}, make("td", {}, String(answer.rank)), make("td", {}, link), make("td", {}, measure));
