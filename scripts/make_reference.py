@@ -74,12 +74,10 @@ def signature(name: str, thing: Any) -> str:
     """The call as it is written, on one line or with an argument a line."""
     given = inspect.signature(thing)
     kept = [p for p in given.parameters.values() if p.name not in ("self", "cls")]
-    words = [re.sub(r": '([^']*)'", r": \1", str(p)).replace("<factory>", "…") for p in kept]
-    for place, parameter in reversed(list(enumerate(kept))):
-        if parameter.kind is parameter.KEYWORD_ONLY and (
-            place == 0 or kept[place - 1].kind is not parameter.KEYWORD_ONLY
-        ):
-            words.insert(place, "*")
+    words = [re.sub(r": '([^']*)'", r": \1", without_modules(str(p))).replace("<factory>", "…") for p in kept]
+    named = [place for place, parameter in enumerate(kept) if parameter.kind is parameter.KEYWORD_ONLY]
+    if named:
+        words.insert(named[0], "*")
     result = given.return_annotation
     end = "" if result in (given.empty, None, "None") or inspect.isclass(thing) else f" -> {shown(result)}"
     line = f"{name}({', '.join(words)}){end}"
@@ -89,7 +87,11 @@ def signature(name: str, thing: Any) -> str:
 
 
 def shown(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return without_modules(annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
+
+
+def without_modules(text: str) -> str:
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
 
 
 def text_of(thing: Any) -> str:
