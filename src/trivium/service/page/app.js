@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 const PAGE = 10;
 const FACTS = 60;
 let view = {};
+const showing = { facts: "", answers: "" }; // the addresses of what stands in these sections
 let running = new AbortController();
 let about;
 let relations = []; // of the chosen entity, in both directions
@@ -74,7 +75,7 @@ async function show() {
   running = new AbortController();
   const { signal } = running;
   $("problem").hidden = true;
-  const same = (...keys) => keys.every((key) => view[key] === before[key]);
+  const [facts, answers] = [address({ entity: view.entity }), address({ ...view, answer: "" })];
   $("welcome").hidden = Boolean(view.entity);
   for (const [section, wanted] of [["answers", view.relation], ["why", view.answer], ["facts", view.entity]]) {
     if (!wanted || !view.entity) $(section).hidden = true;
@@ -83,17 +84,27 @@ async function show() {
   $("relation").disabled = !view.entity;
   try {
     say(view.entity ? "Asking the graph …" : "");
-    if (view.entity && (!same("entity") || $("facts").hidden)) await showFacts(signal);
+    if (view.entity && facts !== showing.facts) await showFacts(signal);
+    showing.facts = facts;
+    $("facts").hidden = !view.entity;
     fields();
-    if (view.relation && (!same("entity", "relation", "inverse", "known") || $("answers").hidden)) {
-      $("why").hidden = true;
-      await showAnswers(PAGE, signal);
+    if (view.entity && view.relation) {
+      if (answers !== showing.answers) {
+        $("why").hidden = true;
+        await showAnswers(PAGE, signal);
+      }
+      showing.answers = answers;
+      $("answers").hidden = false;
     }
     mark();
     if (view.answer) await showWhy(signal);
     say("");
     if (document.activeElement === document.body && view.entity && before.entity !== undefined) $("title").focus();
   } catch (error) {
+    if (error.name === "AbortError") return; // another view is on its way
+    $("facts").hidden = facts !== showing.facts;
+    $("answers").hidden = answers !== showing.answers;
+    $("why").hidden = true;
     complain(error);
   }
 }
@@ -120,7 +131,6 @@ async function showAnswers(k, signal) {
   $("note").textContent = !answers.length ? "Nothing is left to answer: the graph holds every candidate already."
     : calibrated ? "Confidence: the estimated chance that an answer ranked like this is true though the graph does not hold it. Where the graph has many gaps it errs low; where it lacks no answer to this question, high."
     : "A score orders the answers to one question; it is no probability. Start the service with a calibration to see confidences.";
-  $("answers").hidden = false;
 }
 
 function row(answer, calibrated) {
@@ -234,7 +244,6 @@ async function showFacts(signal) {
       complain(error);
     }
   };
-  $("facts").hidden = false;
 }
 
 // --- asking ------------------------------------------------------------------------------------------------------
