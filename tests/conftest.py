@@ -42,6 +42,10 @@ def drawn(line: Any) -> NDArray[np.float64]:
     return np.array([line.get_xdata(), line.get_ydata()], np.float64)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, help="the folder in which the page's screenshots are made anew")
+
+
 @pytest.fixture
 def data() -> Path:
     """The folder of real graphs and public checkpoints."""

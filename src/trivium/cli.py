@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from trivium import __version__
-from trivium.errors import InputError, TriviumError
+from trivium.errors import InputError, MissingPackageError, TriviumError
+from trivium.service.settings import Limits
 
 if TYPE_CHECKING:
+    from trivium.calibration import Calibration
     from trivium.graph.graph import Graph
     from trivium.inference.ranker import Ranker
 
 DEFAULT = "trivium"
+LIMITS = Limits()
 
 app = App(name="trivium", version=__version__, help="Finds the missing links of a knowledge graph it has never seen.")
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Required = Annotated[Path, Parameter(name=["--output", "-o"])]
 Count = Annotated[int, Parameter(name=["-k", "--k"])]
+CalibrationFile = Annotated[
+    Path | None, Parameter(help="From `trivium calibrate`: a confidence stands beside each score.")
+]
 Columns = Annotated[
     str | None, Parameter(help="The graph's columns, where CSV or Parquet call them otherwise: HEAD,RELATION,TAIL.")
 ]
@@ -41,6 +47,7 @@ def rank(
     include_known: bool = False,
     candidates: Path | None = None,
     output: Output = None,
+    calibration: CalibrationFile = None,
     checkpoint: str = DEFAULT,
     columns: Columns = None,
     strict: bool = False,
@@ -81,9 +88,12 @@ def rank(
 
     relation = requests.check_rank(head, relation, relation_text, tail, queries, k, output, force)
     ranker = _ranker(graph, checkpoint, columns, relation_text)
+    sure = _calibration(calibration, ranker, checkpoint)
     chosen = requests.read_candidates(ranker, candidates)
     heads, relations = requests.read_questions(ranker, head, relation, tail, queries, strict)
-    requests.answer(ranker, heads, relations, k, include_known, chosen, output, force)
+    requests.answer(
+        ranker, heads, relations, k, include_known, chosen, sure.confidence if sure else None, output, force
+    )
 
 
 @app.command
@@ -93,6 +103,7 @@ def score(
     /,
     *,
     output: Output = None,
+    calibration: CalibrationFile = None,
     checkpoint: str = DEFAULT,
     columns: Columns = None,
     strict: bool = False,
@@ -121,7 +132,8 @@ def score(
 
     requests.check_table(output, force)
     ranker = _ranker(graph, checkpoint, columns)
-    requests.judge(ranker, triples, strict, output, force)
+    sure = _calibration(calibration, ranker, checkpoint)
+    requests.judge(ranker, triples, strict, sure.confidence if sure else None, output, force)
 
 
 @app.command
@@ -132,6 +144,8 @@ def complete(
     output: Required,
     relation: list[str] | None = None,
     k: Count = 10,
+    calibration: CalibrationFile = None,
+    min_confidence: float | None = None,
     checkpoint: str = DEFAULT,
     columns: Columns = None,
     yes: bool = False,
@@ -151,6 +165,8 @@ def complete(
         Relations to complete (repeatable); all by default.
     k
         Links for each head and relation.
+    min_confidence
+        Write only links with as much confidence, from 0 to 1; needs --calibration.
     checkpoint
         A shipped checkpoint's name, or a file.
     yes
@@ -158,11 +174,107 @@ def complete(
     force
         Overwrite an existing output.
     """
-    from trivium.inference import requests, tables
+    from trivium.inference import requests
 
-    tables.check_k(k)
-    requests.check_table(output, force)
-    requests.complete_graph(_ranker(graph, checkpoint, columns), output, relation, k, checkpoint, yes, force)
+    requests.check_complete(k, calibration, min_confidence, output, force)
+    ranker = _ranker(graph, checkpoint, columns)
+    sure = _calibration(calibration, ranker, checkpoint)
+    requests.complete_graph(ranker, output, relation, k, checkpoint, sure, min_confidence, yes, force)
+
+
+@app.command
+def explain(
+    graph: Path,
+    /,
+    *,
+    head: str,
+    relation: str,
+    tail: str,
+    asked: Literal["tail", "head"] = "tail",
+    paths: int = 5,
+    json: bool = False,
+    png: Path | None = None,
+    checkpoint: str = DEFAULT,
+    columns: Columns = None,
+    force: bool = False,
+) -> None:
+    """Says why an answer has its score: the paths that carried it, each with its weight.
+
+    A path's weight says how much of the score hangs on one of its facts. Where the checkpoint has enhancers, also what
+    the relation's representation leaned on. A fact that the graph holds is judged with itself taken out.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    head
+        The fact's head.
+    relation
+        Its relation.
+    tail
+        Its tail.
+    asked
+        Which of the two ends is the answer.
+    paths
+        The most to show.
+    json
+        Print it as JSON.
+    png
+        Also draw it there.
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    force
+        Overwrite an existing picture.
+    """
+    from trivium.explanation import commands
+
+    commands.check(paths, png, force)
+    commands.tell(_ranker(graph, checkpoint, columns), head, relation, tail, asked, paths, json, png, force)
+
+
+@app.command
+def calibrate(
+    graph: Path,
+    /,
+    *,
+    output: Required,
+    share: float = 0.1,
+    most: int = 5000,
+    seed: int = 0,
+    png: Path | None = None,
+    checkpoint: str = DEFAULT,
+    columns: Columns = None,
+    force: bool = False,
+) -> None:
+    """Learns what a score is worth on this graph: hides some of its facts, asks for them, and fits confidences.
+
+    A confidence is the estimated chance that an answer with this score, margin and rank is among the hidden true ones.
+    True answers that the graph lacks count as wrong, so on an incomplete graph it is too low. Every question that is
+    asked here lacks an answer, so for a question whose answers are all in the graph it is too high.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    output
+        The .json file to write. It serves this graph and this checkpoint, and refuses others.
+    share
+        Of the facts to hide, at most 0.5.
+    most
+        Hide at most so many facts; it takes two questions for each.
+    seed
+        Of what is hidden.
+    png
+        Also draw the reliability curve there.
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    force
+        Overwrite existing outputs.
+    """
+    from trivium.calibration import commands
+
+    commands.check(share, most, seed, output, png, force)
+    commands.learn(_ranker(graph, checkpoint, columns), checkpoint, output, share, most, seed, png, force)
 
 
 @app.command
@@ -490,6 +602,50 @@ def index(graph: Path, /, *, output: Required, columns: Columns = None, force: b
     save_index(_graph(graph, columns), output, force)
 
 
+@app.command
+def serve(
+    graph: Path,
+    /,
+    *,
+    port: int = 8917,
+    host: str = "127.0.0.1",
+    token_file: Path | None = None,
+    checkpoint: str = DEFAULT,
+    calibration: CalibrationFile = None,
+    columns: Columns = None,
+    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
+) -> None:
+    """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
+
+    The graph is read anew on SIGHUP or when its file changes; until then, and if that fails, the old one answers.
+
+    Parameters
+    ----------
+    graph
+        The graph; an index is ready soonest.
+    port
+        Where to listen; 0 takes a free one.
+    host
+        Loopback by default; anything else needs a token.
+    token_file
+        A file with the token that clients must send (Authorization: Bearer TOKEN).
+    checkpoint
+        A shipped checkpoint's name, or a file.
+    """
+    try:
+        from trivium.service.loaded import Source
+        from trivium.service.serve import run
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
+    run(
+        Source(lambda: _ranker(graph, checkpoint, columns), graph, checkpoint, calibration),
+        host,
+        port,
+        token_file,
+        limits,
+    )
+
+
 def _graph(path: Path, columns: str | None) -> Graph:
     from trivium.graph.graph import Graph
 
@@ -515,6 +671,17 @@ def _ranker(graph: Path, checkpoint: str, columns: str | None, relation_text: st
         read, texts = asked_in_words(model, read, relation_text, graph)
         return Ranker(model, read, texts=texts)
     return Ranker(model, read, texts=model_texts(model, read, graph))
+
+
+def _calibration(path: Path | None, ranker: Ranker, checkpoint: str) -> Calibration | None:
+    if path is None:
+        return None
+    from trivium.calibration import Calibration
+    from trivium.model.checkpoint import checkpoint_sha256
+
+    calibration = Calibration.load(path)
+    calibration.check(ranker.graph, checkpoint_sha256(checkpoint))
+    return calibration
 
 
 def main(words: list[str] | None = None) -> None:

@@ -34,3 +34,7 @@ class OutputError(InputError):
 
 class TrainingError(TriviumError):
     """Training cannot go on; the last good state is kept."""
+
+
+class BusyError(TriviumError):
+    """The service cannot take up a request now, or could not finish it in time; later it may."""

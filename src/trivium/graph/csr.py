@@ -8,7 +8,7 @@ IntArray = NDArray[np.int32]
 OffsetArray = NDArray[np.int64]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _counting_order(keys, num_keys, order):  # type: ignore[no-untyped-def]
     """Stable order of ``order`` by ``keys[order]``; the row offsets of each key."""
     offsets = np.zeros(num_keys + 1, np.int64)
@@ -41,7 +41,7 @@ def order_by(keys: IntArray, num_keys: int, order: OffsetArray | None = None) ->
     return _counting_order(keys, num_keys, start)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _first_of_run(targets, relations, sources):  # type: ignore[no-untyped-def]
     """Marks the edges that differ from the edge before them; equal edges stand side by side."""
     keep = np.ones(len(targets), np.bool_)
@@ -77,7 +77,7 @@ def targets_of(offsets: OffsetArray) -> IntArray:
     return np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _find(offsets, relations, sources, triples):  # type: ignore[no-untyped-def]
     """For each triple, halves its tail's run until the edge (relation, head) or its place is found."""
     places = np.empty(len(triples), np.int64)
@@ -110,7 +110,7 @@ def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, tri
     return _find(offsets, relations, sources, triples)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-def]
     """Unique (entity, relation that the entity is a head of), from edges sorted by (target, relation)."""
     num_entities = len(offsets) - 1
@@ -145,7 +145,7 @@ def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int
     return _incidence(offsets, relations, num_relations)  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _meeting(rows, columns, starts, members, num_nodes):  # type: ignore[no-untyped-def]
     """Pairs (i, j) of columns that share a row, j in ascending order for each i."""
     offsets = np.zeros(num_nodes + 1, np.int64)

@@ -300,7 +300,10 @@ def first_fields(path: Path) -> list[str]:
         line = file.readline().removeprefix(_BOM).decode(errors="replace").rstrip("\r\n")
     if format_of(path) == "tsv":
         return line.split("\t")
-    return next(csv.reader([line]), [])
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as reason:
+        fail(path, 1, f"not CSV as RFC 4180 has it: {reason}")
 
 
 def statement_lines(file: Iterable[bytes]) -> NDArray[np.int64]:

@@ -120,6 +120,12 @@ class Graph:
         targets = targets_of(self.offsets)
         return np.stack([self.sources[forward], self.edge_relations[forward], targets[forward]], axis=1)
 
+    @cached_property
+    def reflexive(self) -> frozenset[int]:
+        """The relations that lead from some entity to itself."""
+        triples = self.triples
+        return frozenset(triples[triples[:, 0] == triples[:, 2], 1].tolist())
+
     def answers(self, head: int, relation: int) -> IntArray:
         """The entities that the graph already holds for ``(head, relation, ?)``, ascending.
 

@@ -22,7 +22,7 @@ _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.ui
 _11, _12, _27, _30, _31, _52, _58 = (np.uint64(i) for i in (11, 12, 27, 30, 31, 52, 58))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _mix(x: Any) -> Any:
     """64-bit hashes (splitmix64's steps; Steele et al., 2014)."""
     x = x + _A
@@ -31,7 +31,7 @@ def _mix(x: Any) -> Any:
     return x ^ (x >> _31)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _uniform(x: Any) -> Any:
     """A hash as a number in [0, 1)."""
     return np.float64(_mix(x) >> _11) * 2.0**-53
@@ -100,7 +100,7 @@ class FactIndex:
         return np.lexsort((self.name_ranks[tails], self.name_ranks[heads], keys))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _smallest(keys: Any, ties: Any, most: int) -> Any:
     """Places of the ``most`` smallest keys, equal ones by ``ties``."""
     places = np.arange(len(keys))
@@ -110,7 +110,7 @@ def _smallest(keys: Any, ties: Any, most: int) -> Any:
     return places[np.argsort(keys[places], kind="mergesort")][:most]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def neighbourhoods(  # type: ignore[no-untyped-def]
     edges, num_relations, looks, salt, query, examples, hops, most_entities, most_triples
 ):

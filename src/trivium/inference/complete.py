@@ -15,7 +15,7 @@ import polars as pl
 from trivium.errors import InputError
 from trivium.graph.output import TableWriter, check_output, whole_file
 from trivium.inference.ranker import Ids, Ranker
-from trivium.inference.tables import answer_table
+from trivium.inference.tables import Confidence, answer_table
 
 PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
 
@@ -61,6 +61,9 @@ def complete(
     *,
     k: int = 10,
     checkpoint: str = "",
+    confidence: Confidence | None = None,
+    least_confidence: float | None = None,
+    calibration: str = "",
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -70,6 +73,9 @@ def complete(
 
     Args:
         checkpoint: what names the model; parts of another model or graph are not taken up.
+        confidence: adds a column.
+        least_confidence: only links with as much confidence are written.
+        calibration: what names the confidence, as ``checkpoint`` the model.
         progress: called with the queries done and in all.
 
     Returns:
@@ -81,12 +87,17 @@ def complete(
     """
     check_output(path, force)
     folder = Path(path).with_name(f".{Path(path).name}.parts")
-    _claim(folder, {"graph": ranker.graph.sha256, "checkpoint": checkpoint, "queries": len(plan.heads), "k": k})
+    plan_note = {"graph": ranker.graph.sha256, "checkpoint": checkpoint, "queries": len(plan.heads), "k": k}
+    if confidence is not None:
+        plan_note |= {"calibration": calibration, "least_confidence": least_confidence}
+    _claim(folder, plan_note)
     for begin in range(0, len(plan.heads), PART_QUERIES):
         part = folder / f"{begin:012d}.parquet"
         if not part.exists():
             chosen = slice(begin, begin + PART_QUERIES)
-            table = answer_table(ranker, plan.heads[chosen], plan.relations[chosen], k=k)
+            table = answer_table(ranker, plan.heads[chosen], plan.relations[chosen], k=k, confidence=confidence)
+            if least_confidence is not None:
+                table = table.filter(pl.col("confidence") >= least_confidence)
             with whole_file(part) as file:
                 table.drop("query", "known").write_parquet(file)
         if progress is not None:

@@ -29,7 +29,7 @@ from trivium.nn.vector import (
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def reach(offsets, sources, num_entities, entities, queries, frontier, count, places):  # type: ignore[no-untyped-def]
     """Adds the neighbours of the pairs from ``frontier`` on, which were reached last.
 
@@ -54,7 +54,7 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
     return count
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def reach_all(num_entities, entities, queries, count, places):  # type: ignore[no-untyped-def]
     """Adds every pair that is not there yet; arguments as for `reach`."""
     for place in range(len(places)):
@@ -66,7 +66,7 @@ def reach_all(num_entities, entities, queries, count, places):  # type: ignore[n
     return count
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", nogil=True)
 def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-untyped-def]
     """``out = rows · weight`` for ``count`` rows, a multiple of 6; every row is summed in the same order.
 
@@ -94,7 +94,7 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
             store_floats(out, place + 5 * outside, f)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", nogil=True)
 def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after, dim):  # type: ignore[no-untyped-def]
     """``out = state + ReLU(LN(linear + bias))`` for one row; it begins at ``here``, ``before``, ``after``."""
     count = np.float32(dim)
@@ -116,7 +116,7 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
         store_floats(out, after + c, plus(load_floats(state, before + c), value))
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
 def run_layer(  # type: ignore[no-untyped-def]
     offsets, sources, relations, num_entities, dim,
     entities, queries, count, before, places, states, base, base_row,
@@ -184,7 +184,7 @@ def run_layer(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
 
 
-@njit(parallel=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(parallel=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"}, nogil=True)
 def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_dim, out):  # type: ignore[no-untyped-def]
     """``out = last_weight · ReLU(states · weight + bias) + last_bias`` for ``count`` rows of ``dim`` numbers."""
     for tile in prange((count + TILE - 1) // TILE):
@@ -202,7 +202,7 @@ def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_
             out[first + r] = total + last_bias
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
 def spread_scores(places, base, own, out):  # type: ignore[no-untyped-def]
     """Each query's score of each entity: a pair's own, or the base's."""
     num_entities = len(base)
@@ -210,7 +210,7 @@ def spread_scores(places, base, own, out):  # type: ignore[no-untyped-def]
         out[i] = own[places[i]] if places[i] >= 0 else base[i % num_entities]
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
 def count_rivals(scores, query, answer, known_starts, known, tolerance, better, tied):  # type: ignore[no-untyped-def]
     """How many unknown entities score above each answer, and how many tie with it.
 

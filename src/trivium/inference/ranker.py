@@ -22,6 +22,8 @@ from trivium.model.trivium import Trivium
 if TYPE_CHECKING:
     import polars as pl
 
+    from trivium.inference.tables import Confidence
+
 TIE_TOLERANCE = 1e-5
 """Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
 
@@ -84,6 +86,12 @@ class Ranker:
         self.topology = Topology(graph, texts)
         self.representations = Representations(model, self.topology, cache_bytes, disabled)
         self.engine = Engine(model.entity, self.topology, base_trajectory)
+
+    def over(self, graph: Graph) -> Ranker:
+        """The same model, texts and switched-off parts over another graph with the same names, without a cache."""
+        return Ranker(
+            self.model, graph, texts=self.topology.texts, disabled=self.representations.disabled, cache_bytes=0
+        )
 
     def blocks(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Iterator[tuple[Ids, Ids, Tensor]]:
         """Scores for many queries, a block at a time, grouped by relation; equal queries are computed once.
@@ -148,6 +156,7 @@ class Ranker:
         *,
         include_known: bool = False,
         candidates: list[str] | None = None,
+        confidence: Confidence | None = None,
     ) -> pl.DataFrame:
         """The ``k`` best answers to ``(head, relation, ?)`` or ``(?, relation, tail)``, as a table with names.
 
@@ -156,16 +165,26 @@ class Ranker:
             relation: a name for all, or one per head or tail.
             include_known: answers that the graph already holds are in the table too, marked.
             candidates: names to which the answers are narrowed.
+            confidence: a checked calibration's ``confidence``, for a column of that name.
 
         Returns:
-            Columns query, head, relation, tail, rank, score, known.
+            Columns query, head, relation, tail, rank, score, (confidence,) known.
 
         Raises:
             GraphError: a name is unknown; the message names the nearest.
         """
         from trivium.inference.tables import rank_table
 
-        return rank_table(self, head, relation, tail, k=k, include_known=include_known, candidates=candidates)
+        return rank_table(
+            self,
+            head,
+            relation,
+            tail,
+            k=k,
+            include_known=include_known,
+            candidates=candidates,
+            confidence=confidence,
+        )
 
     def score(self, triples: list[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.

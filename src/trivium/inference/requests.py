@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,11 @@ from trivium.graph.output import TableWriter, check_output, write_table
 from trivium.graph.readers import read_queries, read_triples
 from trivium.inference.complete import complete, plan_completion
 from trivium.inference.ranker import Ids, Ranker
-from trivium.inference.tables import candidate_ids, check_k, rank_chunks, score_ids
+from trivium.inference.tables import Confidence, candidate_ids, check_k, rank_chunks, score_ids
 from trivium.report import progress, show_frame, warn
+
+if TYPE_CHECKING:
+    from trivium.calibration.calibration import Calibration
 
 HOUR = 3600.0
 
@@ -92,11 +96,14 @@ def answer(
     k: int,
     include_known: bool,
     candidates: Ids | None,
+    confidence: Confidence | None,
     output: Path | None,
     force: bool,
 ) -> None:
     """Shows the answers, or streams them to a file."""
-    chunks = rank_chunks(ranker, heads, relations, k=k, include_known=include_known, candidates=candidates)
+    chunks = rank_chunks(
+        ranker, heads, relations, k=k, include_known=include_known, candidates=candidates, confidence=confidence
+    )
     drop = ["query"] if len(heads) == 1 else []
     drop += [] if include_known else ["known"]
     if output is None:
@@ -111,7 +118,9 @@ def answer(
             update(done, len(heads))
 
 
-def judge(ranker: Ranker, path: Path, strict: bool, output: Path | None, force: bool) -> None:
+def judge(
+    ranker: Ranker, path: Path, strict: bool, confidence: Confidence | None, output: Path | None, force: bool
+) -> None:
     """Scores a file's triples, and shows or writes them."""
     graph = ranker.graph
     table = read_triples(path)
@@ -121,15 +130,33 @@ def judge(ranker: Ranker, path: Path, strict: bool, output: Path | None, force: 
         (graph.entities, table["tail"], "tail"),
     ]
     ids, keep = _known(columns, table["line"], path, strict)
-    scored = score_ids(ranker, np.stack(ids, 1)[keep])
+    scored = score_ids(ranker, np.stack(ids, 1)[keep], confidence)
     if output is None:
         show_frame(scored)
     else:
         write_table(scored, output, force)
 
 
+def check_complete(k: int, calibration: Path | None, least_confidence: float | None, output: Path, force: bool) -> None:
+    """Refuses a completion that makes no sense, before any work is done for it."""
+    check_k(k)
+    check_table(output, force)
+    if least_confidence is not None and calibration is None:
+        raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
+    if least_confidence is not None and not 0 <= least_confidence <= 1:
+        raise InputError(f"--min-confidence is {least_confidence}: give a number from 0 to 1")
+
+
 def complete_graph(
-    ranker: Ranker, output: Path, relations: list[str] | None, k: int, checkpoint: str, yes: bool, force: bool
+    ranker: Ranker,
+    output: Path,
+    relations: list[str] | None,
+    k: int,
+    checkpoint: str,
+    calibration: Calibration | None,
+    least_confidence: float | None,
+    yes: bool,
+    force: bool,
 ) -> None:
     """Plans, says what it will take, and completes."""
     plan = plan_completion(ranker, relations, k)
@@ -137,7 +164,18 @@ def complete_graph(
     if plan.seconds > HOUR and not yes:
         raise InputError(f"this takes about {_duration(plan.seconds)}: add --yes, or choose relations with --relation")
     with progress("completing") as update:
-        count = complete(ranker, plan, output, k=k, checkpoint=checkpoint, force=force, progress=update)
+        count = complete(
+            ranker,
+            plan,
+            output,
+            k=k,
+            checkpoint=checkpoint,
+            confidence=calibration.confidence if calibration else None,
+            least_confidence=least_confidence,
+            calibration=calibration.sha256 if calibration else "",
+            force=force,
+            progress=update,
+        )
     warn(f"{output}: {count:,} links")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,13 @@ from trivium.graph.graph import inverse
 from trivium.inference.ranker import TIE_TOLERANCE, Ids, Ranker
 
 if TYPE_CHECKING:
+    from trivium.graph.graph import Graph
     from trivium.graph.names import Names
 
+Confidence = Callable[[Ids, NDArray[np.float32], NDArray[np.float32], Ids], NDArray[np.float64]]
+"""Of answers ``[n]``, from relations, scores, margins and ranks; see `trivium.calibration.calibration`."""
+
+FAR = 100.0  # the margin of an answer without rivals
 CHUNK = 50_000  # queries whose answers are held before they are written
 
 
@@ -49,6 +54,39 @@ def top(
     return ids[:k], ranks[:k]
 
 
+def no_answers(graph: Graph, head: int, relation: int) -> NDArray[np.integer[Any]]:
+    """What is no new answer to ``(head, relation, ?)``: what the graph holds, and, as a rule, the head itself.
+
+    The head is an answer where the graph holds a fact of that kind with the relation (ids over ``2 · num_relations``).
+    """
+    held = graph.answers(head, relation)
+    return held if relation % graph.num_relations in graph.reflexive else np.append(held, head)
+
+
+def standing(
+    scores: NDArray[np.float32], left_out: NDArray[np.integer[Any]], ids: Ids
+) -> tuple[Ids, NDArray[np.float32]]:
+    """How entities stand among one query's answers: their ranks (ties share one) and their margins.
+
+    A *margin* is the score less the best score of the other answers: the lead of the best one, below 0 for the rest.
+
+    Args:
+        scores: ``[entities]``.
+        left_out: entities that are no answers, see `no_answers`; one of ``ids`` that is among them is compared with
+            the answers.
+        ids: ``[n]``.
+    """
+    rivals = scores.copy()
+    rivals[left_out] = -np.inf
+    second, first = np.sort(rivals[np.argpartition(rivals, -2)[-2:]]) if len(rivals) > 1 else (-np.inf, rivals[0])
+    own = scores[ids]
+    margins = own - np.where(rivals[ids] == first, second, first)
+    limit = own.min(initial=np.inf) + TIE_TOLERANCE
+    ahead = np.sort(rivals[rivals > limit])
+    ranks = 1 + len(ahead) - np.searchsorted(ahead, own + TIE_TOLERANCE, "right")
+    return ranks, np.clip(margins, -FAR, FAR).astype(np.float32)
+
+
 def answer_table(
     ranker: Ranker,
     heads: Ids,
@@ -57,6 +95,7 @@ def answer_table(
     k: int,
     include_known: bool = False,
     candidates: Ids | None = None,
+    confidence: Confidence | None = None,
     first_query: int = 0,
 ) -> pl.DataFrame:
     """The best answers to queries by id, sorted by query and rank.
@@ -66,29 +105,30 @@ def answer_table(
 
     Args:
         heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
+        confidence: adds a column; an answer that the graph holds has none. Where candidates are given, an answer
+            still stands among all.
         first_query: the number of the first query in the column ``query``.
 
     Returns:
-        Columns query, head, relation, tail, rank, score, known.
+        Columns query, head, relation, tail, rank, score, (confidence,) known.
     """
-    parts: list[tuple[Ids, Ids, Ids, NDArray[np.float32], NDArray[np.bool_]]] = []
+    parts: list[tuple[Any, ...]] = []
     graph = ranker.graph
-    loops = set(graph.triples[graph.triples[:, 0] == graph.triples[:, 2], 1].tolist())
     for places, rows, scores in ranker.blocks(heads, relations):
         table = scores.numpy()
         for place, row in zip(places, rows, strict=True):
             held = graph.answers(int(heads[place]), int(relations[place]))
-            left_out = held[:0] if include_known else held
-            if int(relations[place]) % graph.num_relations not in loops:
-                left_out = np.append(left_out, heads[place])
-            ids, ranks = top(table[row], k, left_out, candidates)
-            parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)))
-    query, answers, ranks, values, known = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((np.arange(len(query)), query))
-    query, answers, ranks, values, known = (a[order] for a in (query, answers, ranks, values, known))
+            left_out = no_answers(graph, int(heads[place]), int(relations[place]))
+            shown = left_out[~np.isin(left_out, held)] if include_known else left_out
+            ids, ranks = top(table[row], k, shown, candidates)
+            part = np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)
+            parts.append(part if confidence is None else (*part, *standing(table[row], left_out, ids)))
+    query, answers, ranks, values, known, *among = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(query, kind="stable")
+    query, answers, ranks, values, known, *among = (a[order] for a in (query, answers, ranks, values, known, *among))
     turned = relations[query] >= graph.num_relations
     asked = heads[query]
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "query": query + first_query,
             "head": graph.entities.shown(np.where(turned, answers, asked)),
@@ -99,6 +139,10 @@ def answer_table(
             "known": known,
         }
     )
+    if confidence is None:
+        return frame
+    found = pl.Series("confidence", confidence(relations[query], values, among[1], among[0]))
+    return frame.insert_column(6, found.set(frame["known"], None))
 
 
 def rank_table(
@@ -110,6 +154,7 @@ def rank_table(
     k: int,
     include_known: bool,
     candidates: Sequence[str] | None,
+    confidence: Confidence | None = None,
 ) -> pl.DataFrame:
     """See `Ranker.rank`."""
     if (head is None) == (tail is None):
@@ -128,7 +173,9 @@ def rank_table(
     if head is None:
         relations = inverse(relations, graph.num_relations)
     chosen = None if candidates is None else candidate_ids(graph.entities, candidates)
-    return answer_table(ranker, heads, relations, k=k, include_known=include_known, candidates=chosen)
+    return answer_table(
+        ranker, heads, relations, k=k, include_known=include_known, candidates=chosen, confidence=confidence
+    )
 
 
 def candidate_ids(entities: Names, candidates: Iterable[str]) -> Ids:
@@ -143,7 +190,14 @@ def check_k(k: int) -> None:
 
 
 def rank_chunks(
-    ranker: Ranker, heads: Ids, relations: Ids, *, k: int, include_known: bool, candidates: Ids | None
+    ranker: Ranker,
+    heads: Ids,
+    relations: Ids,
+    *,
+    k: int,
+    include_known: bool,
+    candidates: Ids | None,
+    confidence: Confidence | None = None,
 ) -> Iterator[pl.DataFrame]:
     """`answer_table` for many queries, a bounded number at a time, in the order asked."""
     for begin in range(0, len(heads), CHUNK):
@@ -155,6 +209,7 @@ def rank_chunks(
             k=k,
             include_known=include_known,
             candidates=candidates,
+            confidence=confidence,
             first_query=begin,
         )
 
@@ -172,31 +227,45 @@ def score_table(ranker: Ranker, triples: Sequence[tuple[str, str, str]]) -> pl.D
     return score_ids(ranker, ids)
 
 
-def score_ids(ranker: Ranker, triples: Ids) -> pl.DataFrame:
-    """Scores and realistic filtered ranks of ``[n, 3]`` triples; see `Ranker.score`."""
+def score_ids(ranker: Ranker, triples: Ids, confidence: Confidence | None = None) -> pl.DataFrame:
+    """Scores and realistic filtered ranks of ``[n, 3]`` triples; see `Ranker.score`.
+
+    Args:
+        confidence: adds a column, of each triple as an answer to its tail question.
+    """
     graph = ranker.graph
     ids = triples.astype(np.int32)  # as the graph holds them
     known = graph.contains(ids)
-    score = np.zeros(len(triples), np.float32)
+    score, sure = np.zeros((2, len(triples)), np.float32)
     ranks = np.zeros((2, len(triples)))
-    unknown = np.flatnonzero(~known)
-    if len(unknown):
-        score[unknown], ranks[:, unknown] = _judge(ranker, triples[unknown])
-    for i in np.flatnonzero(known):
-        rest = Ranker(ranker.model, graph.without(ids[i : i + 1]), cache_bytes=0)
-        judged, both = _judge(rest, triples[i : i + 1])
-        score[i], ranks[:, i] = judged[0], both[:, 0]
-    return pl.DataFrame(
-        {
-            "head": graph.entities.shown(triples[:, 0]),
-            "relation": graph.relations.shown(triples[:, 1]),
-            "tail": graph.entities.shown(triples[:, 2]),
-            "score": score,
-            "tail_rank": ranks[0],
-            "head_rank": ranks[1],
-            "known": known,
-        }
-    )
+    groups = [np.flatnonzero(~known), *np.flatnonzero(known)[:, None]]
+    for chosen in (group for group in groups if len(group)):
+        judge = ranker.over(graph.without(ids[chosen])) if known[chosen[0]] else ranker
+        score[chosen], ranks[:, chosen] = _judge(judge, triples[chosen])
+        if confidence is not None:
+            sure[chosen] = _confidence(judge, triples[chosen], confidence)
+    columns = {
+        "head": graph.entities.shown(triples[:, 0]),
+        "relation": graph.relations.shown(triples[:, 1]),
+        "tail": graph.entities.shown(triples[:, 2]),
+        "score": score,
+    }
+    if confidence is not None:
+        columns["confidence"] = sure
+    return pl.DataFrame({**columns, "tail_rank": ranks[0], "head_rank": ranks[1], "known": known})
+
+
+def _confidence(ranker: Ranker, triples: Ids, confidence: Confidence) -> NDArray[np.float64]:
+    """``[n]``, of triples that the graph does not hold."""
+    ranks = np.zeros(len(triples), np.int64)
+    values, margins = np.zeros((2, len(triples)), np.float32)
+    for places, rows, scores in ranker.blocks(triples[:, 0], triples[:, 1]):
+        table = scores.numpy()
+        for place, row in zip(places, rows, strict=True):
+            head, relation, tail = triples[place]
+            found = standing(table[row], no_answers(ranker.graph, int(head), int(relation)), triples[place, 2:])
+            values[place], ranks[place], margins[place] = table[row, tail], found[0][0], found[1][0]
+    return confidence(triples[:, 1], values, margins, ranks)
 
 
 def _judge(ranker: Ranker, triples: Ids) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

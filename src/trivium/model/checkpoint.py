@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -91,6 +92,11 @@ def find_checkpoint(name: str | Path) -> Path:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
         raise CheckpointError(f"no checkpoint {str(name)!r}: give a file, or one of the shipped names ({names})")
     return path
+
+
+def checkpoint_sha256(name: str | Path) -> str:
+    """SHA-256 of a checkpoint's file, by which what was made with it names it."""
+    return hashlib.sha256(find_checkpoint(name).read_bytes()).hexdigest()
 
 
 def import_ultra(path: str | Path) -> tuple[Trivium, Provenance]:

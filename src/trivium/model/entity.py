@@ -27,8 +27,9 @@ class EntityLayer(nn.Module):
         state: Float[Tensor, "batch entities dim"],
         boundary: Float[Tensor, "batch entities dim"],
         relation: Float[Tensor, "batch relations dim"],
+        weight: Float[Tensor, " edges"] | None = None,
     ) -> Float[Tensor, "batch entities dim"]:
-        message = propagate(state, self.relation(relation), topology.edges) + boundary
+        message = propagate(state, self.relation(relation), topology.edges, weight) + boundary
         return state + functional.relu(self.norm(self.linear(torch.cat([state, message], -1))))
 
 
@@ -59,16 +60,21 @@ class EntityEncoder(nn.Module):
         relation: Float[Tensor, "batch relations dim"],
         head: Int[Tensor, " batch"],
         query: Int[Tensor, " batch"],
+        weights: Sequence[Float[Tensor, " edges"]] | None = None,
     ) -> Float[Tensor, "batch entities"]:
-        """Scores every entity as the answer to ``(head, query, ?)``."""
+        """Scores every entity as the answer to ``(head, query, ?)``.
+
+        Args:
+            weights: of the edges, by layer; ``None`` means 1. Their gradients say which edges carried a score.
+        """
         batch = torch.arange(len(head))
         asked = relation[batch, query]
         carried = relation.roll(topology.num_relations, 1) if self.reversed_messages else relation
         boundary = relation.new_zeros(len(head), topology.num_entities, relation.shape[2])
         boundary = boundary.index_put((batch, head), asked)
         state = boundary
-        for layer in self.layers:
-            state = layer(topology, state, boundary, carried)
+        for place, layer in enumerate(self.layers):
+            state = layer(topology, state, boundary, carried, None if weights is None else weights[place])
         first, last = cast(nn.Linear, self.score[0]), self.score[2]
         own, other = first.weight.chunk(2, 1)  # W [x ; q] = W₁ x + W₂ q: the query's half once, not per entity
         hidden = functional.linear(state, own) + functional.linear(asked, other, first.bias)[:, None]

@@ -1,6 +1,6 @@
 """The model: structural and textual relation representations, enhanced and fused, then the entity encoder."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +158,19 @@ class Trivium(nn.Module):
             for name, branch in self.branches.items()
         }
         return r, deltas
+
+    @staticmethod
+    def contributions(
+        query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """``‖Δ_i‖ / ‖r‖`` in each query's row, by branch: what its fusion weight multiplies (F8).
+
+        Args:
+            r, deltas: from `parts`.
+        """
+        row = torch.arange(len(query)), query
+        least = r[row].norm(dim=1).clamp(min=1e-12)
+        return {name: delta[row].norm(dim=1) / least for name, delta in deltas.items() if delta is not None}
 
     def forward(
         self,

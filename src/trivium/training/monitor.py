@@ -29,10 +29,8 @@ def look(model: Trivium, seen: Sequence[tuple[Topology, Tensor]]) -> dict[str, d
     ratios: dict[str, list[Tensor]] = {name: [] for name in model.branches}
     for topology, query in seen:
         r, deltas = model.parts(topology, query)
-        row = torch.arange(len(query)), query
-        for name, delta in deltas.items():
-            if delta is not None:
-                ratios[name].append(delta[row].norm(dim=1) / r[row].norm(dim=1).clamp(min=1e-12))
+        for name, ratio in model.contributions(query, r, deltas).items():
+            ratios[name].append(ratio)
     for name, parts in ratios.items():
         ratio = torch.cat(parts)
         out[name] = {

@@ -1,0 +1,3 @@
+"""Confidence in answers."""
+
+from trivium.calibration.calibration import Calibration as Calibration

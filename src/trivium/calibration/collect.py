@@ -1,0 +1,114 @@
+"""Answers with their truth: the questions of hidden facts, asked of the graph that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivium.errors import GraphError
+from trivium.graph.graph import Graph, inverse
+from trivium.inference.ranker import Ids, Ranker
+from trivium.inference.tables import no_answers, standing, top
+
+PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
+"""Which of a question's answers are looked at, by their place: chosen blindly, so that none is favoured."""
+
+LEAST_HIDDEN = 30
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to questions, ``[answers]`` each.
+
+    Attributes:
+        queries: the number of each answer's question.
+        relations: what was asked, ids over ``2 · num_relations``.
+        scores, margins, ranks: as `trivium.inference.tables.standing`.
+        true: whether the answer is a hidden fact.
+    """
+
+    queries: Ids
+    relations: Ids
+    scores: Floats
+    margins: Floats
+    ranks: Ids
+    true: NDArray[np.bool_]
+
+
+def hide(graph: Graph, share: float, most: int, seed: int) -> tuple[Graph, Graph]:
+    """The graph without some of its facts, and those facts as a graph over the same ids.
+
+    A fact whose entity or relation would lose its last fact stays.
+
+    Args:
+        share: of the facts, in (0, 1); at most ``most`` facts.
+
+    Raises:
+        GraphError: fewer than `LEAST_HIDDEN` facts can be hidden.
+    """
+    triples = graph.triples
+    count = min(most, round(share * len(triples)))
+    order = np.random.default_rng(seed).permutation(len(triples))
+    left = np.diff(graph.offsets), np.bincount(triples[:, 1], minlength=graph.num_relations)
+    chosen: list[int] = []
+    for place in order.tolist():
+        if len(chosen) == count:
+            break
+        h, r, t = triples[place]
+        if min(left[0][h], left[0][t]) > 1 + (h == t) and left[1][r] > 1:
+            chosen.append(place)
+            for entity in (h, t):
+                left[0][entity] -= 1
+            left[1][r] -= 1
+    if len(chosen) < LEAST_HIDDEN:
+        raise GraphError(
+            f"only {len(chosen)} of {len(triples)} facts can be hidden, and a calibration needs {LEAST_HIDDEN}: "
+            "take a larger graph, or a larger --share"
+        )
+    facts = triples[np.sort(chosen)]
+    hidden = Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
+    return graph.without(facts), hidden
+
+
+def ask(
+    ranker: Ranker,
+    hidden: Graph,
+    known: Graph | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Answers:
+    """Asks for every hidden fact in both directions, and looks at the answers that stand at `PLACES`.
+
+    Args:
+        hidden: the facts, over the ids of the ranker's graph.
+        known: more facts that are no answers here, over the same ids.
+        progress: called with the questions done and in all.
+
+    Cost: a query for each pair of an entity and a relation that occurs among the hidden facts.
+    """
+    h, r, t = hidden.triples.T.astype(np.int64)
+    both = np.concatenate([np.stack([h, r], 1), np.stack([t, inverse(r, hidden.num_relations)], 1)])
+    heads, relations = np.unique(both, axis=0).T
+    parts: list[tuple[Any, ...]] = []
+    done = 0
+    for places, rows, scores in ranker.blocks(heads, relations):
+        table = scores.numpy()
+        for place, row in zip(places.tolist(), rows, strict=True):
+            question = int(heads[place]), int(relations[place])
+            left_out = no_answers(ranker.graph, *question)
+            if known is not None:
+                left_out = np.append(left_out, np.setdiff1d(known.answers(*question), hidden.answers(*question)))
+            ids, ranks = top(table[row], int(PLACES[-1]) + 1, left_out, None)
+            seen = PLACES[len(ids) > PLACES]
+            ids, ranks = ids[seen], ranks[seen]
+            _, margins = standing(table[row], left_out, ids)
+            same = np.full(len(ids), place), np.full(len(ids), question[1])
+            parts.append((*same, table[row][ids], margins, ranks, np.isin(ids, hidden.answers(*question))))
+        done += len(places)
+        if progress is not None:
+            progress(done, len(heads))
+    return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,170 @@
+"""What requests and replies hold, as the OpenAPI description says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, description="A name as the graph has it, or a label that is one's alone.")]
+
+
+class Request(BaseModel):
+    """Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RankTails(Request):
+    """The question (head, relation, ?)."""
+
+    head: Name
+    relation: Name
+    k: int = Field(10, ge=1, description="How many answers.")
+    include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
+
+
+class RankHeads(Request):
+    """The question (?, relation, tail)."""
+
+    relation: Name
+    tail: Name
+    k: int = Field(10, ge=1, description="How many answers.")
+    include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
+
+
+Question = RankTails | RankHeads
+
+
+class Batch(Request):
+    """Several questions."""
+
+    questions: list[Question] = Field(min_length=1)
+
+
+class Fact(Request):
+    """A triple by name."""
+
+    head: Name
+    relation: Name
+    tail: Name
+
+
+class Facts(Request):
+    """Triples to score."""
+
+    triples: list[Fact] = Field(min_length=1)
+
+
+class Why(Fact):
+    """An answer to explain."""
+
+    paths: int = Field(5, ge=1, description="How many paths.")
+    inverse: bool = Field(False, description="Explain the head as an answer to (?, relation, tail) instead.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str = Field(description="One line: what is wrong, and what to do.")
+
+
+class Named(BaseModel):
+    name: str = Field(description="What identifies it.")
+    label: str = Field(description="What people read; the name itself where the graph has no labels.")
+
+
+class Answer(Named):
+    rank: int = Field(description="1 is best; equal scores share a rank.")
+    score: float = Field(description="Orders the answers to one question; no probability.")
+    known: bool = Field(description="Whether the graph holds the answer already.")
+    confidence: float | None = Field(
+        description="The estimated chance that an answer with this score and rank is a true one that the graph lacks; "
+        "null for an answer that it holds, and without a calibration."
+    )
+
+
+class Answers(BaseModel):
+    head: str | None = Field(description="null where heads are asked for")
+    relation: str
+    tail: str | None = Field(description="null where tails are asked for")
+    answers: list[Answer] = Field(description="Best first.")
+
+
+class Score(BaseModel):
+    head: str
+    relation: str
+    tail: str
+    score: float = Field(description="Of the tail as an answer to (head, relation, ?).")
+    tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties count half.")
+    head_rank: float = Field(description="The head's rank among heads.")
+    known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")
+
+
+class Step(BaseModel):
+    head: str
+    relation: str
+    tail: str
+    inverse: bool = Field(description="Whether the path walks this fact from its tail to its head.")
+
+
+class Path(BaseModel):
+    weight: float = Field(description="What the path carried of the score, by its gradient.")
+    steps: list[Step]
+
+
+class Reasons(BaseModel):
+    """The few paths that carried an answer's score, and what the relation's representation leaned on."""
+
+    model_config = ConfigDict(extra="allow")
+    head: str
+    relation: str
+    tail: str
+    score: float
+    rank: float
+    known: bool
+    reached: bool = Field(description="Whether any path leads to the answer within the model's layers.")
+    paths: list[Path] = Field(description="Heaviest first.")
+    leaned_on: dict[str, Any] = Field(description="By part of the model.")
+    words: list[str] = Field(description="The same, to be read by a person.")
+
+
+class Found(Named):
+    facts: int = Field(description="How many facts name it.")
+
+
+class FoundList(BaseModel):
+    results: list[Found] = Field(description="Beginning with the text first, then spelled like it.")
+
+
+class AtRelation(BaseModel):
+    relation: str
+    label: str
+    inverse: bool = Field(description="Whether the entity is the tail of these facts.")
+
+
+class CountedRelation(AtRelation):
+    facts: int = Field(description="How many facts of the entity.")
+
+
+class KnownFact(AtRelation):
+    other: Named = Field(description="The fact's other end.")
+
+
+class Entity(Named):
+    total: int = Field(description="How many facts name it.")
+    relations: list[CountedRelation]
+    facts: list[KnownFact] = Field(description="One page of them, by relation.")
+
+
+class About(BaseModel):
+    version: str
+    graph: dict[str, Any]
+    model: dict[str, Any]
+    calibrated: bool = Field(description="Whether answers carry a confidence.")
+    examples: list[dict[str, str]] = Field(description="Questions to begin with.")
+    limits: dict[str, float]
+
+
+class Health(BaseModel):
+    status: Literal["ok"]

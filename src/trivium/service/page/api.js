@@ -1,0 +1,59 @@
+// The service's HTTP interface. A refusal becomes an Error whose message is the service's own reason.
+
+let token = sessionStorage.getItem("trivium-token") ?? "";
+
+async function call(path, options = {}, signal = undefined) {
+  const headers = { ...options.headers };
+  if (token) headers.authorization = `Bearer ${token}`;
+  let reply;
+  try {
+    reply = await fetch(path, { ...options, headers, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The service does not answer. Is it still running?");
+  }
+  if (reply.status === 401) {
+    await askForToken();
+    return call(path, options, signal);
+  }
+  const content = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Error(content.detail ?? `The service answered with status ${reply.status}.`);
+  return content;
+}
+
+let asking;
+
+function askForToken() {
+  asking ??= new Promise((resolve) => {
+    const door = document.getElementById("door");
+    door.addEventListener("close", () => {
+      token = document.getElementById("token").value.trim();
+      sessionStorage.setItem("trivium-token", token);
+      asking = undefined;
+      resolve();
+    }, { once: true });
+    door.showModal();
+  });
+  return asking;
+}
+
+function get(path, parameters, signal) {
+  return call(`${path}?${new URLSearchParams(parameters)}`, {}, signal);
+}
+
+function post(path, body, signal) {
+  return call(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } }, signal);
+}
+
+export const info = (signal) => call("api/info", {}, signal);
+export const search = (q, kind, signal) => get("api/search", { q, kind, limit: 12 }, signal).then((found) => found.results);
+export const entity = (name, offset, limit, signal) => get("api/entity", { name, offset, limit }, signal);
+export const rank = (view, k, signal) =>
+  post("api/rank", { [view.inverse ? "tail" : "head"]: view.entity, relation: view.relation, k, include_known: view.known }, signal);
+export const explain = (view, signal) =>
+  post("api/explain", {
+    head: view.inverse ? view.answer : view.entity,
+    relation: view.relation,
+    tail: view.inverse ? view.entity : view.answer,
+    inverse: view.inverse,
+  }, signal);

@@ -1,0 +1,297 @@
+// The page: what the address names is shown; everything that changes what is shown is a link to another address.
+
+import * as api from "./api.js";
+import { combobox } from "./combobox.js";
+import { draw } from "./drawing.js";
+import { count, fill, make, name, visible } from "./text.js";
+
+const $ = (id) => document.getElementById(id);
+const PAGE = 10;
+const FACTS = 60;
+let view = {};
+const showing = { facts: "", answers: "" }; // the addresses of what stands in these sections
+let running = new AbortController();
+let about;
+let relations = []; // of the chosen entity, in both directions
+let labels = new Map(); // of entities that were met, by name
+
+// --- addresses ---------------------------------------------------------------------------------------------------
+
+function read() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const text = (key) => given.get(key) ?? "";
+  return { entity: text("entity"), relation: text("relation"), inverse: given.has("inverse"), known: given.has("known"), answer: text("answer") };
+}
+
+function address(parts) {
+  const chosen = new URLSearchParams();
+  for (const key of ["entity", "relation", "inverse", "known", "answer"]) {
+    if (parts[key]) chosen.set(key, parts[key] === true ? "1" : parts[key]);
+  }
+  return `#${chosen}`;
+}
+
+function go(parts) {
+  location.hash = address(parts);
+}
+
+function entityLink(entity, text = label(entity)) {
+  return make("a", { href: address({ entity }) }, name(text));
+}
+
+function label(entity) {
+  return labels.get(entity) ?? entity;
+}
+
+function remember(...found) {
+  for (const one of found) labels.set(one.name, one.label);
+}
+
+// --- showing -----------------------------------------------------------------------------------------------------
+
+const main = document.querySelector("main");
+
+function say(text) {
+  $("status").textContent = text;
+  main.setAttribute("aria-busy", text ? "true" : "false");
+}
+
+function complain(error) {
+  if (error.name === "AbortError") return;
+  $("problem").textContent = visible(error.message);
+  $("problem").hidden = false;
+  say("");
+}
+
+function question(parts, gap) {
+  const [entity, relation] = [name(label(parts.entity)), make("em", {}, name(parts.relation))];
+  return parts.inverse ? [gap, " ", relation, " ", entity] : [entity, " ", relation, " ", gap];
+}
+
+async function show() {
+  const before = view;
+  view = read();
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  $("problem").hidden = true;
+  const [facts, answers] = [address({ entity: view.entity }), address({ ...view, answer: "" })];
+  $("welcome").hidden = Boolean(view.entity);
+  for (const [section, wanted] of [["answers", view.relation], ["why", view.answer], ["facts", view.entity]]) {
+    if (!wanted || !view.entity) $(section).hidden = true;
+  }
+  document.title = view.entity ? `${visible(view.entity)} ${visible(view.relation)} · Trivium` : "Trivium";
+  $("relation").disabled = !view.entity;
+  try {
+    say(view.entity ? "Asking the graph …" : "");
+    if (view.entity && facts !== showing.facts) await showFacts(signal);
+    showing.facts = facts;
+    $("facts").hidden = !view.entity;
+    fields();
+    if (view.entity && view.relation) {
+      if (answers !== showing.answers) {
+        $("why").hidden = true;
+        await showAnswers(PAGE, signal);
+      }
+      showing.answers = answers;
+      $("answers").hidden = false;
+    }
+    mark();
+    if (view.answer) await showWhy(signal);
+    say("");
+    if (document.activeElement === document.body && view.entity && before.entity !== undefined) $("title").focus();
+  } catch (error) {
+    if (error.name === "AbortError") return; // another view is on its way
+    $("facts").hidden = facts !== showing.facts;
+    $("answers").hidden = answers !== showing.answers;
+    $("why").hidden = true;
+    complain(error);
+  }
+}
+
+function fields() {
+  $("entity").value = view.entity ? visible(label(view.entity)) : "";
+  $("relation").value = !view.relation ? "" : view.inverse
+    ? `? ${visible(view.relation)} ${visible(label(view.entity))}`
+    : `${visible(label(view.entity))} ${visible(view.relation)} ?`;
+  fill($("title"), view.relation && view.entity ? $("relation").value : $("entity").value || "Ask the graph");
+}
+
+async function showAnswers(k, signal) {
+  const most = Math.min(k, about.limits.max_k);
+  const { answers } = await api.rank(view, most, signal);
+  remember(...answers);
+  fill($("answers-title"), ...question(view, "…?"));
+  $("known").checked = view.known;
+  const calibrated = about.calibrated;
+  $("measure").textContent = calibrated ? "Confidence" : "Score";
+  fill($("rows"), ...answers.map((answer) => row(answer, calibrated)));
+  $("more-answers").hidden = answers.length < most || most >= about.limits.max_k;
+  $("more-answers").onclick = () => showAnswers(k * 3, running.signal).then(mark).catch(complain);
+  $("note").textContent = !answers.length ? "Nothing is left to answer: the graph holds every candidate already."
+    : calibrated ? "Confidence: the estimated chance that an answer ranked like this is true though the graph does not hold it. Where the graph has many gaps it errs low; where it lacks no answer to this question, high."
+    : "A score orders the answers to one question; it is no probability. Start the service with a calibration to see confidences.";
+}
+
+function row(answer, calibrated) {
+  const link = make("a", { href: address({ ...view, answer: answer.name }), title: "Why?" }, name(answer.label));
+  if (answer.known) link.append(make("span", { class: "tag" }, "known"));
+  const percent = Math.round(100 * answer.confidence);
+  const measure = calibrated && answer.confidence === null ? "–" : calibrated
+    ? make("span", { class: "sure" }, make("meter", { value: answer.confidence, "aria-label": `confidence ${percent} %` }), `${percent} %`)
+    : answer.score.toFixed(2);
+  const line = make("tr", {}, make("td", {}, String(answer.rank)), make("td", {}, link), make("td", {}, measure));
+  line.answer = answer.name;
+  return line;
+}
+
+// Which answer is open; the rows stay, so that the keyboard keeps its place.
+function mark() {
+  for (const line of $("rows").children) {
+    const open = line.answer === view.answer;
+    line.classList.toggle("open", open);
+    const link = line.querySelector("a");
+    link.href = address({ ...view, answer: open ? "" : line.answer });
+    if (open) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+async function showWhy(signal) {
+  const [reasons, ...ends] = await Promise.all([
+    api.explain(view, signal),
+    api.entity(view.entity, 0, 40, signal),
+    api.entity(view.answer, 0, 40, signal),
+  ]);
+  ends.forEach((end) => remember(end, ...end.facts.map((fact) => fact.other)));
+  fill($("why-title"), "Why ", entityLink(view.answer), "?");
+  $("close").href = address({ ...view, answer: "" });
+  $("why").hidden = false;
+  const around = ends.map((end) => spread(end.facts));
+  const shown = { ...view, entity: label(view.entity), answer: label(view.answer) }; // paths speak in labels
+  draw($("drawing"), reasons, shown, around, (entity) => go({ entity }));
+  $("drawing").setAttribute("aria-label", `Drawing of the paths listed below, from ${visible(label(view.entity))} to ${visible(label(view.answer))}`);
+  $("legend").textContent = reasons.reached && reasons.paths.length
+    ? "Solid lines carried the score, thicker ones more of it; the dashed line is what was asked; grey is some of what else the graph knows."
+    : "No path of the graph leads from the question to this answer, so its score rests on the relation alone.";
+  fill($("paths"), ...reasons.paths.map(pathItem));
+  const leaned = Object.entries(reasons.leaned_on ?? {});
+  fill($("leaned-list"), ...leaned.flatMap(([part, value]) => [make("dt", {}, visible(part)), make("dd", {}, visible(plain(value)))]));
+  $("leaned").hidden = !leaned.length;
+}
+
+// Of each relation one fact, then of each a second one, and so on: a varied few.
+function spread(facts) {
+  const seen = new Map();
+  return facts
+    .map((fact) => {
+      const key = `${fact.relation} ${fact.inverse}`;
+      seen.set(key, (seen.get(key) ?? 0) + 1);
+      return [seen.get(key), fact];
+    })
+    .sort((a, b) => a[0] - b[0])
+    .map(([, fact]) => fact);
+}
+
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain).join("; ");
+  if (value && typeof value === "object") return Object.entries(value).map(([key, part]) => `${key} ${plain(part)}`).join(", ");
+  return typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value);
+}
+
+function pathItem(path) {
+  let here = label(view.entity);
+  const parts = [entityLink(here, here)];
+  for (const step of path.steps) {
+    const forward = step.head === here;
+    here = forward ? step.tail : step.head;
+    const arrow = make("span", { class: "step" }, forward ? " — " : " ← ", name(step.relation), forward ? " → " : " — ");
+    parts.push(arrow, entityLink(here, here));
+  }
+  return make("li", {}, make("span", { class: "weight", title: "weight: how much of the score it carried" }, path.weight.toFixed(3)), make("span", {}, ...parts));
+}
+
+async function showFacts(signal) {
+  const found = await api.entity(view.entity, 0, FACTS, signal);
+  remember(found);
+  relations = found.relations;
+  fill($("fact-list"));
+  let last;
+  const add = (facts) => {
+    for (const fact of facts) {
+      remember(fact.other);
+      const key = `${fact.relation}\n${fact.inverse}`;
+      if (key !== last?.key) {
+        const ask = make("a", { href: address({ entity: view.entity, relation: fact.relation, inverse: fact.inverse }), title: "Ask for more like these" }, name(fact.label));
+        last = { key, list: make("ul") };
+        const term = fact.inverse ? ["… ", ask, " ", name(found.label)] : [ask];
+        $("fact-list").append(make("dt", {}, ...term), make("dd", {}, last.list));
+      }
+      last.list.append(make("li", {}, entityLink(fact.other.name)));
+    }
+  };
+  add(found.facts);
+  let got = found.facts.length;
+  fill($("facts-title"), "What the graph says of ", name(found.label), ` · ${count(found.total, "fact")}`);
+  $("more-facts").hidden = got >= found.total;
+  $("more-facts").onclick = async () => {
+    try {
+      const next = await api.entity(found.name, got, FACTS, running.signal);
+      add(next.facts);
+      got += next.facts.length;
+      $("more-facts").hidden = got >= found.total;
+    } catch (error) {
+      complain(error);
+    }
+  };
+}
+
+// --- asking ------------------------------------------------------------------------------------------------------
+
+async function findEntities(text, signal) {
+  const found = await api.search(text, "entity", signal);
+  remember(...found);
+  return found.map((one) => ({
+    value: one.name,
+    children: [name(one.label), make("span", { class: "hint" }, count(one.facts, "fact"))],
+  }));
+}
+
+// The entity's own relations first, in both directions, then others by name.
+async function findRelations(text, signal) {
+  const wanted = text.toLowerCase();
+  const own = relations.filter((one) => one.label.toLowerCase().includes(wanted));
+  const options = own.map((one) => option(one.relation, one.label, one.inverse, `${one.facts} known`));
+  const held = new Set(relations.map((one) => `${one.relation}\n${one.inverse}`));
+  for (const one of await api.search(text, "relation", signal)) {
+    for (const inverse of [false, true]) {
+      if (!held.has(`${one.name}\n${inverse}`)) options.push(option(one.name, one.label, inverse, ""));
+    }
+  }
+  return options;
+}
+
+function option(relation, text, inverse, hint) {
+  const asked = question({ entity: view.entity, relation: text, inverse }, "?");
+  return { value: { relation, inverse }, children: [make("span", {}, ...asked), make("span", { class: "hint" }, hint)] };
+}
+
+combobox($("entity"), $("entity-options"), findEntities, (entity) => {
+  go({ entity });
+  $("relation").disabled = false;
+  $("relation").focus();
+});
+combobox($("relation"), $("relation-options"), findRelations, (chosen) => go({ ...view, ...chosen, answer: "" }));
+$("ask").addEventListener("submit", (event) => event.preventDefault());
+$("known").addEventListener("change", () => go({ ...view, known: $("known").checked, answer: "" }));
+addEventListener("hashchange", show);
+
+try {
+  about = await api.info();
+  $("about").textContent = `${visible(about.graph.file)} · ${count(about.graph.entities, "entity", "entities")} · ${count(about.graph.relations, "relation")} · ${count(about.graph.triples, "fact")}`;
+  fill($("examples"), ...about.examples.map((one) =>
+    make("li", {}, make("a", { href: address({ entity: one.head, relation: one.relation }) }, ...question({ entity: one.head, relation: one.relation }, "…?")))));
+  await show();
+} catch (error) {
+  complain(error);
+}

@@ -1,0 +1,125 @@
+"""A service over a small graph whose names are as odd as names get."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import httpx2
+import pytest
+import torch
+import uvicorn
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from trivium.graph.graph import Graph
+from trivium.inference.ranker import Ranker
+from trivium.model.config import ModelConfig
+from trivium.model.trivium import Trivium
+from trivium.service.app import create_app
+from trivium.service.loaded import Current, Source
+from trivium.service.serve import bind
+from trivium.service.settings import Limits
+
+ODD = [
+    "<b>bold</b>",
+    "\"quoted\" & 'single'",
+    "<script>alert(1)</script>",
+    "مرحبا",
+    "\u202egnp.exe",
+    "🧑‍🚀",
+    "bell\x07 and escape\x1b[31m",
+    "../../etc/passwd",
+    "' OR 1=1 --",
+    "日本",
+]
+PLAIN = ["Nepal", "India", "China", "Ganges", "Gange", "Ganga"]
+
+
+def write_graph(path: Path, more: str = "") -> None:
+    """Each odd name likes the next, each plain one borders the next, and the first of each know each other."""
+    rows = [(a, "likes", b) for a, b in zip(ODD, ODD[1:] + ODD[:1], strict=True)]
+    rows += [(a, "borders <on>", b) for a, b in pairwise(PLAIN)]
+    rows += [(ODD[0], "knows", PLAIN[0])]
+    part = path.with_suffix(".part")
+    part.write_text("".join("\t".join(row) + "\n" for row in rows) + more, "utf-8")
+    part.replace(path)
+
+
+def small_model() -> Trivium:
+    torch.manual_seed(0)
+    return Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
+
+
+def source_of(path: Path) -> Source:
+    return Source(lambda: Ranker(small_model(), Graph.read(path)), path, "untrained")
+
+
+def make_app(path: Path, limits: Limits | None = None, token: str | None = None) -> FastAPI:
+    source = source_of(path)
+    return create_app(Current(source, source.load(), source.stamp()), limits or Limits(), token)
+
+
+def wait_until_ready(client: TestClient, seconds: float = 240.0) -> None:
+    """Kernels may have to be compiled first."""
+    deadline = time.monotonic() + seconds
+    while client.get("/ready").status_code == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def odd_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("service") / "odd.tsv"
+    write_graph(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def app(odd_graph: Path) -> FastAPI:
+    return make_app(odd_graph, Limits(max_body_bytes=20_000, max_k=50, max_queries=5, max_paths=6))
+
+
+@pytest.fixture(scope="session")
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, "http://localhost") as client:
+        wait_until_ready(client)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def live(odd_graph: Path) -> Iterator[str]:
+    """The address of a service on a socket of its own."""
+    with serving(make_app(odd_graph)) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Runs an application on a free port of loopback while the block lasts."""
+    listener = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        deadline = time.monotonic() + 240
+        while not _ready(address):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def _ready(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/ready").status_code == 200
+    except httpx2.TransportError:
+        return False

@@ -1,0 +1,336 @@
+"""The HTTP interface from outside."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from tests.service.conftest import ODD, PLAIN, make_app, small_model, wait_until_ready, write_graph
+from trivium.graph.graph import Graph
+from trivium.inference.ranker import Ranker
+from trivium.service import jobs
+from trivium.service.settings import Limits
+
+
+def rank(client: TestClient, **body: Any) -> Any:
+    return client.post("/api/rank", json=body)
+
+
+def close(found: list[float], expected: Any) -> None:
+    """Relations that are encoded beside others move a score in its last bits."""
+    np.testing.assert_allclose(found, expected.to_list(), rtol=0, atol=1e-5)
+
+
+def test_rank_gives_what_the_ranker_gives(client: TestClient, odd_graph: Path) -> None:
+    ranker = Ranker(small_model(), Graph.read(odd_graph))
+    for asked in ({"head": "Nepal"}, {"tail": "Ganges"}):
+        for known in (False, True):
+            reply = rank(client, relation="borders <on>", k=7, include_known=known, **asked)
+            assert reply.status_code == 200
+            expected = ranker.rank(**asked, relation="borders <on>", k=7, include_known=known)  # type: ignore[arg-type]
+            column = "tail" if "head" in asked else "head"
+            answers = reply.json()["answers"]
+            assert [answer["name"] for answer in answers] == expected[column].to_list()
+            assert [answer["known"] for answer in answers] == expected["known"].to_list()
+            assert [answer["rank"] for answer in answers] == expected["rank"].to_list()
+            close([answer["score"] for answer in answers], expected["score"])
+            assert all(answer["confidence"] is None for answer in answers)
+
+
+def test_a_batch_keeps_its_order_and_names_come_back_as_they_are(client: TestClient) -> None:
+    questions = [{"head": name, "relation": "likes", "k": 3} for name in ODD[:4]]
+    questions.append({"tail": "Nepal", "relation": "knows", "k": 2})
+    reply = client.post("/api/batch/rank", json={"questions": questions})
+    assert reply.status_code == 200
+    alone = [rank(client, **question).json() for question in questions]
+    together = reply.json()
+    for answers in (*together, *alone):
+        for answer in answers["answers"]:
+            answer["score"] = pytest.approx(answer["score"], abs=1e-5)
+    assert together == alone
+    assert [answers["head"] for answers in alone] == [*ODD[:4], None]
+
+
+def test_score_judges_known_facts_without_themselves(client: TestClient, odd_graph: Path) -> None:
+    triples = [("Nepal", "borders <on>", "India"), (ODD[1], "likes", ODD[5])]
+    body = {"triples": [dict(zip(("head", "relation", "tail"), triple, strict=True)) for triple in triples]}
+    scored = client.post("/api/score", json=body).json()
+    expected = Ranker(small_model(), Graph.read(odd_graph)).score(triples)
+    assert [row["known"] for row in scored] == [True, False]
+    assert [row["tail_rank"] for row in scored] == expected["tail_rank"].to_list()
+    close([row["score"] for row in scored], expected["score"])
+
+
+def test_search_and_facts(client: TestClient) -> None:
+    found = client.get("/api/search", params={"q": "gang"}).json()["results"]
+    assert [row["name"] for row in found[:3]] == ["Gange", "Ganges", "Ganga"]
+    found = client.get("/api/search", params={"q": "bord", "kind": "relation"}).json()["results"]
+    assert found[0] == {"name": "borders <on>", "label": "borders <on>", "facts": 5}
+    entity = client.get("/api/entity", params={"name": "India"}).json()
+    assert entity["total"] == 2
+    facts = {(fact["relation"], fact["inverse"], fact["other"]["name"]) for fact in entity["facts"]}
+    assert facts == {("borders <on>", True, "Nepal"), ("borders <on>", False, "China")}
+    assert {(row["relation"], row["inverse"], row["facts"]) for row in entity["relations"]} == {
+        ("borders <on>", True, 1),
+        ("borders <on>", False, 1),
+    }
+    pages = [
+        client.get("/api/entity", params={"name": "India", "offset": i, "limit": 1}).json()["facts"] for i in range(3)
+    ]
+    assert [len(page) for page in pages] == [1, 1, 0]
+    assert pages[0] + pages[1] == entity["facts"]
+
+
+def test_the_service_tells_of_itself(client: TestClient) -> None:
+    about = client.get("/api/info").json()
+    assert about["graph"]["entities"] == len(ODD) + len(PLAIN)
+    assert about["limits"]["max_k"] == 50
+    assert {"head": "China", "relation": "borders <on>"} in about["examples"]
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").status_code == 200
+    rank(client, head="Nepal", relation="knows")
+    text = client.get("/metrics").text
+    assert 'trivium_requests_total{method="POST",path="/api/rank",status="200"}' in text
+    assert "# HELP trivium_waiting" in text
+    assert "process_resident_memory_bytes" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "reason"),
+    [
+        ("rank", {"head": "Nepla", "relation": "likes"}, 404, "unknown entity 'Nepla': did you mean 'Nepal'"),
+        ("rank", {"head": "Nepal", "relation": "bordres <on>"}, 404, "did you mean 'borders <on>'"),
+        ("rank", {"head": "\x1b[31m\u202e", "relation": "likes"}, 404, r"\\u202e"),
+        ("rank", {"head": "Nepal"}, 422, "relation"),
+        ("rank", {"head": "Nepal", "tail": "India", "relation": "likes"}, 422, "tail"),
+        ("rank", {"head": 5, "relation": "likes"}, 422, "head"),
+        ("rank", {"head": "", "relation": "likes"}, 422, "head"),
+        ("rank", {"head": "Nepal", "relation": "likes", "k": 0}, 422, "k"),
+        ("rank", {"head": "Nepal", "relation": "likes", "k": 51}, 422, "k is 51: this service allows 50 at most"),
+        ("rank", {"head": "Nepal", "relation": "likes", "k": 10**40}, 422, "k"),
+        ("rank", {"head": "Nepal", "relation": "likes", "kk": 1}, 422, "kk"),
+        ("rank", [], 422, "body"),
+        ("batch/rank", {"questions": []}, 422, "questions"),
+        ("batch/rank", {"questions": [{"head": "Nepal", "relation": "likes"}] * 6}, 422, "6"),
+        ("score", {"triples": [{"head": "Nepal", "relation": "likes", "tail": "nowhere"}]}, 404, "nowhere"),
+        ("explain", {"head": "Nepal", "relation": "likes", "tail": "India", "paths": 7}, 422, "paths is 7"),
+        ("explain", {"head": "Nepal", "relation": "likes", "tail": "nowhere"}, 404, "nowhere"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_a_reason(
+    client: TestClient, path: str, body: Any, status: int, reason: str
+) -> None:
+    reply = client.post(f"/api/{path}", json=body)
+    assert reply.status_code == status
+    assert reason in reply.text
+    detail = reply.json()["detail"]
+    assert "\n" not in detail
+    assert detail.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b'"\\ud800"', b'{"head": "\\ud800", "relation": "likes"}'])
+def test_broken_bodies(client: TestClient, body: bytes) -> None:
+    reply = client.post("/api/rank", content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 422
+    assert reply.json()["detail"].isprintable()
+
+
+def test_a_deep_or_large_body_is_refused(client: TestClient) -> None:
+    json_type = {"content-type": "application/json"}
+    assert client.post("/api/rank", content=b"[" * 19_000, headers=json_type).status_code == 400
+    for size in (20_001, 1_000_000):
+        reply = client.post("/api/rank", content=b"x" * size, headers=json_type)
+        assert reply.status_code == 413
+        assert "20,000 bytes" in reply.json()["detail"]
+    chunks = client.post("/api/rank", content=iter([b"x" * 15_000] * 3), headers=json_type)
+    assert chunks.status_code == 413
+
+
+def test_every_reply_forbids_markup_from_elsewhere(client: TestClient) -> None:
+    for reply in (client.get("/"), client.get("/api/info"), client.get("/nowhere"), rank(client, head=5)):
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_only_loopback_names_reach_a_service_without_a_token(client: TestClient) -> None:
+    for host in ("localhost:80", "127.0.0.1", "[::1]:1"):
+        assert client.get("/api/info", headers={"host": host}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example", "["):
+        assert client.get("/api/info", headers={"host": host}).status_code == 421
+
+
+def test_a_token_guards_what_the_graph_says(odd_graph: Path) -> None:
+    with TestClient(make_app(odd_graph, token="0123456789abcdef"), "http://graph.example") as client:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "0123456789abcdef"}):
+            for path in ("/api/info", "/metrics", "/api/search"):
+                reply = client.get(path, headers=headers)
+                assert reply.status_code == 401
+                assert reply.headers["www-authenticate"] == "Bearer"
+        assert client.get("/health").status_code == 200
+        assert client.get("/").status_code == 200
+        assert client.get("/api/info", headers={"authorization": "Bearer 0123456789abcdef"}).status_code == 200
+
+
+class Held:
+    """Computing, stopped until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.entered = threading.Event(), threading.Event()
+        compute = jobs.compute
+
+        def held(work: Any, deliver: Any) -> None:
+            if any(getattr(job, "k", 1) > 1 for job in work):  # not what warms
+                self.entered.set()
+                assert self.go.wait(20)
+            compute(work, deliver)
+
+        monkeypatch.setattr(jobs, "compute", held)
+
+
+def test_a_full_queue_and_a_slow_answer_are_503_while_health_answers(
+    odd_graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    with TestClient(make_app(odd_graph, Limits(max_waiting=1, max_seconds=0.5)), "http://localhost") as client:
+        wait_until_ready(client)
+        replies: list[Any] = []
+
+        def ask(head: str) -> threading.Thread:
+            thread = threading.Thread(target=lambda: replies.append(rank(client, head=head, relation="likes", k=2)))
+            thread.start()
+            return thread
+
+        threads = [ask(ODD[0])]
+        assert held.entered.wait(10)
+        threads.append(ask(ODD[1]))
+        while "trivium_waiting 1.0" not in client.get("/metrics").text:
+            time.sleep(0.005)
+        full = rank(client, head=ODD[2], relation="likes", k=2)
+        assert full.status_code == 503
+        assert "wait already" in full.json()["detail"]
+        assert full.headers["retry-after"] == "1"
+        assert client.get("/health").status_code == 200
+        for thread in threads:
+            thread.join(10)
+        assert [reply.status_code for reply in replies] == [503, 503]
+        assert all("no answer within 0.5 seconds" in reply.json()["detail"] for reply in replies)
+        held.go.set()
+        deadline = time.monotonic() + 20
+        while rank(client, head=ODD[2], relation="likes", k=2).status_code == 503:
+            assert time.monotonic() < deadline
+
+
+def test_equal_questions_in_flight_are_computed_once(odd_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    with TestClient(make_app(odd_graph), "http://localhost") as client:
+        replies: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: replies.append(rank(client, head=ODD[0], relation="likes", k=2)))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        assert held.entered.wait(10)
+        while "trivium_shared_total 5.0" not in client.get("/metrics").text:
+            time.sleep(0.005)
+        held.go.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(replies) == 6
+        assert len({json.dumps(reply.json()) for reply in replies}) == 1
+
+
+def test_a_changed_file_replaces_the_graph_and_a_broken_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trivium.service import loaded
+
+    monkeypatch.setattr(loaded.Current.watch, "__defaults__", (0.05,))
+    path = tmp_path / "g.tsv"
+    write_graph(path)
+    with TestClient(make_app(path), "http://localhost") as client:
+        wait_until_ready(client)
+        assert rank(client, head="Tibet", relation="likes").status_code == 404
+        write_graph(path, "Tibet\tlikes\tNepal\n")
+        deadline = time.monotonic() + 20
+        while rank(client, head="Tibet", relation="likes").status_code == 404:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        path.write_text("broken\n")
+        while "trivium_graph_failed_total 1.0" not in client.get("/metrics").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert rank(client, head="Tibet", relation="likes").status_code == 200
+        assert "the one before serves on" in capsys.readouterr().err
+
+
+def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> None:
+    body = {"head": "Nepal", "relation": "borders <on>", "tail": "China", "paths": 2}
+    reasons = client.post("/api/explain", json=body).json()
+    assert (reasons["head"], reasons["tail"], reasons["asked"]) == ("Nepal", "China", "tail")
+    assert reasons["reached"]
+    for path in reasons["paths"]:
+        here = "Nepal"
+        for step in path["steps"]:
+            start, here = (step["tail"], step["head"]) if step["inverse"] else (step["head"], step["tail"])
+            assert {start, here} <= {*PLAIN, *ODD}
+        assert here == "China"
+    far = client.post("/api/explain", json=body | {"tail": "Ganga"}).json()
+    assert not far["reached"]
+    assert far["paths"] == []
+    turned = client.post("/api/explain", json=body | {"inverse": True}).json()
+    assert (turned["head"], turned["tail"], turned["asked"]) == ("Nepal", "China", "head")
+    assert client.post("/api/explain", json=body | {"tail": ODD[2]}).status_code == 200
+
+
+def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
+    from trivium.calibration import Calibration
+    from trivium.calibration.calibration import Record
+    from trivium.inference.tables import answer_table
+    from trivium.model.checkpoint import Provenance, checkpoint_sha256, save_checkpoint
+    from trivium.service.app import create_app
+    from trivium.service.loaded import Current, Source
+
+    model, place = tmp_path / "m.safetensors", tmp_path / "c.json"
+    save_checkpoint(small_model(), Provenance(), model)
+    ranker = Ranker(small_model(), Graph.read(odd_graph))
+    record = Record(
+        graph=ranker.graph.sha256,
+        checkpoint=checkpoint_sha256(str(model)),
+        share=0.1,
+        seed=0,
+        hidden=1,
+        questions=2,
+        center=[0.0] * 4,
+        scale=[1.0] * 4,
+        weights=[5.0, 1.0, 1.0, -1.0],
+        offset=0.0,
+        relations={"likes": (0.3, -0.3)},
+        fallback=2,
+        levels=[-4.0, 4.0],
+        confidences=[0.1, 0.9],
+        error=0.01,
+        reliability=[],
+    )
+    calibration = Calibration(record)
+    calibration.save(place)
+    calibration.check(ranker.graph, record.checkpoint)
+    source = Source(lambda: Ranker(small_model(), Graph.read(odd_graph)), odd_graph, str(model), place)
+    head = ranker.graph.entities.id(ODD[0], "entity")
+    expected = answer_table(ranker, np.array([head]), np.array([2]), k=5, confidence=calibration.confidence)
+    with TestClient(create_app(Current(source, source.load(), source.stamp()), Limits()), "http://localhost") as client:
+        wait_until_ready(client)
+        answers = rank(client, head=ODD[0], relation="likes", k=5).json()["answers"]
+        assert client.get("/api/info").json()["calibrated"]
+    assert ranker.graph.relations.id("likes", "relation") == 2
+    close([answer["confidence"] for answer in answers], expected["confidence"])
+    assert all(0 < answer["confidence"] < 1 for answer in answers)

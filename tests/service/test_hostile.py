@@ -1,0 +1,225 @@
+"""Whatever is sent: no 500, no traceback, replies as the description says them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from tests.service.conftest import ODD, PLAIN, small_model, write_graph
+from trivium import cli
+from trivium.errors import TriviumError
+from trivium.graph.graph import Graph
+from trivium.graph.index import save_index
+from trivium.graph.readers import read_graph, read_queries, read_triples
+from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.flags import read_flags
+from trivium.settings import read_yaml
+
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed, which makes the requests")
+
+
+def steady(examples: int) -> settings:
+    """The same examples every time, however slow the machine."""
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+
+
+@pytest.fixture(scope="session")
+def schema(live: str) -> Any:
+    """The API's own description of itself."""
+    return schemathesis.openapi.from_url(f"{live}/openapi.json")
+
+
+OPERATIONS = [
+    *(("POST", f"/api/{path}") for path in ("rank", "batch/rank", "score", "explain")),
+    *(("GET", f"/api/{path}") for path in ("search", "entity", "info")),
+    *(("GET", f"/{path}") for path in ("health", "ready", "metrics")),
+]
+
+
+def test_every_operation_is_tried(schema: Any) -> None:
+    described = {(operation.ok().method.upper(), operation.ok().path) for operation in schema.get_all_operations()}
+    assert described == set(OPERATIONS)
+
+
+TAKING_NOTHING = ("/api/info", "/health", "/ready", "/metrics")
+TRIED = [(*operation, "positive") for operation in OPERATIONS]
+TRIED += [(*operation, "negative") for operation in OPERATIONS if operation[1] not in TAKING_NOTHING]
+
+
+@pytest.mark.parametrize(("method", "path", "mode"), TRIED)
+def test_the_api_answers_as_it_says(schema: Any, method: str, path: str, mode: str) -> None:
+    cases = schema[path][method].as_strategy(generation_mode=schemathesis.GenerationMode(mode))
+
+    @steady(20)
+    @given(cases)
+    def call(case: Any) -> None:
+        case.call_and_validate(timeout=60)
+
+    call()
+
+
+NAMES = st.sampled_from(ODD + PLAIN) | st.text(max_size=20)
+RELATIONS = st.sampled_from(["likes", "knows", "borders <on>"]) | st.text(max_size=5)
+NUMBERS = st.integers(1, 6) | st.integers()
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+QUESTIONS = st.fixed_dictionaries({"head": NAMES, "relation": RELATIONS}, optional={"k": NUMBERS}) | st.dictionaries(
+    st.sampled_from(["head", "relation", "tail", "k", "include_known", "x"]), NAMES | ANYTHING, max_size=5
+)
+TRIPLES = st.fixed_dictionaries({"head": NAMES, "relation": RELATIONS, "tail": NAMES})
+BODIES = {
+    "/api/rank": QUESTIONS,
+    "/api/batch/rank": st.fixed_dictionaries({"questions": st.lists(QUESTIONS, max_size=6) | ANYTHING}),
+    "/api/score": st.fixed_dictionaries({"triples": st.lists(TRIPLES, max_size=6) | ANYTHING}),
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_known_and_unknown_names_mixed_with_anything(client: TestClient, path: str) -> None:
+    @steady(60)
+    @given(BODIES[path] | ANYTHING)
+    def ask(body: Any) -> None:
+        try:
+            reply = client.post(path, json=body)
+        except (ValueError, UnicodeEncodeError):  # no JSON: NaN, half a surrogate pair
+            return
+        assert reply.status_code in (200, 404, 422)
+        if reply.status_code != 200:
+            assert reply.json()["detail"].isprintable()
+
+    ask()
+
+
+@steady(60)
+@given(q=st.text(max_size=250), name=NAMES, numbers=st.tuples(NUMBERS, NUMBERS))
+def test_browsing(client: TestClient, q: str, name: str, numbers: tuple[int, int]) -> None:
+    found = client.get("/api/search", params={"q": q, "limit": numbers[0]})
+    assert found.status_code in (200, 422)
+    found = client.get("/api/entity", params={"name": name, "offset": numbers[0], "limit": numbers[1]})
+    assert found.status_code in (200, 404, 422)
+
+
+def samples(folder: Path) -> dict[str, bytes]:
+    """A small valid file of every kind that is read."""
+    import polars as pl
+
+    write_graph(folder / "g.tsv")
+    graph = Graph.read(folder / "g.tsv")
+    save_index(graph, folder / "g.trivium")
+    frame = pl.DataFrame({"head": ["a", "b"], "relation": ["r", "r"], "tail": ["b", "c"]})
+    frame.write_csv(folder / "g.csv")
+    frame.write_parquet(folder / "g.parquet")
+    (folder / "g.nt").write_text('<u:a> <u:r> <u:b> .\n<u:a> <http://www.w3.org/2000/01/rdf-schema#label> "A"@en .\n')
+    (folder / "g.ttl").write_text("@prefix u: <u:> .\nu:a u:r u:b, [ u:r u:c ] .\n")
+    (folder / "g.tsv.gz").write_bytes(gzip.compress(b"a\tr\tb\n"))
+    save_checkpoint(small_model(), Provenance(), folder / "m.safetensors")
+    (folder / "f.yaml").write_text("similarity_enhancer_weight: 0.2\n")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hostile")
+
+
+@pytest.fixture(scope="module")
+def valid(folder: Path) -> dict[str, bytes]:
+    return samples(folder)
+
+
+READERS: list[tuple[str, Callable[[Path], Any]]] = [
+    *((name, read_graph) for name in ("g.tsv", "g.csv", "g.parquet", "g.nt", "g.ttl", "g.tsv.gz", "g.trivium")),
+    *((name, read_triples) for name in ("g.tsv", "g.csv")),
+    *((name, read_queries) for name in ("g.tsv", "g.csv")),
+    ("m.safetensors", load_checkpoint),
+    ("f.yaml", read_yaml),
+    ("f.yaml", read_flags),
+]
+
+
+@pytest.mark.parametrize(("name", "reader"), READERS, ids=[f"{reader.__name__} {name}" for name, reader in READERS])
+def test_readers_read_or_refuse(
+    valid: dict[str, bytes], folder: Path, name: str, reader: Callable[[Path], Any]
+) -> None:
+    content = valid[name]
+    place = folder / f"odd-{reader.__name__}.{name.split('.', 1)[1]}"
+
+    @steady(80)
+    @given(st.data())
+    def read(data: st.DataObject) -> None:
+        if data.draw(st.booleans()):
+            odd = data.draw(st.binary(max_size=80))
+        else:
+            begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
+            odd = content[:begin] + data.draw(st.binary(max_size=8)) + content[end:]
+        place.write_bytes(odd)
+        try:
+            reader(place)
+        except TriviumError as error:
+            assert str(error)
+            assert "\n" not in str(error)
+
+    read()
+
+
+VERBS = [
+    "rank",
+    "score",
+    "complete",
+    "info",
+    "index",
+    "import",
+    "evaluate",
+    "overlap",
+    "datasets",
+    "synthesize",
+    "",
+    "-h",
+]
+FLAGS = ["--head", "--relation", "--tail", "-k", "--queries", "-o", "--checkpoint", "--columns", "--candidates"]
+FLAGS += ["--strict", "--include-known", "--force", "--flags", "--sample", "--json", "--yes", "--no-yes", "--", "-z"]
+VALUES = ["g.tsv", "g.csv", "g.trivium", "m.safetensors", "f.yaml", "missing.tsv", ".", "0", "-1", "2", "1e9", "nan"]
+VALUES += ["out.tsv", "out.parquet", "nowhere/out.tsv", "a,b,c", ",,", "likes", "UMLS2", "\u202ex", "a\x00b", "", *ODD]
+
+
+@pytest.mark.usefixtures("valid")
+def test_the_command_line_answers_or_refuses_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flagged = st.tuples(st.sampled_from(FLAGS), st.sampled_from(VALUES)).map(list)
+    words = st.lists(flagged | st.sampled_from(VALUES).map(lambda value: [value]), max_size=5)
+
+    @steady(150)
+    @given(st.sampled_from(VERBS), words)
+    @example("rank", [["g.tsv"], ["--head", "Nepal"], ["--relation", "knows"], ["--checkpoint", "m.safetensors"]])
+    @example("info", [["a\x00b"]])
+    def command(verb: str, rest: list[list[str]]) -> None:
+        given_words = [*verb.split(), *(word for part in rest for word in part)]
+        if verb in ("rank", "score", "complete", "evaluate") and "--checkpoint" not in given_words:
+            given_words += ["--checkpoint", "m.safetensors"]
+        status: Any = 0
+        with chdir(folder):
+            try:
+                cli.main(given_words)
+            except SystemExit as stop:
+                status = stop.code or 0
+        printed = capsys.readouterr()
+        assert status in (0, 2), given_words
+        assert "Traceback" not in printed.err
+        if status == 2:
+            assert printed.err.splitlines()[-1].startswith("trivium: "), given_words
+        for made in ("out.tsv", "out.parquet"):
+            (folder / made).unlink(missing_ok=True)
+
+    command()

@@ -1,0 +1,286 @@
+"""The page in a real browser: by mouse, by keyboard, on a phone, in the dark, with the oddest names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.service.conftest import ODD, PLAIN, make_app, serving
+from trivium.calibration.fit import calibrate
+from trivium.graph.graph import Graph
+from trivium.inference.ranker import Ranker
+from trivium.model.checkpoint import SHIPPED, checkpoint_sha256
+from trivium.model.trivium import Trivium
+from trivium.service.app import create_app
+from trivium.service.loaded import Current, Source
+from trivium.service.settings import Limits
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it drives the browser")
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+WORLD = Path(__file__).parents[2] / "demo" / "world.tsv"
+WIDE, PHONE = (1280, 860), (360, 740)
+SECONDS = 60_000.0  # milliseconds: on a busy machine a kernel may have to be compiled
+Open = Callable[..., Page]
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo graph with confidences; for the docs they are those of the tutorial, else of fewer hidden facts."""
+    if not (SHIPPED / "trivium.safetensors").exists():
+        pytest.skip("this tree ships no default checkpoint")
+    ranker = Ranker(Trivium.load("trivium"), Graph.read(WORLD))
+    most = 5000 if request.config.getoption("--screenshots") else 60
+    file = tmp_path_factory.mktemp("world") / "world.calibration.json"
+    calibrate(ranker, checkpoint_sha256("trivium"), most=most).save(file)
+    source = Source(lambda: ranker, WORLD, "trivium", file)
+    with serving(create_app(Current(source, source.load(), source.stamp()), Limits())) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    """Opens a page, and in the end holds that it asked nothing of anyone else and broke no rule of its own."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def open_page(
+        address: str, view: str = "", size: tuple[int, int] = WIDE, scheme: str = "light", locked: bool = False
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        context.set_default_timeout(SECONDS)
+        page = context.new_page()
+
+        def heard(message: Any) -> None:
+            if message.type == "error" and not re.search("status of (404|401)", message.text):
+                complaints.append(message.text)
+
+        page.on("console", heard)
+
+        def asked(request: Any) -> None:
+            if not request.url.startswith((address, "data:")):
+                complaints.append(request.url)
+
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+        page.on("request", asked)
+        page.goto(f"{address}/{view}")
+        if not locked:
+            settled(page)
+        return page
+
+    expect.set_options(timeout=SECONDS)
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def settled(page: Page) -> None:
+    page.wait_for_selector("main[aria-busy=false]")
+
+
+def view(**parts: str) -> str:
+    return f"#{urlencode(parts)}"
+
+
+WHY = view(entity="Niger River", relation="flows through", answer="Benin")
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str], None]:
+    """Makes a screenshot for the docs, in the folder that --screenshots names."""
+    folder = request.config.getoption("--screenshots") or tmp_path
+
+    def shoot(page: Page, name: str) -> None:
+        path = folder / f"{name}.png"
+        page.screenshot(path=path)
+        assert path.stat().st_size > 10_000
+
+    return shoot
+
+
+def test_by_mouse_from_a_name_to_the_reasons(visit: Open, world: str, keep: Callable[[Page, str], None]) -> None:
+    page = visit(world)
+    expect(page.get_by_role("heading", name="What does the graph not say yet?")).to_be_visible()
+    page.get_by_role("combobox", name="Entity").click()
+    page.keyboard.type("niger r")
+    page.get_by_role("option", name="Niger River").click()
+    expect(page.get_by_role("heading", name="What the graph says of Niger River")).to_be_visible()
+    page.get_by_role("combobox", name="Question").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    keep(page, "ask")
+    page.get_by_role("option", name="Niger River flows through ?").click()
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(10)
+    page.get_by_role("button", name="Show more").first.click()
+    expect(rows).to_have_count(30)
+    page.locator("#rows").get_by_role("link", name="Benin", exact=True).click()
+    expect(page.get_by_role("heading", name="Why Benin?")).to_be_visible()
+    settled(page)
+    expect(page.locator("#paths li").first).to_contain_text("Niger River")
+    expect(page.locator("#drawing canvas").first).to_be_visible()
+    page.get_by_role("link", name="Close").click()
+    expect(page.locator("#why")).to_be_hidden()
+    page.get_by_label("known ones too").check()
+    expect(page.locator("#rows .tag").first).to_have_text("known")
+    expect(page.locator("#rows meter").first).to_be_visible()  # a confidence, where the answer is not known
+
+
+def test_by_keyboard_alone(visit: Open, world: str) -> None:
+    page = visit(world)
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.id") == "entity":
+            break
+    page.keyboard.type("nepa")
+    options = page.locator("#entity-options li")
+    expect(options.first).to_have_text(re.compile("^Nepal"))
+    expect(page.get_by_role("combobox", name="Entity")).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("ArrowDown")
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    expect(page.locator("#entity-options")).to_be_hidden()
+    page.keyboard.press("Enter")
+    expect(options.first).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("combobox", name="Question")).to_be_focused()
+    settled(page)
+    page.keyboard.type("borders")
+    expect(page.locator("#relation-options li").first).to_contain_text("borders")
+    while "Nepal borders ?" not in page.locator("#relation-options [aria-selected=true]").inner_text():
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#rows tr")).to_have_count(10)
+    settled(page)
+    link = page.locator("#rows a").first
+    while not link.evaluate("(link) => link === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#why")).to_be_visible()
+    settled(page)
+    expect(link).to_be_focused()  # opening reasons does not lose the place in the list
+    expect(link).to_have_attribute("aria-current", "true")
+
+
+def test_a_link_is_a_view_and_back_goes_back(visit: Open, world: str, keep: Callable[[Page, str], None]) -> None:
+    page = visit(world, WHY)
+    expect(page.get_by_role("heading", name="Why Benin?")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Entity")).to_have_value("Niger River")
+    keep(page, "reasons")
+    page.get_by_role("link", name="Nigeria").last.click()
+    expect(page.locator("#facts-title")).to_contain_text("Nigeria")
+    expect(page.locator("#answers")).to_be_hidden()
+    assert "entity=Nigeria" in page.url
+    page.locator("#fact-list dt").get_by_role("link", name="language").click()
+    expect(page.locator("#answers-title")).to_contain_text("Nigeria language")
+    page.go_back()
+    page.go_back()  # at once: what was on its way is given up
+    expect(page.get_by_role("heading", name="Why Benin?")).to_be_visible()
+    expect(page.locator("#rows tr.open")).to_contain_text("Benin")
+
+
+def test_questions_for_heads(visit: Open, world: str) -> None:
+    page = visit(world, view(entity="French", relation="language", inverse="1"))
+    expect(page.locator("#answers-title")).to_have_text("…? language French")
+    expect(page.get_by_role("combobox", name="Question")).to_have_value("? language French")
+    page.locator("#rows a").first.click()
+    expect(page.locator("#why")).to_be_visible()
+
+
+def test_an_unknown_name_is_told_and_the_page_goes_on(visit: Open, world: str) -> None:
+    page = visit(world)
+    page.get_by_role("combobox", name="Entity").click()
+    page.keyboard.type("qqqqqq")
+    expect(page.get_by_text("Nothing is called like that")).to_be_visible()
+    page.goto(f"{world}/{view(entity='Nepal')}")
+    expect(page.locator("#facts-title")).to_contain_text("Nepal")
+    page.goto(f"{world}/{view(entity='Nepaal')}")
+    expect(page.get_by_role("alert")).to_contain_text("unknown entity 'Nepaal': did you mean 'Nepal'")
+    expect(page.locator("#facts")).to_be_hidden()
+    page.goto(f"{world}/{view(entity='Nepal')}")
+    expect(page.locator("#facts-title")).to_contain_text("Nepal")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_readable_everywhere_and_axe_finds_nothing_serious(
+    visit: Open, world: str, keep: Callable[[Page, str], None], size: tuple[int, int], scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    for place in ("", view(entity="Nepal"), WHY):
+        page = visit(world, place, size, scheme)
+        width = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert width[0] <= width[1]
+        found = axe.Axe().run(page).response["violations"]
+        serious = [
+            (rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+    if size == PHONE:
+        page.locator("#why").evaluate("(why) => why.scrollIntoView()")
+    if (size == PHONE) == (scheme == "light"):
+        keep(page, "phone" if size == PHONE else "dark")
+    page.get_by_role("combobox", name="Question").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+
+
+def shown(text: str) -> str:
+    """A name as the page shows it."""
+    return re.sub("[\x00-\x1f\x7f\u202e]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+@pytest.mark.parametrize("place", range(len(ODD)))
+def test_names_are_text(visit: Open, live: str, place: int) -> None:
+    odd, following, other = ODD[place], ODD[(place + 1) % len(ODD)], ODD[(place + 3) % len(ODD)]
+    page = visit(live, view(entity=odd, relation="likes", answer=other), PHONE)
+    expect(page.locator("#facts-title bdi")).to_have_text(shown(odd))
+    expect(page.locator("#fact-list")).to_contain_text(shown(following))
+    expect(page.locator("#why-title")).to_contain_text(shown(other))
+    assert set(page.locator("#rows bdi").all_inner_texts()) <= {shown(name) for name in (*ODD, *PLAIN)}
+    expect(page.locator("main b, main script, main img")).to_have_count(0)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE[0]
+    page.locator("#fact-list").get_by_role("link", name=shown(following), exact=True).click()
+    expect(page.locator("#facts-title bdi")).to_have_text(shown(following))
+
+
+def test_a_service_with_a_token_asks_for_it(visit: Open, odd_graph: Path) -> None:
+    with serving(make_app(odd_graph, token="0123456789abcdef")) as address:
+        page = visit(address, view(entity="Nepal"), locked=True)
+        for word in ("wrong", "0123456789abcdef"):
+            expect(page.get_by_label("Token")).to_be_visible()
+            page.get_by_label("Token").fill(word)
+            page.keyboard.press("Enter")
+        expect(page.locator("#facts-title")).to_contain_text("Nepal")
+        page.reload()
+        expect(page.locator("#facts-title")).to_contain_text("Nepal")  # asked once a session
