@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=1000)
     chosen = parser.parse_args()
     print(
-        "| graph | facts hidden | relations corrected / by the global fit | test facts | ECE | best | mean confidence / "
-        "truth | sure, true | seconds to calibrate |\n|---|---|---|---|---|---|---|---|---|"
+        "| graph | facts hidden | relations corrected / by the global fit | test facts | ECE | best "
+        "| mean confidence / truth | sure, true | seconds to calibrate |\n|---|---|---|---|---|---|---|---|---|"
     )
     for name in chosen.graphs:
         measure(name, chosen.checkpoint, chosen.data_dir, chosen.facts)

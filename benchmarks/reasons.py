@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=5)
     chosen = parser.parse_args()
     print(
-        "| graph | queries | skipped | facts | median drop | random | size of random | ratio | over 3 times | s each |\n"
+        "| graph | queries | skipped | facts | median drop | random | size of random | ratio | over 3 times "
+        "| seconds each |\n"
         "|---|---|---|---|---|---|---|---|---|---|"
     )
     for name in chosen.graphs:

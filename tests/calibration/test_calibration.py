@@ -167,7 +167,7 @@ def test_corrections_go_by_name(fitted: tuple[Calibration, Graph]) -> None:
     calibration.check(turned, "c" * 64)
     after = calibration.confidence(np.concatenate([order, order + 3]), *same)
     assert (before == after).all()
-    assert len(set(before[:3].tolist())) == 3
+    assert before[0] > before[1]  # relation 0 is the one with more true answers
 
 
 @pytest.mark.parametrize(
