@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from trivium.explanation import Explanation, explain
-from trivium.explanation.paths import distances
+from trivium.explanation.paths import Floats, distances
 from trivium.graph.csr import IntArray
 from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph, inverse
@@ -66,7 +66,8 @@ def measure(name: str, checkpoint: str, data_dir: str | None, queries: int, path
     h, r, t = splits.test.astype(np.int64).T
     questions = np.concatenate([np.stack([h, r], 1), np.stack([t, inverse(r, graph.num_relations)], 1)])
     rng = np.random.default_rng(0)
-    drops, sizes, seconds, skipped = [], [], 0.0, 0
+    drops: list[Floats] = []
+    sizes, seconds, skipped = [], 0.0, 0
     for head, relation in rng.permutation(np.unique(questions, axis=0)).tolist():
         if len(drops) == queries:
             break
