@@ -166,7 +166,8 @@ def complete(
     k
         Links for each head and relation.
     min_confidence
-        Write only links with as much confidence, from 0 to 1; needs --calibration.
+        Write only links with as much confidence, from 0 to 1; needs --calibration. Most questions asked here lack no
+        answer, so fewer links are true than it says; see `trivium calibrate`.
     checkpoint
         A shipped checkpoint's name, or a file.
     yes

@@ -37,7 +37,7 @@ def picture_png(explanation: Explanation) -> bytes:
 
 
 def _draw(axes: Any, reason: Reason, y: float, longest: int, width: float) -> None:
-    places = [step * longest / len(reason.steps) for step in range(len(reason.steps) + 1)]
+    places: list[float] = [step * longest / len(reason.steps) for step in range(len(reason.steps) + 1)]
     names = [reason.steps[0].tail if reason.steps[0].inverse else reason.steps[0].head]
     names += [step.head if step.inverse else step.tail for step in reason.steps]
     for place, step in enumerate(reason.steps):
@@ -47,9 +47,9 @@ def _draw(axes: Any, reason: Reason, y: float, longest: int, width: float) -> No
         label = {"ha": "center", "va": "bottom", "fontsize": 8, "color": ACCENT, "parse_math": False}
         axes.text((left + right) / 2, y + 0.15, _shown(step.relation), **label)
     box = {"boxstyle": "round,pad=0.35", "facecolor": BOX, "edgecolor": INK, "linewidth": 0.8}
-    for spot, name in zip(places, names, strict=True):
+    for x, name in zip(places, names, strict=True):
         middle = {"ha": "center", "va": "center", "fontsize": 9, "zorder": 3, "parse_math": False}
-        axes.text(spot, y, _shown(name), color=INK, bbox=box, **middle)
+        axes.text(x, y, _shown(name), color=INK, bbox=box, **middle)
     axes.text(-0.48, y + 0.3, f"{reason.weight:.3f}", ha="left", va="center", fontsize=8, color=INK)
 
 
