@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -252,8 +253,78 @@ def test_evaluate_writes_json_for_machines(run: Run, data: Path) -> None:
 
 def test_the_command_itself_starts_lightly() -> None:
     """What `--help` loads: no torch, numba, polars or pyarrow, whose imports take most of a second each."""
-    heavy = "{'torch', 'numba', 'polars', 'pyarrow'}"
+    heavy = "{'torch', 'numba', 'polars', 'pyarrow', 'sklearn', 'matplotlib'}"
     code = f"import sys; from trivium import cli; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "[]\n"
+
+
+def dense_graph(name: str) -> None:
+    """400 facts among 30 entities: enough to hide some."""
+    rng = np.random.default_rng(0)
+    rows = {f"e{h}\tr{r}\te{t}" for h, r, t in rng.integers(0, (30, 3, 30), (400, 3))}
+    Path(name).write_text("\n".join(sorted(rows)) + "\n")
+
+
+def test_explain_in_words_as_json_and_as_a_picture(run: Run) -> None:
+    words = ("explain", "ok.tsv", "--head", "b", "--relation", "likes", "--tail", "a", *MODEL)
+    status, out, err = run(*words, "--png", "why.png")
+    assert (status, err) == (0, "")
+    assert out.startswith("b likes a: score ")
+    assert Path("why.png").read_bytes().startswith(b"\x89PNG")
+    assert run(*words, "--png", "why.png")[0] == 2
+    content = json.loads(run(*words, "--json")[1])
+    assert content["words"] == out.splitlines()
+    turned = json.loads(run(*words, "--json", "--asked", "head")[1])
+    assert (turned["head"], turned["tail"], turned["asked"]) == ("b", "a", "head")
+    Path("apart.tsv").write_text("a\tlikes\tb\nc\tlikes\td\n")
+    words = ("explain", "apart.tsv", "--head", "a", "--relation", "likes", "--tail", "d", *MODEL)
+    assert "No path of at most 2 facts leads from a to d" in run(*words)[1]
+
+
+def test_calibrate_then_rank_score_and_complete(run: Run) -> None:
+    dense_graph("d.tsv")
+    status, out, _ = run("calibrate", "d.tsv", "-o", "c.json", "--png", "c.png", "--share", "0.3", *MODEL)
+    assert status == 0
+    assert "judged by the global fit" in out
+    assert Path("c.png").read_bytes().startswith(b"\x89PNG")
+    sure = ("--calibration", "c.json", *MODEL)
+    assert run("calibrate", "d.tsv", "-o", "c.json", *MODEL)[0] == 2
+    _, out, _ = run("rank", "d.tsv", "--head", "e1", "--relation", "r0", *sure)
+    assert out.splitlines()[0].split() == ["head", "relation", "tail", "rank", "score", "confidence"]
+    assert all(0 < float(line.split()[-1]) < 1 for line in out.splitlines()[1:])
+    Path("t.tsv").write_text("e1\tr0\te2\n")
+    assert "confidence" in run("score", "d.tsv", "t.tsv", *sure)[1]
+    assert run("complete", "d.tsv", "-o", "all.parquet", *sure)[0] == 0
+    links = pl.read_parquet("all.parquet")
+    least = float(links["confidence"].quantile(0.7) or 0)
+    assert run("complete", "d.tsv", "-o", "sure.parquet", "--min-confidence", str(least), *sure)[0] == 0
+    assert pl.read_parquet("sure.parquet").equals(links.filter(pl.col("confidence") >= least))
+    assert 0 < len(pl.read_parquet("sure.parquet")) < len(links)
+    status, _, err = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *sure)
+    assert status == 2
+    assert "made for another graph" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("explain ok.tsv --head a --relation likes --tail zz", "unknown tail 'zz'"),
+        ("explain ok.tsv --head a --relation likes --tail b --paths 0", "paths is 0"),
+        ("explain ok.tsv --head a --relation likes --tail b --png nowhere/x.png", "nowhere"),
+        ("calibrate ok.tsv -o c.json", "4 facts can be hidden"),
+        ("calibrate ok.tsv -o c.json --share 0.7", "share is 0.7"),
+        ("calibrate ok.tsv -o nowhere/c.json", "nowhere"),
+        ("rank ok.tsv --head a --relation likes --calibration ok.tsv", "ok.tsv is not a calibration"),
+        ("rank ok.tsv --head a --relation likes --calibration none.json", "none.json"),
+        ("complete ok.tsv -o x.tsv --min-confidence 0.5", "--calibration"),
+        ("complete ok.tsv -o x.tsv --calibration c.json --min-confidence 5", "from 0 to 1"),
+    ],
+)
+def test_bad_wishes_for_reasons_and_confidence(run: Run, words: str, message: str) -> None:
+    before = sorted(path.name for path in Path().iterdir())
+    status, out, err = run(*words.split(), *MODEL)
+    assert (status, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert sorted(path.name for path in Path().iterdir()) == before

@@ -144,7 +144,8 @@ class Calibration:
         record = self.record
         values = (features(scores, margins, ranks) - record.center) / record.scale
         level = values @ np.array(record.weights) + record.offset + self.shifts[np.asarray(relations)]
-        return np.interp(level, record.levels, record.confidences).astype(np.float64)
+        sure: NDArray[np.float64] = np.interp(level, record.levels, record.confidences)
+        return sure
 
     def save(self, path: str | Path, force: bool = False) -> None:
         """Writes it as JSON, whole or not at all.

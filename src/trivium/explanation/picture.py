@@ -28,7 +28,7 @@ def picture_png(explanation: Explanation) -> bytes:
     axes.text(0.01, 0.97, _shown(title, 200), transform=axes.transAxes, va="top", fontsize=10, parse_math=False)
     most = max((reason.weight for reason in explanation.paths), default=1.0)
     for row, reason in enumerate(explanation.paths):
-        _draw(axes, reason, -row, longest, 0.6 + 2.4 * reason.weight / most)
+        _draw(axes, reason, float(-row), longest, 0.6 + 2.4 * reason.weight / most)
     out = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that the font lacks is drawn as a box
@@ -42,10 +42,10 @@ def _draw(axes: Any, reason: Reason, y: float, longest: int, width: float) -> No
     names += [step.head if step.inverse else step.tail for step in reason.steps]
     for place, step in enumerate(reason.steps):
         left, right = places[place], places[place + 1]
-        arrow = {"arrowstyle": "<|-" if step.inverse else "-|>", "color": ACCENT, "linewidth": width}
-        axes.annotate("", (right, y), (left, y), arrowprops={**arrow, "mutation_scale": 12, "shrinkA": 0, "shrinkB": 0})
+        axes.plot([left, right], [y, y], color=ACCENT, linewidth=width, zorder=1)
+        axes.plot([(left + right) / 2], [y], marker="<" if step.inverse else ">", color=ACCENT, markersize=7 + width)
         label = {"ha": "center", "va": "bottom", "fontsize": 8, "color": ACCENT, "parse_math": False}
-        axes.text((left + right) / 2, y + 0.12, _shown(step.relation), **label)
+        axes.text((left + right) / 2, y + 0.15, _shown(step.relation), **label)
     box = {"boxstyle": "round,pad=0.35", "facecolor": BOX, "edgecolor": INK, "linewidth": 0.8}
     for place, name in zip(places, names, strict=True):
         middle = {"ha": "center", "va": "center", "fontsize": 9, "zorder": 3, "parse_math": False}
