@@ -116,22 +116,24 @@ def main() -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process, address, again = start(index, chosen.checkpoint)
-        print(f"ready after {first:.1f} s; killed with -9, ready again after {again:.1f} s")
+        print(f"ready after {first:.1f} s; killed with -9, ready again after {again:.1f} s", flush=True)
         try:
             asyncio.run(load(address, names, chosen.clients, min(30.0, chosen.seconds / 4), process))  # representations
             found = asyncio.run(load(address, names, chosen.clients, chosen.seconds, process))
         finally:
             process.terminate()
             process.wait()
-    ranker = Ranker(load_checkpoint(chosen.checkpoint)[0], graph)
-    answer_table(ranker, asked[:2000, 0], asked[:2000, 1], k=10)
-    alone = offline(ranker, asked[:, 0], asked[:, 1], chosen.clients, min(60.0, chosen.seconds))
     rate = len(found["latency"]) / chosen.seconds
     print(f"{len(found['latency'])} answers, {len(found['failed'])} failures; {milliseconds(found['latency'])}")
-    print(f"{rate:.1f} answers a second, the Ranker alone {alone:.1f}: {rate / alone:.2f}")
     print(f"GET /health meanwhile: {milliseconds(found['health'])}, at most {1000 * max(found['health']):.0f} ms")
     minutes = [np.mean(part) for part in np.array_split(found["memory"], max(1, round(chosen.seconds / 60)))]
-    print("memory by minute: " + ", ".join(f"{minute:.0f}" for minute in minutes) + " MiB")
+    print("memory by minute: " + ", ".join(f"{minute:.0f}" for minute in minutes) + " MiB", flush=True)
+    ranker = Ranker(load_checkpoint(chosen.checkpoint)[0], graph)
+    for _ in ranker.representations.each(np.unique(asked[:, 1]).tolist()):
+        pass
+    answer_table(ranker, asked[:4, 0], asked[:4, 1], k=10)
+    alone = offline(ranker, asked[:, 0], asked[:, 1], chosen.clients, min(60.0, chosen.seconds))
+    print(f"{rate:.1f} answers a second, the Ranker alone {alone:.1f}: {rate / alone:.2f}")
 
 
 main()
