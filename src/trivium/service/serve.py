@@ -69,6 +69,8 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         InputError: there is no such address here, or its port is taken.
     """
+    if not 0 <= port < 1 << 16:  # the system would take it modulo 65536
+        raise InputError(f"cannot listen on port {port}: a port is a number from 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -78,7 +80,7 @@ def bind(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise InputError(
             f"cannot listen on {host} port {port} ({getattr(error, 'strerror', None) or error}): choose another --port"
         ) from error
