@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -227,6 +228,15 @@ def test_a_full_queue_and_a_slow_answer_are_503_while_health_answers(
         deadline = time.monotonic() + 20
         while rank(client, head=ODD[2], relation="likes", k=2).status_code == 503:
             assert time.monotonic() < deadline
+
+
+def test_the_collector_leaves_a_loaded_graph_alone(odd_graph: Path) -> None:
+    """Else a full collection stops every request, /health too, for as long as it walks the graph."""
+    gc.unfreeze()
+    with TestClient(make_app(odd_graph), "http://localhost") as client:
+        wait_until_ready(client)
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_equal_questions_in_flight_are_computed_once(odd_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -68,14 +69,22 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.ranking.close()
             self.lookups.close()
+            gc.unfreeze()
 
     async def _warm(self, loaded: Loaded) -> None:
-        """One question and one reason, whatever they say: kernels are compiled, the graph's parts are built."""
+        """One question and one reason, whatever they say: kernels are compiled, the graph's parts are built.
+
+        What stands then stays, and the collector leaves it alone: a full collection would walk all of it and stop every
+        request for some 300 ms.
+        """
         graph = loaded.ranker.graph
         tail, kind, head = (int(graph.sources[0]), int(graph.edge_relations[0]), int(np.argmax(graph.offsets[1:] > 0)))
         relation = inverse(kind, graph.num_relations)
         for job in (jobs.Question(loaded, head, relation, 1, True), jobs.Reason(loaded, head, relation, tail, 1)):
             await self.ranking.ask([job], 3600.0)
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     async def rank(self, asked: Sequence[forms.Question]) -> list[forms.Answers]:
         loaded = self.current.loaded
