@@ -19,10 +19,10 @@ from trivium.model.config import ModelConfig
 from trivium.model.fusion import start_weights
 from trivium.model.trivium import Trivium
 from trivium.training import ablation
-from trivium.training.ablation import ARMS, SCORES, ablate, read_ablation, with_parts
-from trivium.training.evidence import BASE, Difference, Scores, differences, draw, suggest, table_of
+from trivium.training.ablation import ARMS, BASE, SCORES, WHOLE, ablate, read_ablation, with_parts
+from trivium.training.evidence import Difference, Scores, differences, draw, suggest, table_of
 from trivium.training.loop import Trainer
-from trivium.training.pretrain import pretrain
+from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import RunFolder
 
 
@@ -247,3 +247,39 @@ def test_f10_arms_differ_in_their_parts_alone() -> None:
         assert found.prompt_dim == 16
     assert with_parts(model, "all, learnable").use_learnable_fusion
     assert not with_parts(model, "all, fixed").use_learnable_fusion
+
+
+def test_trials_change_one_choice_of_the_training_at_a_time(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(settings.read_text())
+    content["changes"] = {"denser": {"min_entities": 35}, "no prompts": {"model": {"use_prompt_enhancer": False}}}
+    settings.write_text(yaml.safe_dump(content))
+    folder = tmp_path / "run"
+    assert run_command("ablate", settings, "--run", folder, "--data-dir", tmp_path / "data") == 0
+    assert "suggested start" not in capsys.readouterr().out
+    table = pl.read_csv(folder / "ablation.csv")
+    assert table["arm"].to_list() == [WHOLE, "denser", "no prompts"]
+    assert table["verdict"][0] == ""
+    configs = [read_config(folder / f"{arm}-1" / "config.yaml") for arm in ("all-learnable", "denser", "no-prompts")]
+    assert [config.min_entities for config in configs] == [30, 35, 30]
+    assert [config.model.use_prompt_enhancer for config in configs] == [True, True, False]
+    assert len({(config.start_from, config.model.dim, config.seed, config.steps) for config in configs}) == 1
+    whole = read_ablation(folder / "config.yaml")
+    assert whole.changes["denser"] == {"min_entities": 35}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"a": {"min_entitys": 3}}, "changes.a: min_entitys: unknown setting: did you mean 'min_entities'"),
+        ({"a": {"steps": 0}}, "steps: 0 is less than 1"),
+        ({WHOLE: {"steps": 3}}, "is the arm that changes nothing"),
+    ],
+)
+def test_a_trial_that_cannot_be_is_refused_at_once(
+    settings: Path, changes: dict[str, dict[str, Any]], message: str
+) -> None:
+    settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | {"changes": changes}))
+    with pytest.raises(ConfigError, match=message):
+        read_ablation(settings)

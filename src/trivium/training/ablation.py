@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,18 +25,20 @@ from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.load import graph_texts
 from trivium.training.batches import SYNTHETIC
-from trivium.training.config import AblationConfig
-from trivium.training.evidence import BASE, Scores
+from trivium.training.config import AblationConfig, TrainingConfig
+from trivium.training.evidence import Scores
 from trivium.training.pretrain import check_counts, pretrain, training_graph
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.validation import Validation
 
+BASE = "structure only"
+WHOLE = "all, learnable"
 EVERYTHING = ("text", "similarity", "prompt")
 ARMS: dict[str, tuple[str, ...]] = {
     BASE: (),
     **{f"+ {part}": (part,) for part in EVERYTHING},
     "all, fixed": EVERYTHING,
-    "all, learnable": EVERYTHING,
+    WHOLE: EVERYTHING,
 }
 """The arms and the parts that each adds to the structure."""
 
@@ -57,7 +61,22 @@ def read_ablation(path: str | Path) -> AblationConfig:
         raise ConfigError(f"{path}: name at least one of training.sources and one of graphs")
     if min(config.warm_steps, config.questions) < 1:
         raise ConfigError(f"{path}: warm_steps and questions must be at least 1")
+    if WHOLE in config.changes:
+        raise ConfigError(f"{path}: changes: {WHOLE!r} is the arm that changes nothing: choose another name")
+    for name, change in config.changes.items():
+        check_counts(changed(config.training, change, f"{path}: changes.{name}"), path)
     return config
+
+
+def changed(training: TrainingConfig, change: Mapping[str, Any], where: str) -> TrainingConfig:
+    """A training configuration with some settings changed; those of its model one by one.
+
+    Raises:
+        ConfigError: a setting that is unknown, of the wrong type or out of range.
+    """
+    values: dict[str, Any] = asdict(training)
+    model = {**values["model"], **change.get("model", {})}
+    return build(TrainingConfig, {**values, **change, "model": model}, where)
 
 
 def with_parts(model: ModelConfig, arm: str) -> ModelConfig:
@@ -72,6 +91,16 @@ def with_parts(model: ModelConfig, arm: str) -> ModelConfig:
     )
 
 
+def arms_of(config: AblationConfig, model: ModelConfig) -> dict[str, TrainingConfig]:
+    """How each arm is trained, seed and start aside; the first is the one that the others are compared with."""
+    encoder = config.training.model.text_encoder
+    parts = {arm: replace(config.training, model=with_parts(model, arm)) for arm in ARMS}
+    if not config.changes:
+        return {arm: training for arm, training in parts.items() if encoder or ARMS[arm] != ("text",)}
+    whole = parts[WHOLE]
+    return {WHOLE: whole} | {name: changed(whole, change, name) for name, change in config.changes.items()}
+
+
 def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores]:
     """Trains and judges every arm with every seed, from wherever the folder stands; what is finished is kept.
 
@@ -82,26 +111,26 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         ConfigError: a validation graph shares a triple with a training graph, or a setting is wrong.
     """
     config = read_ablation(folder.path / CONFIG)
-    encoder = config.training.model.text_encoder
-    arms = [arm for arm, parts in ARMS.items() if encoder or parts != ("text",)]
-    if not encoder:
+    if not config.training.model.text_encoder:
         warn("training.model.text_encoder is empty: no arm reads texts")
-    names = [source.name for source in config.training.sources]
-    names += list(load_checkpoint(config.warm_start)[1].training_data) if config.warm_start else []
-    exclude = config.training.exclude
-    graphs = [training_graph(name, data_dir, exclude) for name in dict.fromkeys(names) if name != SYNTHETIC]
+    trained = load_checkpoint(config.warm_start)[1].training_data if config.warm_start else {}
+    graphs = [
+        training_graph(name, data_dir, training.exclude)
+        for training in arms_of(config, config.training.model).values()
+        for name in dict.fromkeys([*(source.name for source in training.sources), *trained])
+        if name != SYNTHETIC
+    ]
     questions = validations(config, graphs, data_dir)
     start = _start(folder, config, data_dir)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
-    model = replace(config.training.model, **sizes)
+    arms = arms_of(config, replace(config.training.model, **sizes))
     scores, done = [], 0
     for seed in config.seeds:
-        for arm in arms:
+        for arm, training in arms.items():
             done += 1
-            training = replace(config.training, model=with_parts(model, arm), start_from=str(start), seed=seed)
-            run = RunFolder(folder.path / f"{arm.replace('+ ', '').replace(', ', '-').replace(' ', '-')}-{seed}")
+            run = RunFolder(folder.path / f"{re.sub(r'[^a-zA-Z0-9.]+', '-', arm).strip('-')}-{seed}")
             if not (run.path / CONFIG).exists():
-                run = RunFolder.create(run.path, training)
+                run = RunFolder.create(run.path, replace(training, start_from=str(start), seed=seed))
             if not (run.path / SCORES).exists():
                 with progress(f"{arm}, seed {seed} ({done} of {len(arms) * len(config.seeds)})") as update:
                     checkpoint = pretrain(run, data_dir, update, "trivium ablate")

@@ -98,14 +98,15 @@ def ablate_run(config: Path | None, run: Path | None, resume: Path | None, data_
     else:
         assert config is not None
         folder = RunFolder.create(run or Path("runs") / config.stem, read_ablation(config))
-    rows = differences(ablate(folder, data_dir))
-    start = suggest({row.arm: row for row in rows})
+    scores = ablate(folder, data_dir)
+    rows = differences(scores)
     report = table_of(rows)
     write_table(report, folder.path / "ablation.csv", force=True)
     save_figure(draw(rows), folder.path / "ablation.png", force=True)
     show_frame(report)
-    for line in start.evidence:
-        print(line)
+    if not read_ablation(folder.path / CONFIG).changes:
+        for line in suggest({row.arm: row for row in rows}).evidence:
+            print(line)
     warn(f"{folder.path / 'ablation.png'}: drawn")
 
 

@@ -1,6 +1,7 @@
 """How a model is trained: every setting of a run, in one place."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from trivium.model.config import ModelConfig
 
@@ -110,3 +111,6 @@ class AblationConfig:
     """Every arm runs once with each; at least three."""
     questions: int = 300
     """Questions asked of each graph, at most, both directions counted."""
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Trials of choices instead of parts: by name, the settings of ``training`` that an arm changes. Every arm has all
+    parts then, and is compared with the one that changes nothing."""

@@ -16,7 +16,6 @@ from trivium.model.fusion import start_weights
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BASE = "structure only"
 DEFAULTS = {"similarity": 0.2, "prompt": 0.8}
 TOGETHER = sum(DEFAULTS.values())  # what the branches start with together, beside 1 for r
 LEAST = 0.05  # start of a branch whose gain was not shown while the other's was: 0 has no logit
@@ -40,7 +39,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm beside structure only.
+    """An arm beside the first one.
 
     Attributes:
         mrr: mean over graphs and seeds.
@@ -48,6 +47,7 @@ class Difference:
         low, high: its 95 % interval.
         graphs: MRR by graph, mean over seeds.
         seeds: how many.
+        first: whether it is the one that the others are compared with.
     """
 
     arm: str
@@ -57,6 +57,7 @@ class Difference:
     high: float
     graphs: Mapping[str, float] = field(default_factory=dict)
     seeds: int = 0
+    first: bool = False
 
     @property
     def shown(self) -> bool:
@@ -65,7 +66,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        if self.arm == BASE:
+        if self.first:
             return ""
         return "shown" if self.shown else "shown, a loss" if self.high < 0 else "not shown"
 
@@ -80,7 +81,7 @@ class Start:
 
 
 def differences(scores: Sequence[Scores], resamples: int = 10_000, seed: int = 0) -> list[Difference]:
-    """Each arm's paired difference against structure only, question by question, in the order of the arms.
+    """Each arm's paired difference against the first, question by question, in the order of the arms.
 
     The interval is a percentile bootstrap over all that varies by chance: each resample draws seeds, graphs, and
     within each graph relations (questions of one relation fail or succeed together), all with replacement. With three
@@ -88,7 +89,7 @@ def differences(scores: Sequence[Scores], resamples: int = 10_000, seed: int = 0
     caution.
 
     Raises:
-        InputError: an arm lacks a seed or a graph that another has, or there is no arm of structure only.
+        InputError: an arm lacks a seed or a graph that another has.
 
     Cost: O(resamples · relations) for each arm.
     """
@@ -98,8 +99,8 @@ def differences(scores: Sequence[Scores], resamples: int = 10_000, seed: int = 0
         list(dict.fromkeys(s.seed for s in scores)),
         list(dict.fromkeys(s.graph for s in scores)),
     )
-    if BASE not in arms or len(table) != len(arms) * len(seeds) * len(graphs):
-        raise InputError(f"the ablation is incomplete: every arm, {BASE} included, needs each seed and each graph")
+    if len(table) != len(arms) * len(seeds) * len(graphs):
+        raise InputError("the ablation is incomplete: every arm needs each seed and each graph")
     out = []
     for arm in arms:
         rng = np.random.default_rng(seed)  # the same draws for every arm
@@ -110,7 +111,7 @@ def differences(scores: Sequence[Scores], resamples: int = 10_000, seed: int = 0
             _, cluster, count = np.unique(
                 table[arm, seeds[0], graph].relations, return_inverse=True, return_counts=True
             )
-            paired = [table[arm, s, graph].reciprocal - table[BASE, s, graph].reciprocal for s in seeds]
+            paired = [table[arm, s, graph].reciprocal - table[arms[0], s, graph].reciprocal for s in seeds]
             sums = np.stack([np.bincount(cluster, row, len(count)) for row in paired])
             drawn = rng.multinomial(len(count), np.full(len(count), 1 / len(count)), resamples)
             resampled += graph_draws[:, place] * (seed_draws @ sums * drawn).sum(1) / (drawn @ count)
@@ -118,7 +119,7 @@ def differences(scores: Sequence[Scores], resamples: int = 10_000, seed: int = 0
         low, high = np.quantile(resampled, [0.025, 0.975])
         by_graph = {g: float(np.mean([table[arm, s, g].reciprocal for s in seeds])) for g in graphs}
         mrr = float(np.mean(list(by_graph.values())))
-        out.append(Difference(arm, mrr, gain, float(low), float(high), by_graph, len(seeds)))
+        out.append(Difference(arm, mrr, gain, float(low), float(high), by_graph, len(seeds), arm == arms[0]))
     return out
 
 
@@ -184,5 +185,5 @@ def draw(rows: Sequence[Difference]) -> Figure:
     panel.invert_yaxis()
     beside = panel.secondary_yaxis("right")
     beside.set_yticks(range(len(rows)), [row.verdict for row in rows])
-    panel.set_xlabel(f"difference of the MRR from {BASE}, 95 % interval; in brackets the MRR")
+    panel.set_xlabel(f"difference of the MRR from {rows[0].arm}, 95 % interval; in brackets the MRR")
     return figure
