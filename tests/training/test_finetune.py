@@ -72,6 +72,17 @@ def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
         assert all(name.startswith(PARTS[part]) for name in changed)
 
 
+def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
+    start = saved(tmp_path / "start.safetensors", SMALL)
+    held = load_checkpoint(start)[0].state_dict()["branches.similarity.threshold"]
+    for restart in (False, True):
+        config = settings(start_from=start, restart_threshold=restart)
+        trainer, batches = Trainer(config, TEXTS), Batches(config, {"g": GRAPH})
+        trainer.set_threshold(batches)
+        for model in (trainer.model, trainer.average):
+            assert (model.state_dict()["branches.similarity.threshold"] != held) == restart
+
+
 @pytest.mark.parametrize(
     ("model", "part", "message"),
     [

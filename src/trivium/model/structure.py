@@ -77,7 +77,9 @@ class AlternatingEncoder(nn.Module):
         entities: Tensor | None = None
         for step, layers in zip(self.steps[1:], self.between, strict=True):
             if entities is None:
-                entities = self.start(_to_entities(topology, states))
+                forth, back = self.start.weight.chunk(2, 1)
+                started = functional.linear(states, forth) + _inverse(topology, functional.linear(states, back))
+                entities = propagate(started, None, topology.to_entities) * topology.entity_scale + self.start.bias
             for layer in cast(nn.ModuleList, layers):
                 entities = layer(topology, entities, states)
             states = step(topology, states, boundary, entities, query)
@@ -102,18 +104,24 @@ class _RelationStep(nn.Module):
         entities: Float[Tensor, "batch entities dim"] | None,
         query: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch relations dim"]:
-        heads, tails = _to_entities(topology, self.value(states)).chunk(2, -1)
+        # what is linear is done on relations, before their sums over each entity: relations are fewer
+        value = self.value(states)
+        other_way = _inverse(topology, value)
         hh, ht, th, tt = self.meet
-        gathered = torch.stack([hh * heads + ht * tails, th * heads + tt * tails], 2)
-        if self.gate is not None and entities is not None:
+        meeting = torch.cat([hh * value + ht * other_way, th * value + tt * other_way], -1)
+        gathered = propagate(meeting, None, topology.to_entities)
+        if self.gate is None or entities is None:
+            gathered = gathered * topology.entity_scale
+        else:
             asked = states[torch.arange(len(query)), query]
             weight, bias = self.gate.weight, self.gate.bias
             own, other = weight.chunk(2, 1)
             gate = functional.linear(entities, own, bias) + functional.linear(asked, other)[:, None]
-            gathered = gathered * gate[:, :, None]
-        met = propagate(gathered.flatten(2), None, topology.to_relations)
-        forward, backward = met.chunk(2, -1)
-        total = forward + backward.roll(topology.num_relations, 1)
+            gathered = (gathered.reshape(*gate.shape[:2], 2, -1) * (gate * topology.entity_scale)[:, :, None]).flatten(
+                2
+            )
+        forward, backward = propagate(gathered, None, topology.to_relations).chunk(2, -1)
+        total = forward + _inverse(topology, backward)
         flat = total.sign() * total.abs().log1p()
         mean = total / topology.relation_counts
         return states + functional.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
@@ -143,9 +151,6 @@ def _mark(query: Int[Tensor, " batch"], relations: int, dim: int, like: Tensor) 
     return marked
 
 
-def _to_entities(
-    topology: Topology, states: Float[Tensor, "batch relations dim"]
-) -> Float[Tensor, "batch entities double"]:
-    """``c_e^-½ Σ [x_i ; x_ī]`` over the relations that each entity is a head of."""
-    both = torch.cat([states, states.roll(topology.num_relations, 1)], -1)
-    return propagate(both, None, topology.to_entities) / topology.entity_counts.sqrt()
+def _inverse(topology: Topology, states: Float[Tensor, "batch relations dim"]) -> Float[Tensor, "batch relations dim"]:
+    """Each relation's row is that of its inverse."""
+    return states.roll(topology.num_relations, 1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from trivium.graph.csr import incidence_rows, order_by, targets_of
@@ -60,9 +58,10 @@ class Topology:
         return Edges.from_arrays(offsets, targets_of(rows)[order], None, num_sources=self.num_entities)
 
     @cached_property
-    def entity_counts(self) -> Tensor:
-        """``[entities, 1]``: of how many relations each entity is a head, at least 1."""
-        return _counts(self.to_entities.offsets)
+    def entity_scale(self) -> Tensor:
+        """``[entities, 1]``: ``c_e^-½``, where ``c_e`` counts the relations that it is a head of, at least 1."""
+        scale: Tensor = self.to_entities.offsets.diff().clamp(min=1).float().rsqrt()[:, None]
+        return scale
 
     @cached_property
     def relation_counts(self) -> Tensor:
@@ -88,8 +87,3 @@ class Topology:
         runs = self.edges.by_relation
         facts = runs.offsets.numpy(), runs.first.numpy(), runs.second.numpy()
         return FactIndex(self.graph, facts, self.to_relations.offsets.diff().numpy())
-
-
-def _counts(offsets: Tensor) -> Tensor:
-    counts: Tensor = torch.from_numpy(np.maximum(np.diff(offsets.numpy()), 1).astype(np.float32))[:, None]
-    return counts

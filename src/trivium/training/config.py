@@ -28,6 +28,8 @@ class TrainingConfig:
     """Data sets whose validation and test questions are taken out of the training graphs."""
     start_from: str = ""
     """A checkpoint to begin from, where its weights fit; parts that it lacks begin fresh. Empty: from scratch."""
+    restart_threshold: bool = False
+    """Start the similarity threshold anew, at a quantile of what the model now finds, whatever ``start_from`` holds."""
     steps: int = 3000
     """Optimizer steps."""
     seed: int = 0

@@ -72,7 +72,8 @@ class Trainer:
         if config.start_from:
             held = load_checkpoint(config.start_from)[0].state_dict()
             self.model.load_state_dict(held, strict=False)
-        self.begins_threshold = "similarity" in self.model.branches and "branches.similarity.threshold" not in held
+        known = "branches.similarity.threshold" in held and not config.restart_threshold
+        self.begins_threshold = "similarity" in self.model.branches and not known
         narrow(self.model, config.train_only)
         self.average = Trivium(config.model)
         self.average.load_state_dict(self.model.state_dict())
