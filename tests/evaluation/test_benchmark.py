@@ -58,6 +58,11 @@ def test_the_table_has_means_over_whole_suites_and_over_clean_graphs() -> None:
     assert by_name["mean of grail 9"]["a"] == "0.500 / 0.600"
     assert by_name["mean of grail 9"]["ULTRA"].startswith("0.559")
     assert by_name["mean of leakage under 2.5%: 4"]["a"] == "0.750 / 0.850"
+    assert by_name[graphs[0]]["a leakage"] == "1.000"
+    seen = {"b": {graph: result(graph, 0.1, 0.5 if graph == graphs[-1] else 0.0) for graph in graphs}}
+    wider, both = tabulate(table | seen, graphs)  # clean is what no checkpoint has seen
+    last = dict(zip(wider, both[-1], strict=True))
+    assert (last["graph"], last["a"]) == ("**mean of leakage under 2.5%: 3**", "0.700 / 0.800")
     assert not any("ingram" in name for name in by_name)
     assert all(len(row) == len(columns) for row in rows)
     assert markdown(columns, rows).count("\n") == len(rows) + 2
@@ -88,6 +93,6 @@ def test_finished_results_are_kept_and_belong_to_what_was_asked(
         run()
     run()
     assert asked == ["Metafam", "UMLS", "UMLS"]
-    assert "| Metafam | MTDEA | 100 | 0.000 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
+    assert "| Metafam | MTDEA | 100 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
     run(sample=12)
     assert asked[3:] == ["Metafam", "UMLS"]

@@ -183,7 +183,7 @@ def test_training_learns(config: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_read(path: Path) -> None:
-    if path.stem == "ablation":
+    if "graphs:" in path.read_text():
         assert read_ablation(path).training.steps > 0
         return
     config = read_config(path)
