@@ -59,6 +59,18 @@ def test_a_twin_without_the_questions_has_no_leakage_and_proves_it(tmp_path: Pat
     assert leakage({"A": full.sha256}, splits, folder, exclude=["B"]) is None
 
 
+def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    full, splits = read_graph(folder / "A" / "train.txt"), load_dataset("B", folder)
+    assert contained(splits.graph.triples, splits.graph, [without_questions(full, ["B"], folder)]).any()
+    reduced = without_questions(full, [], folder, whole=["B"])
+    for triples in (splits.graph.triples, splits.known):
+        assert not contained(triples, splits.graph, [reduced]).any()
+    assert 0 < reduced.num_triples < without_questions(full, ["B"], folder).num_triples
+    assert leakage({"A": reduced.sha256}, splits, folder, exclude_graphs=["B"]) == 0
+    assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) is None
+
+
 def test_contained_is_membership_of_names_in_any_graph() -> None:
     rng = np.random.default_rng(0)
     graphs = []

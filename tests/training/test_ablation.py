@@ -269,6 +269,24 @@ def test_trials_change_one_choice_of_the_training_at_a_time(
     assert whole.changes["denser"] == {"min_entities": 35}
 
 
+def test_trials_of_choices_begin_with_all_parts_of_a_given_start(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(5)
+    warm = Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
+    path = tmp_path / "warm.safetensors"
+    save_checkpoint(warm, Provenance(training_data={"synthetic": ""}), path)
+    frozen = {"train_only": ["fusion"], "steps": 1}
+    config = replace(read_ablation(settings), warm_start=str(path), changes={"frozen": frozen})
+    folder = RunFolder.create(tmp_path / "run", config)
+    ablate(folder, tmp_path / "data")
+    after = load_checkpoint(folder.path / "frozen-0" / "checkpoint.safetensors")[0].state_dict()
+    moved = {name for name, value in warm.state_dict().items() if not torch.equal(value, after[name])}
+    assert moved <= {"fusion.fusion_weights_logits", "branches.similarity.threshold"}
+    whole = load_checkpoint(folder.path / "all-learnable-0" / "checkpoint.safetensors")[0].state_dict()
+    assert any(not torch.equal(value, whole[name]) for name, value in after.items() if name.startswith("branches."))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -72,6 +72,17 @@ def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
         assert all(name.startswith(PARTS[part]) for name in changed)
 
 
+def test_a_start_lends_the_weights_that_fit(tmp_path: Path) -> None:
+    start = saved(tmp_path / "start.safetensors", SMALL)
+    held = load_checkpoint(start)[0].state_dict()
+    other = replace(SMALL, layers=SMALL.layers + 1, prompt_dim=2 * SMALL.prompt_dim)
+    now = Trainer(settings(start_from=start, model=other), TEXTS).model.state_dict()
+    fits = {name for name, value in held.items() if name in now and value.shape == now[name].shape}
+    assert {name for name in held if name.startswith(("entity.", "structure.", "semantics."))} <= fits
+    assert any(name.startswith("branches.prompt.") for name in held.keys() - fits)
+    assert all(torch.equal(held[name], now[name]) for name in fits)
+
+
 def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
     start = saved(tmp_path / "start.safetensors", SMALL)
     held = load_checkpoint(start)[0].state_dict()["branches.similarity.threshold"]

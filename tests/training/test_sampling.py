@@ -8,7 +8,7 @@ from tests.conftest import random_graph
 from trivium.graph.graph import inverse
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loss import ranking_loss
+from trivium.training.loss import ranking_loss, softmax_loss
 from trivium.training.sampling import Example, example
 from trivium.training.synthetic import synthesize
 
@@ -127,6 +127,14 @@ def test_the_loss_by_hand() -> None:
     share = np.exp([0.0, -1.0]) / np.exp([0.0, -1.0]).sum()
     expected = -(log[1.0] + share[0] * log[0.0] + share[1] * log[1.0]) / 2
     assert ranking_loss(scores, torch.tensor([0]), known).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_softmax_loss_by_hand() -> None:
+    """As above: the answer's share beside the negatives 0 and -1."""
+    scores = torch.tensor([[1.0, 0.0, -1.0, 2.0]])
+    known = torch.tensor([[True, False, False, True]])
+    expected = -np.log(np.exp(1) / np.exp([1.0, 0.0, -1.0]).sum())
+    assert softmax_loss(scores, torch.tensor([0]), known).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_loss_stands_a_question_that_everything_answers() -> None:

@@ -60,17 +60,22 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
     return {part: float(contained(triples, splits.graph, known).mean()) for part, triples in parts.items()}
 
 
-def without_questions(graph: Graph, names: Sequence[str], data_dir: str | Path | None = None) -> Graph:
+def without_questions(
+    graph: Graph, names: Sequence[str], data_dir: str | Path | None = None, whole: Sequence[str] = ()
+) -> Graph:
     """The graph less every triple that is a validation or test question of the named data sets, by name.
+
+    Args:
+        whole: data sets of which nothing stays: neither their questions nor the graph on which they are asked.
 
     Raises:
         InputError: a data set cannot be read.
     """
     found = np.zeros(graph.num_triples, np.bool_)
-    for name in names:
+    for name in dict.fromkeys([*names, *whole]):
         splits = load_dataset(name, data_dir)
         asked = Graph.from_ids(*splits.known.T, entities=splits.graph.entities, relation_names=splits.graph.relations)
-        found |= contained(graph.triples, graph, [asked])
+        found |= contained(graph.triples, graph, [asked, splits.graph] if name in whole else [asked])
     return graph.without(graph.triples[found]) if found.any() else graph
 
 
@@ -79,12 +84,14 @@ def leakage(
     splits: Splits,
     data_dir: str | Path | None = None,
     exclude: Sequence[str] = (),
+    exclude_graphs: Sequence[str] = (),
 ) -> float | None:
     """The share of test triples that a model's training data holds.
 
     Args:
         training_data: SHA-256 by data set or file, as a checkpoint's provenance has it; ``synthetic`` holds none.
         exclude: data sets whose questions were taken out of the training graphs; see `without_questions`.
+        exclude_graphs: data sets that were taken out whole.
 
     Returns:
         The share, or ``None`` if nothing is on record, or a part of it is not at hand or has another hash.
@@ -97,7 +104,7 @@ def leakage(
         if name == SYNTHETIC:
             continue
         try:
-            graph = _training_graph(name, data_dir, False, tuple(exclude))
+            graph = _training_graph(name, data_dir, False, tuple(exclude), tuple(exclude_graphs))
         except InputError:
             return None
         if graph.sha256 != sha256:
@@ -111,7 +118,13 @@ def _is_file(name: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _training_graph(name: str, data_dir: str | Path | None, download: bool, exclude: tuple[str, ...] = ()) -> Graph:
+def _training_graph(
+    name: str,
+    data_dir: str | Path | None,
+    download: bool,
+    exclude: tuple[str, ...] = (),
+    exclude_graphs: tuple[str, ...] = (),
+) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
     graph = read_graph(name) if _is_file(name) else load_dataset(name, data_dir, download=download).train
-    return without_questions(graph, exclude, data_dir)
+    return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -83,7 +83,8 @@ def evaluate_dataset(
     if valid:
         splits = splits.validation()
     texts = model_texts(model, splits.graph, name, data_dir)
-    share = leakage(provenance.training_data, splits, data_dir, provenance.settings.get("exclude", ()))
+    excluded = (provenance.settings.get(key, ()) for key in ("exclude", "exclude_graphs"))
+    share = leakage(provenance.training_data, splits, data_dir, *excluded)
     return evaluate(model, splits, leakage=share, texts=texts, **choices)
 
 

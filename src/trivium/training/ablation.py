@@ -115,7 +115,7 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         warn("training.model.text_encoder is empty: no arm reads texts")
     trained = load_checkpoint(config.warm_start)[1].training_data if config.warm_start else {}
     graphs = [
-        training_graph(name, data_dir, training.exclude)
+        training_graph(name, data_dir, training.exclude, training.exclude_graphs)
         for training in arms_of(config, config.training.model).values()
         for name in dict.fromkeys([*(source.name for source in training.sources), *trained])
         if name != SYNTHETIC
@@ -164,7 +164,8 @@ def validations(config: AblationConfig, graphs: Iterable[Graph], data_dir: str |
 
 
 def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | None) -> Path:
-    """The checkpoint that every arm begins with: a structural encoder and an entity encoder, no more."""
+    """The checkpoint that every arm begins with: a structural encoder and an entity encoder, no more; for trials of
+    choices all that ``warm_start`` holds."""
     path = folder.path / START
     if path.exists():
         return path
@@ -184,9 +185,9 @@ def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | Non
         with progress("the structural start") as update:
             warm = pretrain(run, data_dir, update, "trivium ablate")
         model, provenance = load_checkpoint(warm)
-    plain = Trivium(with_parts(model.config, BASE))
+    plain = Trivium(model.config if config.changes else with_parts(model.config, BASE))
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
-    save_checkpoint(plain, replace(provenance, note=f"encoders of {warm.name}, for an ablation"), path)
+    save_checkpoint(plain, replace(provenance, note=f"begun from {warm.name}, for an ablation"), path)
     return path
 
 

@@ -1,7 +1,7 @@
 """How a model is trained: every setting of a run, in one place."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trivium.model.config import ModelConfig
 
@@ -26,6 +26,8 @@ class TrainingConfig:
     """What is trained."""
     exclude: tuple[str, ...] = ()
     """Data sets whose validation and test questions are taken out of the training graphs."""
+    exclude_graphs: tuple[str, ...] = ()
+    """Data sets of which nothing stays in the training graphs, the graphs on which they are asked included."""
     start_from: str = ""
     """A checkpoint to begin from, where its weights fit; parts that it lacks begin fresh. Empty: from scratch."""
     restart_threshold: bool = False
@@ -54,6 +56,8 @@ class TrainingConfig:
     """Share of relations whose text is dropped in a step, inverse and all."""
     graph_text_dropout: float = 0.4
     """How often all texts of a subgraph are dropped: the same weights then serve graphs whose names mean nothing."""
+    loss: Literal["softmax", "adversarial"] = "softmax"
+    """What training lowers: the cross-entropy of a softmax, or the self-adversarial binary cross-entropy."""
     temperature: float = 1.0
     """Of the self-adversarial loss."""
     min_entities: int = 400
@@ -106,7 +110,8 @@ class AblationConfig:
     graphs: tuple[str, ...]
     """Data sets whose validation questions judge the arms; none may share a triple with the training graphs."""
     warm_start: str = ""
-    """A checkpoint whose structural and entity encoder every arm begins with; empty: one is trained first."""
+    """A checkpoint whose structural and entity encoder every arm begins with, or all of it where choices are tried;
+    empty: one is trained first."""
     warm_steps: int = 1000
     """Steps of that first training."""
     seeds: tuple[int, ...] = (0, 1, 2)

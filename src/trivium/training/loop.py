@@ -20,7 +20,7 @@ from trivium.nn.threads import set_threads
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import TrainingConfig
-from trivium.training.loss import ranking_loss
+from trivium.training.loss import LOSSES
 from trivium.training.monitor import look, warnings
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Example
@@ -70,7 +70,9 @@ class Trainer:
         self.model = Trivium(config.model)
         held: dict[str, Tensor] = {}
         if config.start_from:
-            held = load_checkpoint(config.start_from)[0].state_dict()
+            own = self.model.state_dict()
+            start = load_checkpoint(config.start_from)[0].state_dict()
+            held = {name: value for name, value in start.items() if name in own and value.shape == own[name].shape}
             self.model.load_state_dict(held, strict=False)
         known = "branches.similarity.threshold" in held and not config.restart_threshold
         self.begins_threshold = "similarity" in self.model.branches and not known
@@ -132,7 +134,7 @@ class Trainer:
             )
             topology = self.topology(name, example)
             scores = self.model(topology, example.head, example.query, kept_texts=kept, rng=rng)
-            loss = ranking_loss(scores, example.answer, example.known, config.temperature) / len(subgraphs)
+            loss = LOSSES[config.loss](scores, example.answer, example.known, config.temperature) / len(subgraphs)
             if loss.requires_grad:  # not where the only part that learns has nothing to read here
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()

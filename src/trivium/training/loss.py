@@ -26,3 +26,17 @@ def ranking_loss(
     share = torch.softmax(scores.detach().masked_fill(known, float("-inf")) / temperature, 1)
     negative = (share.nan_to_num() * functional.logsigmoid(-scores)).sum(1)
     return -(positive + negative).mean() / 2
+
+
+def softmax_loss(
+    scores: Float[Tensor, "questions entities"],
+    answer: Int[Tensor, " questions"],
+    known: Bool[Tensor, "questions entities"],
+    temperature: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of a softmax over the answer and all entities that are not known to answer."""
+    rivals = known.scatter(1, answer[:, None], False)
+    return functional.cross_entropy(scores.masked_fill(rivals, float("-inf")), answer)
+
+
+LOSSES = {"adversarial": ranking_loss, "softmax": softmax_loss}

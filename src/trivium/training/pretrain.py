@@ -50,10 +50,12 @@ def check_counts(config: TrainingConfig, where: str | Path) -> None:
             raise ConfigError(f"{where}: {name}: {getattr(config, name)} is less than 1")
 
 
-def training_graph(name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = ()) -> Graph:
-    """The training split of a data set, or the graph of a file, less the questions of the excluded data sets."""
+def training_graph(
+    name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = (), exclude_graphs: Sequence[str] = ()
+) -> Graph:
+    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it."""
     graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
-    return without_questions(graph, exclude, data_dir)
+    return without_questions(graph, exclude, data_dir, exclude_graphs)
 
 
 def training_texts(
@@ -83,7 +85,7 @@ def pretrain(
     """
     config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
-    graphs = {name: training_graph(name, data_dir, config.exclude) for name in names}
+    graphs = {name: training_graph(name, data_dir, config.exclude, config.exclude_graphs) for name in names}
     texts = training_texts(config, graphs, data_dir)
     if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
         raise ConfigError("train_only: no relation of the sources has a text to learn from: bring texts, or train more")
