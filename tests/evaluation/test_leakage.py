@@ -10,6 +10,8 @@ from trivium.graph.datasets import datasets, load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.graph.readers import read_graph
+from trivium.training.config import SourceConfig, TrainingConfig
+from trivium.training.pretrain import data_seen
 
 DATA = os.environ.get("TRIVIUM_DATA", "")
 PRETRAINED_ON = ("FB15k237", "WN18RR", "CoDExMedium")
@@ -56,7 +58,8 @@ def test_a_twin_without_the_questions_has_no_leakage_and_proves_it(tmp_path: Pat
     assert sorted(named) == ["b", "x"]  # (a, r, b) is a question of B
     splits = load_dataset("B", folder)
     assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) == 0
-    assert leakage({"A": full.sha256}, splits, folder, exclude=["B"]) is None
+    assert leakage({"A": full.sha256}, splits, folder, exclude=["B"]) == 1 / 2  # the hash tells that nothing was
+    assert leakage({"A": read_graph(folder / "B" / "train.txt").sha256}, splits, folder, exclude=["B"]) is None
 
 
 def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tmp_path: Path) -> None:
@@ -69,6 +72,23 @@ def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tm
     assert 0 < reduced.num_triples < without_questions(full, ["B"], folder).num_triples
     assert leakage({"A": reduced.sha256}, splits, folder, exclude_graphs=["B"]) == 0
     assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) is None
+    less = without_questions(full, ["B"], folder)
+    assert leakage({"A": less.sha256}, splits, folder, exclude=["B"], exclude_graphs=["B"]) == 0
+
+
+def test_a_later_run_that_leaves_more_out_makes_nothing_unseen(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    name = str(folder / "A" / "train.txt")
+    full = read_graph(name)
+    reduced = without_questions(full, ["B"], folder).sha256
+    config = TrainingConfig((SourceConfig(name),), exclude=("B",))
+    assert data_seen({name: full.sha256, "synthetic": ""}, {name: reduced}, config, folder) == {
+        name: full.sha256,
+        "synthetic": "",
+    }
+    assert data_seen({name: reduced}, {name: reduced}, config, folder) == {name: reduced}
+    seen = data_seen({name: "of some other graph"}, {name: reduced}, config, folder)
+    assert leakage(seen, load_dataset("B", folder), folder, exclude=["B"]) is None
 
 
 def test_contained_is_membership_of_names_in_any_graph() -> None:

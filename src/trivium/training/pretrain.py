@@ -23,6 +23,7 @@ from trivium.training.run import CONFIG, RunFolder
 from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
+UNKNOWN = "unknown"
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -56,6 +57,22 @@ def training_graph(
     """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it."""
     graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
     return without_questions(graph, exclude, data_dir, exclude_graphs)
+
+
+def data_seen(
+    earlier: Mapping[str, str], now: Mapping[str, str], config: TrainingConfig, data_dir: str | Path | None
+) -> dict[str, str]:
+    """SHA-256 by name of all that weights have seen: in the run that they began from, and in this one.
+
+    Where the earlier run took less out of a data set, its larger graph is what was seen. If nobody can tell what it
+    was, `UNKNOWN` stands in the hash's place, and leakage is unknown too: it must not look smaller than it is.
+    """
+    out = {**earlier, **now}
+    for name in earlier.keys() & now.keys():
+        if earlier[name] != now[name]:
+            larger = (training_graph(name, data_dir, exclude).sha256 for exclude in (config.exclude, ()))
+            out[name] = earlier[name] if earlier[name] in larger else UNKNOWN
+    return out
 
 
 def training_texts(
@@ -109,7 +126,8 @@ def pretrain(
     provenance = Provenance(
         made_by=made_by,
         version=__version__,
-        training_data=earlier | hashes | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
+        training_data=data_seen(earlier, hashes, config, data_dir)
+        | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
         steps=steps,
         seed=config.seed,
         settings=asdict(config),
