@@ -121,7 +121,7 @@ def _is_file(name: str) -> bool:
     return name not in datasets() and Path(name).is_file()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _training_graph(
     name: str,
     data_dir: str | Path | None,
