@@ -8,7 +8,9 @@
 - *without ...*: pessimistic MRR with everything minus MRR with the part switched off, on validation questions that no
   checkpoint is chosen on by anything else; emptied prompts give Δ = 0, so "without prompt" is the check with emptied
   neighbourhoods;
-- *text*: the same on graphs none of whose test relations has an edge.
+- *text*: the same on graphs none of whose test relations has an edge;
+- *relations left out*: all facts of one relation are taken out of a graph and asked for, relation by relation, so that
+  its text is the only evidence of it.
 
 Intervals are 95 %, by bootstrap over the relations of each graph (a model fails or succeeds per relation), graphs kept.
 """
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from trivium.evaluation.evaluate import question_ranks
 from trivium.graph.datasets import Splits, load_dataset
+from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker
 from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import load_checkpoint
@@ -45,6 +48,7 @@ VALIDATION = [
 GRAPHS = ["NELLInductive:v2", "NELLInductive:v4", "NLIngram:0", "NLIngram:75", "WikiTopicsMT4:sci", "WikiTopicsMT3:art",
           "HM:1k", "Metafam"]  # fmt: skip
 UNSEEN = ["FBNELL_harder", "Metafam_harder"]
+LEFT_OUT = ["UMLS", "Nations", "NELLInductive:v2", "NLIngram:25", "WKIngram:25", "WikiTopicsMT4:sci"]
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +65,29 @@ def gains(
         values[part] = 1 / ranks.pessimistic
     whole = values.pop("")
     return {part: whole - value for part, value in values.items()}, relations % splits.graph.num_relations, whole
+
+
+def left_out(model: Trivium, name: str, data_dir: str, relations: int = 40, facts: int = 10) -> tuple[Floats, Floats]:
+    """Mean reciprocal rank of each left-out relation's facts, with texts and without; a sample of the relations."""
+    graph, rng = load_dataset(name, data_dir).graph, np.random.default_rng(0)
+    texts = model_texts(model, graph, name, data_dir)
+    found, counts = np.unique(graph.triples[:, 1], return_counts=True)
+    means: list[list[float]] = []
+    for relation in rng.permutation(found[counts >= 5])[:relations].tolist():
+        hidden = graph.triples[graph.triples[:, 1] == relation]
+        rest = graph.without(hidden)
+        h, r, t = rng.permutation(hidden)[:facts].astype(np.int64).T
+        heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
+        asked = np.concatenate([r, inverse(r, graph.num_relations)])
+        means.append([])
+        for disabled in ([], ["text"]):
+            ranker = Ranker(model, rest, texts=texts, disabled=disabled)
+            reciprocal = np.zeros(len(heads))
+            for places, ranks, _ in ranker.ranks(heads, asked, answers, graph):
+                reciprocal[places] = 1 / ranks.pessimistic
+            means[-1].append(float(reciprocal.mean()))
+    on, off = np.array(means).T
+    return on, off
 
 
 def interval(gain: Sequence[Floats], clusters: Sequence[NDArray[np.int64]], draws: int = 2000) -> tuple[float, float]:
@@ -120,7 +147,8 @@ def main() -> None:
         for name in names:
             splits = load_dataset(name, chosen.data_dir)
             splits = splits.validation() if title == "validation" else splits
-            found.append(gains(model, splits, parts, chosen.data_dir, chosen.sample))
+            sample = chosen.sample if title == "validation" else None
+            found.append(gains(model, splits, parts, chosen.data_dir, sample))
             gain, clusters, whole = found[-1]
             cells = [
                 "{:+.3f} [{:+.3f}, {:+.3f}]".format(
@@ -134,6 +162,16 @@ def main() -> None:
             low, high = interval([g[part] for g, _, _ in found], [c for _, c, _ in found])
             cells.append(f"{-np.mean([g[part].mean() for g, _, _ in found]):+.3f} [{-high:+.3f}, {-low:+.3f}]")
         print(f"| **mean** | {np.mean([w.mean() for _, _, w in found]):.3f} | " + " | ".join(cells) + " |")
+
+    print("\n| relations left out, one by one | relations | MRR | without text |\n|---|---|---|---|")
+    both = [left_out(model, name, chosen.data_dir) for name in LEFT_OUT]
+    for name, (on, off) in zip(LEFT_OUT, both, strict=True):
+        low, high = interval([on - off], [np.arange(len(on))])
+        cell = f"{(off - on).mean():+.3f} [{-high:+.3f}, {-low:+.3f}]"
+        print(f"| {name} | {len(on)} | {on.mean():.3f} | {cell} |", flush=True)
+    low, high = interval([on - off for on, off in both], [np.arange(len(on)) for on, _ in both])
+    gain = np.mean([(off - on).mean() for on, off in both])
+    print(f"| **mean** | | {np.mean([on.mean() for on, _ in both]):.3f} | {gain:+.3f} [{-high:+.3f}, {-low:+.3f}] |")
 
 
 if __name__ == "__main__":
