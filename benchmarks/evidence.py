@@ -12,7 +12,8 @@
 - *relations left out*: all facts of one relation are taken out of a graph and asked for, relation by relation, so that
   its text is the only evidence of it.
 
-Intervals are 95 %, by bootstrap over the relations of each graph (a model fails or succeeds per relation), graphs kept.
+`--sample` bounds the validation questions of a graph. Intervals are 95 %, by bootstrap over the relations of each graph
+(a model fails or succeeds per relation), graphs kept.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from trivium.graph.datasets import datasets, load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.graph.readers import read_graph
+from trivium.model.checkpoint import Provenance
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.pretrain import data_seen
 
@@ -76,19 +77,23 @@ def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tm
     assert leakage({"A": less.sha256}, splits, folder, exclude=["B"], exclude_graphs=["B"]) == 0
 
 
-def test_a_later_run_that_leaves_more_out_makes_nothing_unseen(tmp_path: Path) -> None:
+def test_of_two_runs_the_larger_graph_is_what_was_seen(tmp_path: Path) -> None:
     folder = own(tmp_path)
     name = str(folder / "A" / "train.txt")
-    full = read_graph(name)
-    reduced = without_questions(full, ["B"], folder).sha256
-    config = TrainingConfig((SourceConfig(name),), exclude=("B",))
-    assert data_seen({name: full.sha256, "synthetic": ""}, {name: reduced}, config, folder) == {
-        name: full.sha256,
-        "synthetic": "",
-    }
-    assert data_seen({name: reduced}, {name: reduced}, config, folder) == {name: reduced}
-    seen = data_seen({name: "of some other graph"}, {name: reduced}, config, folder)
-    assert leakage(seen, load_dataset("B", folder), folder, exclude=["B"]) is None
+    full = read_graph(name).sha256
+    reduced = without_questions(read_graph(name), ["B"], folder).sha256
+    less, all_of_it = TrainingConfig((SourceConfig(name),), exclude=("B",)), TrainingConfig((SourceConfig(name),))
+
+    def seen(first: str, excluded: list[str], then: str, config: TrainingConfig) -> dict[str, str]:
+        start = Provenance(training_data={name: first, "synthetic": ""}, settings={"exclude": excluded})
+        return data_seen(start, {name: then}, config, folder)
+
+    assert seen(full, [], reduced, less) == {name: full, "synthetic": ""}
+    assert seen(reduced, ["B"], reduced, less) == {name: reduced, "synthetic": ""}
+    assert seen(reduced, ["B"], full, all_of_it) == {name: full, "synthetic": ""}
+    unknown = seen("of some other graph", [], reduced, less), seen("of some other graph", ["B"], full, all_of_it)
+    for data in unknown:
+        assert leakage(data, load_dataset("B", folder), folder, exclude=["B"]) is None
 
 
 def test_contained_is_membership_of_names_in_any_graph() -> None:

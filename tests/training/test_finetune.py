@@ -13,11 +13,13 @@ from trivium.errors import ConfigError, InputError
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
+from trivium.model.semantics import kept_texts
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train, valid_course
+from trivium.training.loss import LOSSES
 from trivium.training.run import RunFolder
 from trivium.training.validation import Validation, held_out
 
@@ -30,7 +32,9 @@ TEXTS = {"g": TextGraph.from_vectors(VECTORS / np.linalg.norm(VECTORS, axis=1, k
 
 def saved(path: Path, model: ModelConfig = NO_TEXT) -> str:
     torch.manual_seed(1)
-    save_checkpoint(Trivium(model), Provenance(training_data={"earlier": "abc"}), path)
+    save_checkpoint(
+        Trivium(model), Provenance(training_data={"earlier": "abc"}, settings={"exclude": ["Nations"]}), path
+    )
     return str(path)
 
 
@@ -72,7 +76,22 @@ def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
         assert all(name.startswith(PARTS[part]) for name in changed)
 
 
-def test_a_start_lends_the_weights_that_fit(tmp_path: Path) -> None:
+def test_a_step_lowers_the_loss_that_is_configured() -> None:
+    losses = {}
+    for name, loss in LOSSES.items():
+        config = settings(loss=name)
+        [(source, example)] = Batches(config, {"g": GRAPH}).step(0)
+        trainer = Trainer(config, TEXTS)
+        rng = np.random.default_rng([config.seed, 0, 0, 2])
+        kept = kept_texts(4, config.relation_text_dropout, 0.0, torch.Generator().manual_seed(int(rng.integers(2**62))))
+        topology = trainer.topology(source, example)
+        scores = trainer.model(topology, example.head, example.query, kept_texts=kept, rng=rng)
+        losses[name] = loss(scores, example.answer, example.known).item()
+        assert trainer.step(0, [(source, example)])["loss"] == pytest.approx(losses[name], abs=1e-5)
+    assert abs(losses["softmax"] - losses["adversarial"]) > 0.01
+
+
+def test_a_start_lends_the_weights_that_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = saved(tmp_path / "start.safetensors", SMALL)
     held = load_checkpoint(start)[0].state_dict()
     other = replace(SMALL, layers=SMALL.layers + 1, prompt_dim=2 * SMALL.prompt_dim)
@@ -81,6 +100,7 @@ def test_a_start_lends_the_weights_that_fit(tmp_path: Path) -> None:
     assert {name for name in held if name.startswith(("entity.", "structure.", "semantics."))} <= fits
     assert any(name.startswith("branches.prompt.") for name in held.keys() - fits)
     assert all(torch.equal(held[name], now[name]) for name in fits)
+    assert f"{len(held) - len(fits)} of its {len(held)} weights do not fit" in capsys.readouterr().err
 
 
 def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
@@ -233,6 +253,7 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monk
         "earlier": "abc",
         str(tmp_path / "g.tsv"): Graph.read(tmp_path / "g.tsv").sha256,
     }
+    assert provenance.settings["exclude"] == ["Nations"]  # the start's: what its hashes mean
     assert provenance.steps == 2
     assert "MRR 0.2000 after step 2, 0.1000 at the start" in provenance.note
     start = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()

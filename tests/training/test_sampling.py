@@ -8,7 +8,7 @@ from tests.conftest import random_graph
 from trivium.graph.graph import inverse
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loss import ranking_loss, softmax_loss
+from trivium.training.loss import LOSSES, ranking_loss, softmax_loss
 from trivium.training.sampling import Example, example
 from trivium.training.synthetic import synthesize
 
@@ -137,9 +137,10 @@ def test_the_softmax_loss_by_hand() -> None:
     assert softmax_loss(scores, torch.tensor([0]), known).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_loss_stands_a_question_that_everything_answers() -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_stands_a_question_that_everything_answers(name: str) -> None:
     scores = torch.zeros(1, 3, requires_grad=True)
-    loss = ranking_loss(scores, torch.tensor([0]), torch.ones(1, 3, dtype=torch.bool))
+    loss = LOSSES[name](scores, torch.tensor([0]), torch.ones(1, 3, dtype=torch.bool))
     loss.backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
     assert torch.isfinite(scores.grad).all()

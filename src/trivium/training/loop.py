@@ -17,6 +17,7 @@ from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.nn.threads import set_threads
+from trivium.report import warn
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import TrainingConfig
@@ -74,6 +75,8 @@ class Trainer:
             start = load_checkpoint(config.start_from)[0].state_dict()
             held = {name: value for name, value in start.items() if name in own and value.shape == own[name].shape}
             self.model.load_state_dict(held, strict=False)
+            if len(held) < len(start):
+                warn(f"{config.start_from}: {len(start) - len(held)} of its {len(start)} weights do not fit this model")
         known = "branches.similarity.threshold" in held and not config.restart_threshold
         self.begins_threshold = "similarity" in self.model.branches and not known
         narrow(self.model, config.train_only)

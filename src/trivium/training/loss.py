@@ -1,4 +1,4 @@
-"""The training loss."""
+"""The training losses."""
 
 import torch
 from jaxtyping import Bool, Float, Int

@@ -60,18 +60,27 @@ def training_graph(
 
 
 def data_seen(
-    earlier: Mapping[str, str], now: Mapping[str, str], config: TrainingConfig, data_dir: str | Path | None
+    start: Provenance, now: Mapping[str, str], config: TrainingConfig, data_dir: str | Path | None
 ) -> dict[str, str]:
     """SHA-256 by name of all that weights have seen: in the run that they began from, and in this one.
 
-    Where the earlier run took less out of a data set, its larger graph is what was seen. If nobody can tell what it
-    was, `UNKNOWN` stands in the hash's place, and leakage is unknown too: it must not look smaller than it is.
+    Where one of the two took less out of a data set, its larger graph is what was seen. If nobody can tell which that
+    is, `UNKNOWN` stands in the hash's place, and leakage is unknown too: it must not look smaller than it is.
     """
+
+    def hashes(name: str, *choices: tuple[Sequence[str], Sequence[str]]) -> list[str]:
+        return [training_graph(name, data_dir, *choice).sha256 for choice in choices]
+
+    earlier = start.training_data
     out = {**earlier, **now}
     for name in earlier.keys() & now.keys():
-        if earlier[name] != now[name]:
-            larger = (training_graph(name, data_dir, exclude).sha256 for exclude in (config.exclude, ()))
-            out[name] = earlier[name] if earlier[name] in larger else UNKNOWN
+        if earlier[name] == now[name] or name == SYNTHETIC:
+            continue
+        theirs = start.settings.get("exclude", ()), start.settings.get("exclude_graphs", ())
+        if earlier[name] in hashes(name, (config.exclude, ()), ((), ())):
+            out[name] = earlier[name]
+        elif config.exclude or config.exclude_graphs or earlier[name] not in hashes(name, theirs, (theirs[0], ())):
+            out[name] = UNKNOWN
     return out
 
 
@@ -122,15 +131,18 @@ def pretrain(
         steps = max(course, key=lambda step: (course[step], -step))
         trainer.average.load_state_dict(trainer.best)
         note += f"; best on validation, MRR {course[steps]:.4f} after step {steps}, {course[0]:.4f} at the start"
-    earlier = load_checkpoint(config.start_from)[1].training_data if config.start_from else {}
+    start = load_checkpoint(config.start_from)[1] if config.start_from else Provenance()
+    settings = asdict(config)
+    for key in ("exclude", "exclude_graphs"):  # what the start left out tells what its hashes mean
+        settings[key] = settings[key] or start.settings.get(key, ())
     provenance = Provenance(
         made_by=made_by,
         version=__version__,
-        training_data=data_seen(earlier, hashes, config, data_dir)
+        training_data=data_seen(start, hashes, config, data_dir)
         | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
         steps=steps,
         seed=config.seed,
-        settings=asdict(config),
+        settings=settings,
         note=note.removeprefix("; "),
     )
     path = run.path / CHECKPOINT
