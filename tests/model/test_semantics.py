@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_a_dropped_text_reaches_nobody() -> None:
     kept[[3, 3 + RELATIONS]] = False
     other = graph.vectors.copy()
     other[[3, 3 + RELATIONS]] = np.nan
-    changed = TextGraph(other, graph.offsets, graph.sources, graph.weights, graph.threshold)
+    changed = TextGraph(other, graph.offsets, graph.sources, graph.weights, graph.threshold, graph.ends)
     first, second = (semantics(structure(), TextTopology.of(g), kept) for g in (graph, changed))
     assert torch.equal(first, second)
 
@@ -192,6 +194,19 @@ def test_the_nearest_by_text_that_have_edges_stand_in_for_a_relation_without() -
     kept[1] = False
     assert stand_ins(texts, query, heard, kept) is None  # its text was dropped
     assert stand_ins(texts, torch.tensor([0]), heard) is None
+
+
+def test_what_a_relation_leads_to_counts_for_half() -> None:
+    texts = TextTopology.of(text_graph())
+    heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    heard[[1, 1 + RELATIONS]] = False
+    ends = torch.zeros_like(texts.ends)
+    ends[[1, 4], 0] = 1  # only the fourth leads to the same as the first
+    weights = stand_ins(replace(texts, ends=ends), torch.tensor([1]), heard)
+    assert weights is not None
+    cosine = texts.vectors[1] @ texts.vectors.T
+    other = int(next(i for i in weights[0].nonzero()[:, 0] if i != 4))
+    assert torch.isclose(weights[0, 4] / weights[0, other], ((cosine[4] - cosine[other] + 1) / 2 / 0.1).exp())
 
 
 def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:

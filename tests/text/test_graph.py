@@ -90,34 +90,42 @@ def test_many_relations_are_joined_block_by_block() -> None:
 
 
 def test_texts_become_a_graph() -> None:
-    texts = RelationTexts(("bad cab", "cab bad", None, "xyz", "bad cab a", "dab cab", None, "zyx"))
+    nodes = ("bad cab", "cab bad", None, "xyz", "bad cab a", "dab cab", None, "zyx")
+    texts = RelationTexts(nodes, ("cab", "bad", None, None, "bad", "cab", None, None))
     graph = TextGraph.from_texts(texts, Letters())
     assert graph.has_text.tolist() == [True, True, False, True, True, True, False, True]
     assert (1, 0) in edges(graph) and (0, 1) in edges(graph)
     assert not any(2 in pair or 6 in pair for pair in edges(graph))
+    said = ["cab", "bad", "cab", "xyz", "bad", "cab", "bad", "zyx"]  # for the third any word: it says nothing
+    ends = Letters().encode(said)
+    ends[[2, 6]] = 0
+    assert np.array_equal(graph.ends, ends)
     assert graph.num_isolated == 2 and graph.warning is None  # the silent one, and xyz, near its own inverse only
 
 
 def test_isolation_is_warned_of() -> None:
-    texts = RelationTexts((None, None, "abc", "abd", None, None, "abe", "abf"))
+    texts = RelationTexts((None, None, "abc", "abd", None, None, "abe", "abf"), (None,) * 8)
     assert TextGraph.from_texts(texts, Letters()).warning is None
-    mute = TextGraph.from_texts(RelationTexts((None,) * 6), Letters())
+    mute = TextGraph.from_texts(RelationTexts((None,) * 6, (None,) * 6), Letters())
     assert mute.num_isolated == 3 and mute.num_edges == 0
     assert mute.warning is not None and mute.warning.startswith("3 of 3 relations have no neighbour by text")
 
 
 def test_part_of_a_graph_is_joined_anew() -> None:
     table = vectors(9, 4, silent=0)
-    part = TextGraph.from_vectors(table, 0.9).take([7, 2])
+    part = TextGraph.from_vectors(table, 0.9, ends=table[::-1]).take([7, 2])
+    assert np.array_equal(part.ends, table[::-1][[7, 2, 16, 11]])
     assert np.array_equal(part.vectors, table[[7, 2, 16, 11]])
     assert edges(part) == edges(TextGraph.from_vectors(table[[7, 2, 16, 11]], 0.9))
 
 
 def test_a_relation_is_added_by_its_text() -> None:
     table = vectors(4, 1, silent=0)
-    graph = TextGraph.from_vectors(table, 0.9).with_relation(table[[2, 6]])
+    one = TextGraph.from_vectors(table[[2, 6]], 0.9, ends=table[[3, 5]])
+    graph = TextGraph.from_vectors(table, 0.9).with_relation(one)
     assert graph.num_relations == 5
     assert np.array_equal(graph.vectors, table[[0, 1, 2, 3, 2, 4, 5, 6, 7, 6]])
+    assert np.array_equal(graph.ends, table[[0, 1, 2, 3, 3, 4, 5, 6, 7, 5]])
     assert edges(graph)[2, 4] == pytest.approx(1, abs=1e-6)
 
 

@@ -97,6 +97,12 @@ def test_texts_of_both_directions() -> None:
     assert RelationTexts.of([RelationText()]).silent
 
 
+def test_a_relation_leads_to_the_last_word_of_its_name_and_its_inverse_to_the_first() -> None:
+    texts = [RelationText("Team Won Trophy", "team was awarded a trophy"), RelationText("the capital of"),
+             RelationText("of"), RelationText(None, "employs")]  # fmt: skip
+    assert RelationTexts.of(texts).ends == ("trophy", "capital", None, None, "team", "capital", None, None)
+
+
 def test_sources_come_in_order() -> None:
     labels = {"P19": RelationText("place of birth")}
     about = {"place of birth": RelationText("Place Of Birth", "born in", "birthplace of")}

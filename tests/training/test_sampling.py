@@ -48,11 +48,28 @@ def test_a_sparse_subgraph_has_the_density_asked_for_and_no_entity_without_a_fac
 @pytest.mark.parametrize("seed", range(4))
 def test_of_an_unseen_relation_no_fact_is_shown(seed: int) -> None:
     graph = random_graph(0, entities=200, relations=5, triples=1500)
-    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen_relation=True)  # type: ignore[arg-type]
+    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.0)  # type: ignore[arg-type]
     asked = set((e.query % e.graph.num_relations).tolist())
     assert len(asked) == 1
     assert asked.isdisjoint(e.graph.triples[:, 1].tolist())
     assert len(e.graph.triples) > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_other_relations_can_be_unseen_too(seed: int) -> None:
+    graph = random_graph(0, entities=200, relations=20, triples=1500)
+    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.9)  # type: ignore[arg-type]
+    asked = set((e.query % e.graph.num_relations).tolist())
+    assert asked.isdisjoint(e.graph.triples[:, 1].tolist())
+
+
+def test_that_share_varies_from_subgraph_to_subgraph() -> None:
+    graph = random_graph(0, entities=200, relations=20, triples=1500)
+    left = []
+    for seed in range(20):
+        e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.9)  # type: ignore[arg-type]
+        left.append(len(np.unique(e.graph.triples[:, 1])))
+    assert min(left) < 8 and max(left) > 16
 
 
 def test_both_directions_are_asked() -> None:

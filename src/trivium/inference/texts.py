@@ -54,13 +54,14 @@ def asked_in_words(
     if graph.relations.ids([words])[0] >= 0:
         return graph, model_texts(model, graph, source, data_dir)
     from trivium.text.encoder import load_encoder
+    from trivium.text.graph import TextGraph
     from trivium.text.load import graph_texts
-    from trivium.text.names import RelationText, clean_name
+    from trivium.text.names import RelationText, RelationTexts, clean_name
 
     text = RelationText(clean_name(words))
-    if text.forward is None or text.backward is None:
+    if text.name is None:
         raise ConfigError(f"relation text {words!r} says nothing: describe the relation in words")
     encoder = load_encoder(model.config.text_encoder)
     texts = graph_texts(graph, encoder, source, data_dir)
-    texts = texts.with_relation(encoder.encode([text.forward, text.backward]))
+    texts = texts.with_relation(TextGraph.from_texts(RelationTexts.of([text]), encoder))
     return graph.with_relation(words), TextTopology.of(texts)

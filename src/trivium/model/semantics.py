@@ -14,7 +14,7 @@ from trivium.nn.edges import Edges
 from trivium.nn.propagate import propagate
 from trivium.text.graph import NEAREST, TIE, TextGraph
 
-TEMPERATURE = 0.1  # of the cosines of relations that stand in for one without edges
+TEMPERATURE = 0.1  # of the likeness of relations that stand in for one without edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +26,21 @@ class TextTopology:
         has_text: which of the nodes have one.
         edges: from each node's nearest to it.
         weight: their cosines.
+        ends: vectors of what each node leads to.
     """
 
     vectors: Float[Tensor, "nodes text"]
     has_text: Bool[Tensor, " nodes"]
     edges: Edges
     weight: Float[Tensor, " edges"]
+    ends: Float[Tensor, "nodes text"]
 
     @classmethod
     def of(cls, graph: TextGraph) -> TextTopology:
         edges = Edges.from_arrays(graph.offsets, graph.sources, None, num_sources=len(graph.vectors))
-        vectors, has_text, weight = map(torch.from_numpy, (graph.vectors, graph.has_text, graph.weights))
-        return cls(vectors, has_text, edges, weight)
+        arrays = (graph.vectors, graph.has_text, graph.weights, graph.ends)
+        vectors, has_text, weight, ends = map(torch.from_numpy, arrays)
+        return cls(vectors, has_text, edges, weight, ends)
 
     @cached_property
     def speaks(self) -> bool:
@@ -76,18 +79,19 @@ def stand_ins(
         kept: the nodes whose text counts; ``None`` means all that have one.
 
     Returns:
-        Weights, ``softmax(cosine / TEMPERATURE)`` over the stand-ins (what ties with the last is one too), rows of
-        zeros for queries that need none or have none; ``None`` where no query has any.
+        Weights, ``softmax(likeness / TEMPERATURE)`` over the stand-ins (what ties with the last is one too), rows of
+        zeros for queries that need none or have none; ``None`` where no query has any. Likeness is the mean of two
+        cosines: of the whole texts, and of the words for what the relations lead to (docs/how-it-works.md).
     """
     known = texts.has_text if kept is None else texts.has_text & kept
     lonely = ~heard[query] & known[query]
     choice = heard & known
     if not lonely.any() or not choice.any():
         return None
-    cosine = texts.vectors[query] @ texts.vectors.T
-    cosine = cosine.masked_fill(~choice, -1)
-    least = cosine.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
-    weights = (cosine / TEMPERATURE).masked_fill((cosine < least - TIE) | ~choice, -torch.inf).softmax(1)
+    likeness = (texts.vectors[query] @ texts.vectors.T + texts.ends[query] @ texts.ends.T) / 2
+    likeness = likeness.masked_fill(~choice, -1)
+    least = likeness.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
+    weights = (likeness / TEMPERATURE).masked_fill((likeness < least - TIE) | ~choice, -torch.inf).softmax(1)
     return torch.where(lonely[:, None], weights, torch.zeros_like(weights))
 
 

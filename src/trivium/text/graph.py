@@ -42,6 +42,7 @@ class TextGraph:
         sources: ``[edges]``, ascending within a run.
         weights: ``[edges]``.
         threshold: the cosine from which on two nodes are joined though they are not near.
+        ends: ``[2 · num_relations, dim]``, vectors of what each node leads to; where no name says it, ``vectors``.
     """
 
     vectors: Float[NDArray[np.float32], "nodes dim"]
@@ -49,26 +50,36 @@ class TextGraph:
     sources: IntArray
     weights: Float[NDArray[np.float32], " edges"]
     threshold: float
+    ends: Float[NDArray[np.float32], "nodes dim"]
 
     @classmethod
     def from_texts(cls, texts: RelationTexts, encoder: TextEncoder) -> TextGraph:
         """Encodes each distinct text once, then joins. Cost: as the encoder, and as `from_vectors`."""
-        distinct = sorted({text for text in texts.nodes if text is not None})
-        vectors = np.zeros((len(texts.nodes), encoder.dim), np.float32)
+        wanted = [*texts.nodes, *(end or text for end, text in zip(texts.ends, texts.nodes, strict=True))]
+        distinct = sorted({text for text in wanted if text is not None})
+        vectors = np.zeros((len(wanted), encoder.dim), np.float32)
         if distinct:
             place = {text: row for row, text in enumerate(distinct)}
-            known = [node for node, text in enumerate(texts.nodes) if text is not None]
-            vectors[known] = encoder.encode(distinct)[[place[texts.nodes[node] or ""] for node in known]]
-        return cls.from_vectors(vectors, encoder.threshold)
+            known = [row for row, text in enumerate(wanted) if text is not None]
+            vectors[known] = encoder.encode(distinct)[[place[wanted[row] or ""] for row in known]]
+        vectors, ends = np.split(vectors, 2)
+        return cls.from_vectors(vectors, encoder.threshold, ends=ends)
 
     @classmethod
     def from_vectors(
-        cls, vectors: Float[NDArray[np.float32], "nodes dim"], threshold: float, nearest: int = NEAREST
+        cls,
+        vectors: Float[NDArray[np.float32], "nodes dim"],
+        threshold: float,
+        nearest: int = NEAREST,
+        ends: Float[NDArray[np.float32], "nodes dim"] | None = None,
     ) -> TextGraph:
         """Joins each node to its ``nearest`` by cosine and to all from ``threshold`` on.
 
         Left out: itself, its own inverse, nodes without text, and cosines of 0 or less. What ties with the
         last of the nearest is taken too, so that numbering the relations otherwise changes nothing.
+
+        Args:
+            ends: what the nodes lead to; ``vectors`` by default.
 
         Raises:
             InputError: the number of nodes is odd.
@@ -99,6 +110,7 @@ class TextGraph:
             np.concatenate([empty, *sources]),
             np.concatenate([empty.astype(np.float32), *weights]),
             threshold,
+            vectors if ends is None else ends,
         )
 
     @property
@@ -133,13 +145,12 @@ class TextGraph:
         """The graph of some relations alone (ids, inverses not counted), joined anew."""
         ids = np.asarray(relations, np.int64)
         nodes = np.concatenate([ids, ids + self.num_relations])
-        return self.from_vectors(self.vectors[nodes], self.threshold)
+        return self.from_vectors(self.vectors[nodes], self.threshold, ends=self.ends[nodes])
 
-    def with_relation(self, vectors: Float[NDArray[np.float32], "2 dim"]) -> TextGraph:
-        """The graph with one relation more, which only has a text.
-
-        Args:
-            vectors: the relation's, whose id is ``num_relations``, and its inverse's.
-        """
-        forward, backward = self.vectors[: self.num_relations], self.vectors[self.num_relations :]
-        return self.from_vectors(np.concatenate([forward, vectors[:1], backward, vectors[1:]]), self.threshold)
+    def with_relation(self, other: TextGraph) -> TextGraph:
+        """The graph with one relation more, which only has a text: that of a graph of one relation."""
+        vectors, ends = (
+            np.insert(np.concatenate([old, new[1:]]), self.num_relations, new[0], axis=0)
+            for old, new in ((self.vectors, other.vectors), (self.ends, other.ends))
+        )
+        return self.from_vectors(vectors, self.threshold, ends=ends)

@@ -15,6 +15,7 @@ from trivium.errors import InputError
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
 # Words that, beside a number, name nothing: term12, rel_3, P31.
+_JOINS = frozenset("a an and are as at by for from has in into is of on or the to was with".split())
 _SAYS_NOTHING = re.compile("concept|edge|id|link|pred|predicate|prop|property|rel|relation|term|type")
 
 
@@ -116,6 +117,15 @@ class RelationText:
             return _joined(f"inverse of {known}" if known else None, self.inverse)
         return self.inverse
 
+    @property
+    def ends(self) -> tuple[str | None, str | None]:
+        """What the relation leads to and what its inverse leads to: the last and the first word of its name.
+
+        ``team won trophy`` leads to a trophy, its inverse to a team. Small words such as *of* count for nothing.
+        """
+        said = [word for word in (self.name or "").lower().split() if word not in _JOINS]
+        return (said[-1], said[0]) if said else (None, None)
+
 
 def _joined(name: str | None, description: str | None) -> str | None:
     return ": ".join(part for part in (name, description) if part) or None
@@ -127,14 +137,20 @@ class RelationTexts:
 
     Attributes:
         nodes: ``2 · num_relations`` texts, the relations' and then their inverses'; ``None`` where none is.
+        ends: as many, what each leads to; ``None`` where no name says it.
     """
 
     nodes: tuple[str | None, ...]
+    ends: tuple[str | None, ...]
 
     @classmethod
     def of(cls, texts: Iterable[RelationText]) -> RelationTexts:
         texts = list(texts)
-        return cls((*(text.forward for text in texts), *(text.backward for text in texts)))
+        ends = [text.ends for text in texts]
+        return cls(
+            (*(text.forward for text in texts), *(text.backward for text in texts)),
+            (*(end for end, _ in ends), *(end for _, end in ends)),
+        )
 
     @property
     def num_relations(self) -> int:

@@ -42,7 +42,7 @@ class Batches:
             work=config.work,
             questions=(config.min_questions, config.max_questions),
             density=(config.min_density, config.max_density) if sparse else None,
-            unseen_relation=unseen and name != SYNTHETIC,
+            unseen=config.unseen_others if unseen and name != SYNTHETIC else None,
         )
 
     def step(self, step: int) -> list[tuple[str, Example]]:

@@ -72,6 +72,8 @@ class TrainingConfig:
     max_density: float = 5.0
     unseen_share: float = 0.0
     """How often all facts of the asked relation are taken out, so that its text is the only evidence."""
+    unseen_others: float = 0.0
+    """Such a subgraph loses other relations with a chance that is uniform up to this; then they are asked for too."""
     min_questions: int = 4
     max_questions: int = 32
     """Questions asked of a subgraph: fewer of a larger one."""

@@ -42,7 +42,7 @@ def example(
     work: float,
     questions: tuple[int, int],
     density: tuple[float, float] | None = None,
-    unseen_relation: bool = False,
+    unseen: float | None = None,
 ) -> Example:
     """Draws a connected subgraph and takes some of its facts out as questions.
 
@@ -56,7 +56,8 @@ def example(
         questions: least and most questions.
         density: least and most triples an entity, log-uniform between, for a sparse subgraph; entities that lose their
             last triple leave it.
-        unseen_relation: ask about one relation only and take all its facts out: its text is then the only evidence.
+        unseen: where it is a number, all facts of one relation are taken out, and those of each other with a chance
+            uniform between 0 and it; only these are asked for: their texts are then the only evidence.
 
     Cost: O(triples of the subgraph).
     Source: sizes in training must span sizes in use (docs/training.md).
@@ -78,8 +79,11 @@ def example(
     count = int(np.clip(work / (0.6 * size + 0.2 * len(seen)), *questions))
     asked = rng.permutation(seen)[: min(count, max(1, len(seen) // 2))]
     hidden = asked
-    if unseen_relation:
-        hidden = seen[compact[seen] == compact[asked[0]]]
+    if unseen is not None:
+        gone = np.arange(len(present)) == compact[asked[0]]
+        if unseen > 0:
+            gone |= rng.random(len(present)) < rng.uniform(0, unseen)
+        hidden = seen[gone[compact[seen]]]
         asked = rng.permutation(hidden)[:count]
     full = _graph(ids, size, len(present))
     message_graph = _graph(ids[seen], size, len(present)).without(ids[hidden])
