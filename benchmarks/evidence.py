@@ -9,8 +9,8 @@
   checkpoint is chosen on by anything else; emptied prompts give Δ = 0, so "without prompt" is the check with emptied
   neighbourhoods;
 - *text*: the same on graphs none of whose test relations has an edge;
-- *relations left out*: all facts of one relation are taken out of a graph and asked for, relation by relation, so that
-  its text is the only evidence of it.
+- *relations left out*: all facts of some relations are taken out of a graph and asked for, so that their texts are the
+  only evidence of them: relation by relation, or a third of the relations at once.
 
 `--sample` bounds the validation questions of a graph. Intervals are 95 %, by bootstrap over the relations of each graph
 (a model fails or succeeds per relation), graphs kept.
@@ -68,25 +68,33 @@ def gains(
     return {part: whole - value for part, value in values.items()}, relations % splits.graph.num_relations, whole
 
 
-def left_out(model: Trivium, name: str, data_dir: str, relations: int = 40, facts: int = 10) -> tuple[Floats, Floats]:
-    """Mean reciprocal rank of each left-out relation's facts, with texts and without; a sample of the relations."""
+def left_out(
+    model: Trivium, name: str, data_dir: str, apart: bool, relations: int = 40, facts: int = 10
+) -> tuple[Floats, Floats]:
+    """Mean reciprocal rank of each left-out relation's facts, with texts and without.
+
+    Args:
+        apart: leave out each of a sample of ``relations`` alone; or else a third of all at once, two of the thirds.
+    """
     graph, rng = load_dataset(name, data_dir).graph, np.random.default_rng(0)
     texts = model_texts(model, graph, name, data_dir)
     found, counts = np.unique(graph.triples[:, 1], return_counts=True)
-    means: list[list[float]] = []
-    for relation in rng.permutation(found[counts >= 5])[:relations].tolist():
-        hidden = graph.triples[graph.triples[:, 1] == relation]
-        rest = graph.without(hidden)
-        h, r, t = rng.permutation(hidden)[:facts].astype(np.int64).T
+    drawn = rng.permutation(found[counts >= 5])
+    means: list[tuple[float, ...]] = []
+    for together in drawn[:relations, None] if apart else np.array_split(drawn, 3)[:2]:
+        hidden = graph.triples[np.isin(graph.triples[:, 1], together)]
+        asked = np.concatenate([rng.permutation(hidden[hidden[:, 1] == one])[:facts] for one in together])
+        h, r, t = asked.astype(np.int64).T
         heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
-        asked = np.concatenate([r, inverse(r, graph.num_relations)])
-        means.append([])
+        both = np.concatenate([r, inverse(r, graph.num_relations)])
+        columns = []
         for disabled in ([], ["text"]):
-            ranker = Ranker(model, rest, texts=texts, disabled=disabled)
+            ranker = Ranker(model, graph.without(hidden), texts=texts, disabled=disabled)
             reciprocal = np.zeros(len(heads))
-            for places, ranks, _ in ranker.ranks(heads, asked, answers, graph):
+            for places, ranks, _ in ranker.ranks(heads, both, answers, graph):
                 reciprocal[places] = 1 / ranks.pessimistic
-            means[-1].append(float(reciprocal.mean()))
+            columns.append([float(reciprocal[both % graph.num_relations == one].mean()) for one in together])
+        means.extend(zip(*columns, strict=True))
     on, off = np.array(means).T
     return on, off
 
@@ -164,15 +172,18 @@ def main() -> None:
             cells.append(f"{-np.mean([g[part].mean() for g, _, _ in found]):+.3f} [{-high:+.3f}, {-low:+.3f}]")
         print(f"| **mean** | {np.mean([w.mean() for _, _, w in found]):.3f} | " + " | ".join(cells) + " |")
 
-    print("\n| relations left out, one by one | relations | MRR | without text |\n|---|---|---|---|")
-    both = [left_out(model, name, chosen.data_dir) for name in LEFT_OUT]
-    for name, (on, off) in zip(LEFT_OUT, both, strict=True):
-        low, high = interval([on - off], [np.arange(len(on))])
-        cell = f"{(off - on).mean():+.3f} [{-high:+.3f}, {-low:+.3f}]"
-        print(f"| {name} | {len(on)} | {on.mean():.3f} | {cell} |", flush=True)
-    low, high = interval([on - off for on, off in both], [np.arange(len(on)) for on, _ in both])
-    gain = np.mean([(off - on).mean() for on, off in both])
-    print(f"| **mean** | | {np.mean([on.mean() for on, _ in both]):.3f} | {gain:+.3f} [{-high:+.3f}, {-low:+.3f}] |")
+    for apart in (True, False):
+        how = "one by one" if apart else "a third at once"
+        print(f"\n| relations left out, {how} | relations | MRR | without text |\n|---|---|---|---|")
+        pairs = [left_out(model, name, chosen.data_dir, apart) for name in LEFT_OUT]
+        for name, (on, off) in zip(LEFT_OUT, pairs, strict=True):
+            low, high = interval([on - off], [np.arange(len(on))])
+            cell = f"{(off - on).mean():+.3f} [{-high:+.3f}, {-low:+.3f}]"
+            print(f"| {name} | {len(on)} | {on.mean():.3f} | {cell} |", flush=True)
+        low, high = interval([on - off for on, off in pairs], [np.arange(len(on)) for on, _ in pairs])
+        gain = np.mean([(off - on).mean() for on, off in pairs])
+        mean = np.mean([on.mean() for on, _ in pairs])
+        print(f"| **mean** | | {mean:.3f} | {gain:+.3f} [{-high:+.3f}, {-low:+.3f}] |")
 
 
 if __name__ == "__main__":
