@@ -206,7 +206,11 @@ def test_what_a_relation_leads_to_counts_for_half() -> None:
     assert weights is not None
     cosine = texts.vectors[1] @ texts.vectors.T
     other = int(next(i for i in weights[0].nonzero()[:, 0] if i != 4))
-    assert torch.isclose(weights[0, 4] / weights[0, other], ((cosine[4] - cosine[other] + 1) / 2 / 0.1).exp())
+    ratio = ((cosine[4] - cosine[other] + 1) / 2 / 0.1).exp()
+    assert torch.isclose(weights[0, 4] / weights[0, other], ratio)
+    # where it is not known what they lead to, what they come from counts
+    turned = stand_ins(replace(texts, ends=ends.roll(RELATIONS, 0)), torch.tensor([1]), heard)
+    assert turned is not None and torch.allclose(turned, weights)
 
 
 def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:

@@ -98,9 +98,10 @@ def test_texts_of_both_directions() -> None:
 
 
 def test_a_relation_leads_to_the_last_word_of_its_name_and_its_inverse_to_the_first() -> None:
-    texts = [RelationText("Team Won Trophy", "team was awarded a trophy"), RelationText("the capital of"),
-             RelationText("of"), RelationText(None, "employs")]  # fmt: skip
-    assert RelationTexts.of(texts).ends == ("trophy", "capital", None, None, "team", "capital", None, None)
+    names = ["Team Won Trophy", "is the capital of", "capital", "of", None]
+    texts = RelationTexts.of(RelationText(name, "employs") for name in names)
+    assert texts.ends[:5] == ("trophy", None, "capital", None, None)
+    assert texts.ends[5:] == ("team", "capital", None, None, None)
 
 
 def test_sources_come_in_order() -> None:

@@ -26,7 +26,7 @@ class TextTopology:
         has_text: which of the nodes have one.
         edges: from each node's nearest to it.
         weight: their cosines.
-        ends: vectors of what each node leads to.
+        ends: vectors of what each node leads to, zeros where that is not known.
     """
 
     vectors: Float[Tensor, "nodes text"]
@@ -81,14 +81,17 @@ def stand_ins(
     Returns:
         Weights, ``softmax(likeness / TEMPERATURE)`` over the stand-ins (what ties with the last is one too), rows of
         zeros for queries that need none or have none; ``None`` where no query has any. Likeness is the mean of two
-        cosines: of the whole texts, and of the words for what the relations lead to (docs/how-it-works.md).
+        cosines: of the whole texts, and of the words for what both relations lead to, or else for what they come from
+        (docs/how-it-works.md).
     """
     known = texts.has_text if kept is None else texts.has_text & kept
     lonely = ~heard[query] & known[query]
     choice = heard & known
     if not lonely.any() or not choice.any():
         return None
-    likeness = (texts.vectors[query] @ texts.vectors.T + texts.ends[query] @ texts.ends.T) / 2
+    ends, begins, told = texts.ends, texts.ends.roll(len(heard) // 2, 0), texts.ends.any(1)
+    types = torch.where(told[query, None] & told, ends[query] @ ends.T, begins[query] @ begins.T)
+    likeness = (texts.vectors[query] @ texts.vectors.T + types) / 2
     likeness = likeness.masked_fill(~choice, -1)
     least = likeness.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
     weights = (likeness / TEMPERATURE).masked_fill((likeness < least - TIE) | ~choice, -torch.inf).softmax(1)

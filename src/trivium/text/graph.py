@@ -42,7 +42,7 @@ class TextGraph:
         sources: ``[edges]``, ascending within a run.
         weights: ``[edges]``.
         threshold: the cosine from which on two nodes are joined though they are not near.
-        ends: ``[2 · num_relations, dim]``, vectors of what each node leads to; where no name says it, ``vectors``.
+        ends: ``[2 · num_relations, dim]``, vectors of what each node leads to, zeros where no name says it.
     """
 
     vectors: Float[NDArray[np.float32], "nodes dim"]
@@ -55,7 +55,7 @@ class TextGraph:
     @classmethod
     def from_texts(cls, texts: RelationTexts, encoder: TextEncoder) -> TextGraph:
         """Encodes each distinct text once, then joins. Cost: as the encoder, and as `from_vectors`."""
-        wanted = [*texts.nodes, *(end or text for end, text in zip(texts.ends, texts.nodes, strict=True))]
+        wanted = [*texts.nodes, *texts.ends]
         distinct = sorted({text for text in wanted if text is not None})
         vectors = np.zeros((len(wanted), encoder.dim), np.float32)
         if distinct:

@@ -15,7 +15,7 @@ from trivium.errors import InputError
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
 # Words that, beside a number, name nothing: term12, rel_3, P31.
-_JOINS = frozenset("a an and are as at by for from has in into is of on or the to was with".split())
+_JOINS = frozenset("a an and are as at by for from has in into is of on or the there to was with".split())
 _SAYS_NOTHING = re.compile("concept|edge|id|link|pred|predicate|prop|property|rel|relation|term|type")
 
 
@@ -119,12 +119,18 @@ class RelationText:
 
     @property
     def ends(self) -> tuple[str | None, str | None]:
-        """What the relation leads to and what its inverse leads to: the last and the first word of its name.
+        """What the relation leads to and what its inverse leads to, as far as its name says; small words say nothing.
 
-        ``team won trophy`` leads to a trophy, its inverse to a team. Small words such as *of* count for nothing.
+        ``team won trophy`` leads to a trophy, its inverse to a team; ``capital`` to a capital, its inverse anywhere;
+        ``is the capital of`` anywhere, its inverse to a capital.
         """
-        said = [word for word in (self.name or "").lower().split() if word not in _JOINS]
-        return (said[-1], said[0]) if said else (None, None)
+        words = (self.name or "").lower().split()
+        said = [word for word in words if word not in _JOINS]
+        if not said:
+            return None, None
+        if words[-1] == "of":
+            return None, said[-1]
+        return said[-1], said[0] if len(said) > 1 else None
 
 
 def _joined(name: str | None, description: str | None) -> str | None:
