@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from trivium.evaluation.evaluate import Result
 
 
 def warn(message: str) -> None:
@@ -52,29 +50,6 @@ def _cell(value: object) -> str:
 def show_frame(frame: pl.DataFrame) -> None:
     """A table with names."""
     show(frame.columns, frame.rows())
-
-
-def show_results(results: Sequence[Result]) -> None:
-    """Evaluation figures: a row per graph, then the means."""
-    from trivium.evaluation.evaluate import means
-
-    rows: list[list[Any]] = []
-    for r in results:
-        worst = r.metrics["pessimistic"]
-        best, middle = r.metrics["optimistic"].mrr, r.metrics["realistic"].mrr
-        seconds = round(r.seconds, 1)
-        row = [r.dataset, r.queries, worst.mrr, r.mrr_error, worst.hits_at_10, middle, best, r.leakage, seconds]
-        rows.append([f"{v:.3f}" if isinstance(v, float) and i != 8 else v for i, v in enumerate(row)])
-    for name, mean in means(results).items():
-        label = f"mean over {name} {mean['graphs']:.0f}"
-        rows.append([label, None, f"{mean['mrr']:.3f}", None, f"{mean['hits_at_10']:.3f}", None, None, None, None])
-    columns = ["data set", "queries", "MRR", "±", "Hits@10", "realistic", "optimistic", "leakage", "seconds"]
-    show(columns, rows, "pessimistic MRR and Hits@10; ± is the standard error, clustered by relation")
-    for r in results:
-        for kind, groups in r.groups.items():
-            columns = [kind, "MRR", "Hits@1", "Hits@3", "Hits@10"]
-            figures = [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in groups.items()]
-            show(columns, figures, f"\n{r.dataset}")
 
 
 @contextmanager
