@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
 GRAPH = "a\tlikes\tb\nb\tlikes\tc\nc\tlikes\ta\na\tknows\tc\n"
+SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -27,8 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     Path("ok.tsv").write_text(GRAPH)
     torch.manual_seed(0)
-    config = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
-    save_checkpoint(Trivium(config), Provenance(training_data={}), "model.safetensors")
+    save_checkpoint(Trivium(SMALL), Provenance(training_data={}), "model.safetensors")
 
     def call(*words: str) -> tuple[int, str, str]:
         status = 0
@@ -72,6 +73,12 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({}, "import ok.tsv -o x.safetensors", "ok.tsv"),
         ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
         ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
+        (
+            {"q.tsv": "relation\thead\nlikes\tzz\n"},
+            "rank ok.tsv --queries q.tsv --strict",
+            "q.tsv line 2: unknown entity",
+        ),
+        ({"g.csv": "s,p,o\na,r,b\n"}, "info g.csv", "--columns HEAD,RELATION,TAIL names others"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(run: Run, files: dict[str, str], words: str, message: str) -> None:
@@ -158,6 +165,45 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     assert len(calls) == 5 + 2 + 2  # the finished parts were not asked again
     assert Path("again.tsv").read_text() == Path("all.tsv").read_text()
     assert not Path(".again.tsv.parts").exists()
+
+
+def test_parts_of_other_questions_are_not_taken_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("two.tsv").write_text("a\tlikes\tb\nb\tlikes\tc\nb\thates\tc\nc\thates\ta\n")
+    monkeypatch.setattr(shutil, "rmtree", lambda _: None)  # the parts stay, as after a kill
+    assert run("complete", "two.tsv", "-o", "o.tsv", "--relation", "likes", *MODEL)[0] == 0
+    Path("o.tsv").unlink()
+    status, _, err = run("complete", "two.tsv", "-o", "o.tsv", "--relation", "hates", *MODEL)
+    assert (status, "parts of another graph, model or choice" in err) == (2, True)
+    save_checkpoint(Trivium(SMALL), Provenance(training_data={}), "model.safetensors", force=True)
+    status, _, err = run("complete", "two.tsv", "-o", "o.tsv", "--relation", "likes", *MODEL)
+    assert (status, "parts of another graph, model or choice" in err) == (2, True)
+
+
+def test_files_hold_names_and_the_terminal_shows_labels(run: Run) -> None:
+    Path("g.ttl").write_text(
+        "@prefix : <x:> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+        ':a :r :b . :b :r :c . :r rdfs:label "knows" . :a rdfs:label "Ann" . :c rdfs:label "Cy" .\n'
+    )
+    question = ("--head", "Ann", "--relation", "knows", *MODEL)
+    _, out, _ = run("rank", "g.ttl", *question)
+    assert out.splitlines()[1].split()[:3] == ["Ann", "knows", "Cy"]
+    assert run("rank", "g.ttl", *question, "-o", "o.csv")[0] == 0
+    assert pl.read_csv("o.csv").select("head", "relation", "tail").row(0) == ("x:a", "x:r", "x:c")
+
+
+def test_many_unknown_names_are_counted(run: Run) -> None:
+    Path("t.tsv").write_text("a\tlikes\tc\n" + "".join(f"z{i}\tlikes\tc\n" for i in range(50)))
+    status, _, err = run("score", "ok.tsv", "t.tsv", *MODEL)
+    assert status == 0
+    assert len(err.splitlines()) == 21
+    assert "t.tsv: 30 more lines with unknown names: skipped" in err
+
+
+def test_a_name_that_no_tsv_can_hold_is_found_before_the_work(run: Run) -> None:
+    pl.DataFrame({"head": ["a\tb", "c"], "relation": ["r", "r"], "tail": ["c", "d"]}).write_parquet("odd.parquet")
+    status, _, err = run("complete", "odd.parquet", "-o", "x.tsv", *MODEL)
+    assert (status, "cannot stand in a TSV" in err) == (2, True)
+    assert not Path(".x.tsv.parts").exists()
 
 
 def test_complete_asks_for_yes_beyond_an_hour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trivium.graph.graph import Graph
 
 
-def describe(what: str | None, flags: Path | None) -> None:
+def describe(what: str | None, flags: Path | None, columns: dict[str, str]) -> None:
     """A graph, a checkpoint, or what a flags file yields."""
     if (what is None) == (flags is None):
         raise ConfigError("give a graph or a checkpoint, or --flags FILE")
@@ -24,7 +24,7 @@ def describe(what: str | None, flags: Path | None) -> None:
     elif what is not None and (what.endswith(".safetensors") or not Path(what).exists()):
         _checkpoint(what)
     elif what is not None:
-        _graph(what)
+        _graph(what, columns)
 
 
 def _flags(path: Path) -> None:
@@ -64,10 +64,10 @@ def _checkpoint(name: str) -> None:
     show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
 
 
-def _graph(path: str) -> None:
+def _graph(path: str, columns: dict[str, str]) -> None:
     from trivium.graph.graph import Graph
 
-    graph = Graph.read(path)
+    graph = Graph.read(path, **columns)
     degree = np.diff(graph.offsets)
     rows = [
         ("triples", f"{graph.num_triples:,}"),

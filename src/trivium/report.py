@@ -27,7 +27,7 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(columns))]
     for name, right in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
@@ -36,6 +36,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | 
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = 10_000
+    if title is not None:
+        console.print(Text(title, style="italic"))
     console.print(table)
 
 

@@ -1,3 +1,4 @@
+import os
 import resource
 from pathlib import Path
 
@@ -54,10 +55,23 @@ def test_what_cannot_be_written_there_is_refused_before_any_work(tmp_path: Path)
             write_table(FRAME, path)
     with pytest.raises(OutputError, match="is a folder"):
         check_place(tmp_path, force=True)
+    os.mkfifo(tmp_path / "pipe.tsv")
+    with pytest.raises(OutputError, match="a device or a pipe"):
+        write_table(FRAME, tmp_path / "pipe.tsv", force=True)
     assert there.read_text() == "kept"
     write_table(FRAME, there, force=True)
     assert read(there).equals(FRAME)
     assert check_output(tmp_path / "new.NDJSON") == "jsonl"
+
+
+def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link.tsv", tmp_path / "folder" / "t.tsv"
+    link.symlink_to(target)
+    write_table(FRAME, link)
+    write_table(FRAME[:1], link, force=True)
+    assert link.is_symlink()
+    assert read(target).equals(FRAME[:1])
 
 
 def test_an_interrupted_table_leaves_nothing(tmp_path: Path) -> None:

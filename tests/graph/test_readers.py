@@ -133,6 +133,24 @@ def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:
     assert graph.entities.id("B", "entity") == 2
 
 
+def test_a_label_that_two_share_shows_neither(tmp_path: Path) -> None:
+    (tmp_path / "g.ttl").write_text(
+        "@prefix : <x:> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+        ':a :r :b, :c . :a rdfs:label "Ay" . :b rdfs:label "Paris" . :c rdfs:label "Paris" .\n'
+    )
+    entities = read_graph(tmp_path / "g.ttl").entities
+    assert entities.shown(np.arange(3)).to_list() == ["Ay", "x:b", "x:c"]
+    assert entities.ids(["x:b", "Ay", "Paris", "no"]).tolist() == [1, 0, -1, -1]
+    with pytest.raises(GraphError, match=r"'Paris' belongs to 2 names: give one of them \(x:b, x:c\)"):
+        entities.each(["Ay", "Paris"], "entity")
+
+
+def test_a_header_of_a_tsv_is_no_fact(tmp_path: Path) -> None:
+    (tmp_path / "g.tsv").write_text("Head\tRelation\tTail\na\tr\tb\n")
+    assert named(read_graph(tmp_path / "g.tsv")) == [("a", "r", "b")]
+    assert read_triples(tmp_path / "g.tsv")["line"].to_list() == [2]
+
+
 def test_ntriples_lines_count_comments(tmp_path: Path) -> None:
     (tmp_path / "g.nt").write_text('# one\n\n<x:a> <x:r> "two" .\n <x:a> <x:r> <x:b> .\n')
     assert read_triples(tmp_path / "g.nt")["line"].to_list() == [4]

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from tests.conftest import random_graph
 
-from trivium.errors import GraphError, InputError
+from trivium.errors import ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.inference.kernels import count_rivals
@@ -48,6 +48,11 @@ def test_the_engine_equals_the_model(model: Trivium, shape: dict[str, int]) -> N
         slow = model(ranker.topology, torch.from_numpy(heads), torch.from_numpy(relations))
     # float32 through six layers of norms; the scores are of size ~1
     torch.testing.assert_close(ranker.scores(heads, relations), slow, rtol=1e-5, atol=1e-5)
+
+
+def test_a_part_that_no_model_has_is_refused(model: Trivium) -> None:
+    with pytest.raises(ConfigError, match="no part 'promt' to disable: choose from prompt, similarity, text"):
+        Ranker(model, random_graph(1, **DENSE), disabled=["promt"])
 
 
 @pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])

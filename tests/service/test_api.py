@@ -110,7 +110,10 @@ def test_the_service_tells_of_itself(client: TestClient) -> None:
         ("rank", {"head": "Nepal", "relation": "bordres <on>"}, 404, "did you mean 'borders <on>'"),
         ("rank", {"head": "\x1b[31m\u202e", "relation": "likes"}, 404, r"\\u202e"),
         ("rank", {"head": "Nepal"}, 422, "relation"),
-        ("rank", {"head": "Nepal", "tail": "India", "relation": "likes"}, 422, "tail"),
+        ("rank", {"tail": "Nepal"}, 422, "relation: Field required"),
+        ("rank", {"tail": "Nepal", "relation": "likes", "k": 0}, 422, "k: Input should be greater"),
+        ("rank", {"relation": "likes"}, 422, "a head or a tail, one of the two"),
+        ("rank", {"head": "Nepal", "tail": "India", "relation": "likes"}, 422, "a head or a tail, one of the two"),
         ("rank", {"head": 5, "relation": "likes"}, 422, "head"),
         ("rank", {"head": "", "relation": "likes"}, 422, "head"),
         ("rank", {"head": "Nepal", "relation": "likes", "k": 0}, 422, "k"),
@@ -134,6 +137,11 @@ def test_what_cannot_be_answered_is_refused_with_a_reason(
     detail = reply.json()["detail"]
     assert "\n" not in detail
     assert detail.isprintable()
+
+
+def test_a_body_that_is_not_marked_as_json_is_told_so(client: TestClient) -> None:
+    reply = client.post("/api/rank", content=b'{"head": "Nepal", "relation": "likes"}')
+    assert (reply.status_code, "application/json" in reply.json()["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b'"\\ud800"', b'{"head": "\\ud800", "relation": "likes"}'])
@@ -178,7 +186,8 @@ def test_a_token_guards_what_the_graph_says(odd_graph: Path) -> None:
                 assert reply.headers["www-authenticate"] == "Bearer"
         assert client.get("/health").status_code == 200
         assert client.get("/").status_code == 200
-        assert client.get("/api/info", headers={"authorization": "Bearer 0123456789abcdef"}).status_code == 200
+        for kind in ("Bearer", "bearer"):
+            assert client.get("/api/info", headers={"authorization": f"{kind} 0123456789abcdef"}).status_code == 200
 
 
 class Held:
@@ -341,6 +350,9 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
         wait_until_ready(client)
         answers = rank(client, head=ODD[0], relation="likes", k=5).json()["answers"]
         assert client.get("/api/info").json()["calibrated"]
+        tail = expected["tail"][0]
+        scored = client.post("/api/score", json={"triples": [{"head": ODD[0], "relation": "likes", "tail": tail}]})
+        close([scored.json()[0]["confidence"]], expected["confidence"][:1])
     assert ranker.graph.relations.id("likes", "relation") == 2
     close([answer["confidence"] for answer in answers], expected["confidence"])
     assert all(0 < answer["confidence"] < 1 for answer in answers)

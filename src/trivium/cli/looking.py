@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trivium.cli.opening import open_graph
+from trivium.cli.opening import column_names, open_graph
 from trivium.cli.options import Columns, Force, Required, app
 
 
 @app.command
-def info(what: str | None = None, /, *, flags: Path | None = None) -> None:
+def info(what: str | None = None, /, *, flags: Path | None = None, columns: Columns = None) -> None:
     """Describes a graph or a checkpoint, or what a flags.yaml yields.
 
     Parameters
@@ -21,7 +21,7 @@ def info(what: str | None = None, /, *, flags: Path | None = None) -> None:
     """
     from trivium import describe
 
-    describe.describe(what, flags)
+    describe.describe(what, flags, column_names(columns))
 
 
 @app.command

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
 
 def open_graph(path: Path, columns: str | None) -> Graph:
-    """The graph of a file.
-
-    Raises:
-        InputError: it cannot be read, or the columns are not three.
-    """
+    """The graph of a file."""
     from trivium.graph.graph import Graph
 
-    if columns is None:
-        return Graph.read(path)
-    names = columns.split(",")
-    if len(names) != 3 or not all(names):
+    return Graph.read(path, **column_names(columns))
+
+
+def column_names(columns: str | None) -> dict[str, str]:
+    """What ``--columns`` says, as `Graph.read` takes it.
+
+    Raises:
+        InputError: the columns are not three.
+    """
+    names = columns.split(",") if columns is not None else []
+    if columns is not None and (len(names) != 3 or not all(names)):
         raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
-    return Graph.read(path, **dict(zip(("head", "relation", "tail"), names, strict=True)))
+    return dict(zip(("head", "relation", "tail"), names, strict=False))
 
 
 def open_ranker(graph: Path, checkpoint: str, columns: str | None, relation_text: str | None = None) -> Ranker:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def evaluate(
     seed: int = 0,
     leakage: float | None = None,
     groups: bool = False,
-    texts: TextTopology | None = None,
+    texts: TextTopology | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
@@ -81,7 +81,8 @@ def evaluate(
         sample: ask only about this many queries, half in each direction, drawn with ``seed``.
         leakage: carried into the result; see `trivium.evaluation.leakage`.
         groups: also report each relation and each direction.
-        texts: of the graph's relations, for a model that reads them.
+        texts: of the graph's relations, for a model that reads them; by default made from the graph's own names,
+            ``None`` leaves them out.
         disabled: parts that are switched off, ``text`` among them (F9).
         progress: called with the queries done and in all.
     """

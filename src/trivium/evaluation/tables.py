@@ -57,7 +57,7 @@ def evaluate_all(
         raise ConfigError(f"sample is {sample}: ask for at least 2 queries, one in each direction")
     model, provenance = load_checkpoint(checkpoint)
     results = []
-    for name in datasets:
+    for name in dict.fromkeys(datasets):
         with progress(name) as update:
             results.append(
                 evaluate_dataset(

@@ -24,6 +24,7 @@ from trivium.errors import GraphError
 FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet", ".nt": "nt", ".ttl": "ttl"}
 INDEX = ".trivium"
 TRIPLE = ("head", "relation", "tail")
+RENAME = " (of a graph, --columns HEAD,RELATION,TAIL names others)"
 
 _BLOCK_BYTES = 1 << 26
 _BATCH_ROWS = 1 << 16
@@ -181,7 +182,7 @@ def csv_batches(file: IO[bytes], path: Path, columns: Sequence[str], *, empty: b
     for column in columns:
         if header.count(column) != 1:
             problem = "has several columns" if column in header else "has no column"
-            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}")
+            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}{RENAME}")
         places.append(header.index(column))
     fields: tuple[list[str], ...] = tuple([] for _ in columns)
     lines: list[int] = []
@@ -231,7 +232,9 @@ def parquet_batches(file: IO[bytes], path: Path, columns: Sequence[str]) -> Iter
         schema = table.schema_arrow
         for column in columns:
             if schema.names.count(column) != 1:
-                raise GraphError(f"{path}: no one column {column!r}: it has {', '.join(map(repr, schema.names))}")
+                raise GraphError(
+                    f"{path}: no one column {column!r}: it has {', '.join(map(repr, schema.names))}{RENAME}"
+                )
             kind = schema.field(column).type
             kind = kind.value_type if types.is_dictionary(kind) else kind
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):

@@ -69,18 +69,21 @@ class Graph:
             entities, relation_names: names by id, or how many there are (then the ids are the names).
 
         Raises:
-            GraphError: there is no triple, or an id is out of range.
+            GraphError: there is no triple, or an id is no whole number or out of range.
 
         Cost: O(triples + entities + relations).
         """
         entities = Names.numbered(entities) if isinstance(entities, int) else entities
         relation_names = Names.numbered(relation_names) if isinstance(relation_names, int) else relation_names
         num_entities, num_relations = len(entities), len(relation_names)
+        heads, relations, tails = np.asarray(heads), np.asarray(relations), np.asarray(tails)
         for what, ids, count in (
             ("head", heads, num_entities),
             ("relation", relations, num_relations),
             ("tail", tails, num_entities),
         ):
+            if len(ids) and ids.dtype.kind not in "iu":
+                raise GraphError(f"{what} ids are {ids.dtype}: give whole numbers")
             if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
                 raise GraphError(f"a {what} id lies outside [0, {count}): give the number of names that the ids need")
         heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))

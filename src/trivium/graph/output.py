@@ -21,11 +21,13 @@ def check_place(path: str | Path, force: bool = False) -> Path:
     """Checks that a file may be written there, before any work is done for it.
 
     Raises:
-        OutputError: it exists and ``force`` is not set, it is a folder, or its folder does not exist.
+        OutputError: it exists and ``force`` is not set, it is no file, or its folder does not exist.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is a device or a pipe, and results appear whole: name a file")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}: make it first")
     if path.exists() and not force:
@@ -49,6 +51,16 @@ def check_output(path: str | Path, force: bool = False) -> str:
     return FORMATS[path.suffix.lower()]
 
 
+def check_tsv(names: pl.Series, path: Path) -> None:
+    """Checks that names can stand in a TSV, which has no quoting.
+
+    Raises:
+        OutputError: one holds a tab or a line break.
+    """
+    if len(odd := names.filter(names.str.contains("[\t\n]"))):
+        raise OutputError(f"{path}: {odd[0]!r} cannot stand in a TSV: write .csv or .parquet")
+
+
 @contextmanager
 def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
     """A binary file that takes its place at ``path`` when the block ends well; else nothing is left.
@@ -56,15 +68,15 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: as `check_place`, or the system refuses to write (a full disk, say).
     """
-    path = check_place(path, force)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    place = check_place(path, force).resolve()  # through a link, to what it names
+    part = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         check_place(path, force)
-        part.replace(path)
+        part.replace(place)
     except OSError as reason:
         raise OutputError(f"cannot write {path}: {reason.strerror or reason}") from reason
     finally:
@@ -109,13 +121,16 @@ class TableWriter:
         Raises:
             OutputError: a name cannot stand in a TSV, or the columns differ.
         """
+        import polars as pl
+
         first = self._columns is None
         if first:
             self._columns = frame.columns
         elif frame.columns != self._columns:
             raise OutputError(f"{self.path}: columns {frame.columns} after {self._columns}: they must agree")
         if self.format == "tsv":
-            self._check_tsv(frame)
+            for column in frame.select(pl.col(pl.String)):
+                check_tsv(column, self.path)
             frame.write_csv(self._file, separator="\t", include_header=first, quote_style="never")
         elif self.format == "csv":
             frame.write_csv(self._file, include_header=first)
@@ -123,14 +138,6 @@ class TableWriter:
             frame.write_ndjson(self._file)
         else:
             self._write_parquet(frame)
-
-    def _check_tsv(self, frame: pl.DataFrame) -> None:
-        import polars as pl
-
-        for column in frame.select(pl.col(pl.String)):
-            odd = column.filter(column.str.contains("[\t\n]"))
-            if len(odd):
-                raise OutputError(f"{self.path}: {odd[0]!r} cannot stand in a TSV: write .csv or .parquet")
 
     def _write_parquet(self, frame: pl.DataFrame) -> None:
         import polars as pl

@@ -1,7 +1,7 @@
 """Graphs, triples and questions from files, whatever their format.
 
 ======================  ====================================================================================
-``.tsv`` ``.txt``       head, relation and tail between tabs; no header, no quoting
+``.tsv`` ``.txt``       head, relation and tail between tabs, no quoting; a header that says so is passed over
 ``.csv``                a header; three columns by name, others are passed over; quoted as RFC 4180 says
 ``.parquet``            three columns by name, of strings or integers
 ``.nt`` ``.ttl``        RDF: IRIs are names, ``rdfs:label`` gives labels, other literals are passed over
@@ -119,10 +119,10 @@ def read_queries(path: str | Path) -> pl.DataFrame:
         raise GraphError(f"{path}: questions are read from .tsv or .csv (.gz may follow)")
     first = formats.first_fields(path)
     asked = [column for column in TRIPLE if column in first]
-    header = "relation" in asked and len(asked) > 1 and (kind == "csv" or asked == first)
+    header = "relation" in asked and len(asked) > 1 and (kind == "csv" or len(asked) == len(first))
     if kind == "csv" and not header:
         raise GraphError(f"{path} line 1: a header must name 'relation' and 'head' or 'tail', not {first}")
-    columns = asked if header else ["head", "relation"]
+    columns = first if header and kind == "tsv" else asked if header else ["head", "relation"]
     with formats.opened(path) as file:
         if kind == "csv":
             frame = _frame(formats.csv_batches(file, path, columns, empty=True), columns)
@@ -154,7 +154,8 @@ def _batches(path: Path, columns: Sequence[str], labels: dict[str, str]) -> Iter
     kind = formats.format_of(path)
     with formats.opened(path) as file:
         if kind == "tsv":
-            batches = formats.tsv_batches(file, path, columns)
+            header = [field.lower() for field in formats.first_fields(path)] == list(TRIPLE)
+            batches = formats.tsv_batches(file, path, columns, header=header)
         elif kind == "csv":
             batches = formats.csv_batches(file, path, columns)
         elif kind == "parquet":

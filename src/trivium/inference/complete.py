@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -87,7 +88,8 @@ def complete(
     """
     check_output(path, force)
     folder = Path(path).with_name(f".{Path(path).name}.parts")
-    plan_note = {"graph": ranker.graph.sha256, "checkpoint": checkpoint, "queries": len(plan.heads), "k": k}
+    asked = hashlib.sha256(np.stack([plan.heads, plan.relations]).tobytes()).hexdigest()
+    plan_note = {"graph": ranker.graph.sha256, "checkpoint": checkpoint, "questions": asked, "k": k}
     if confidence is not None:
         plan_note |= {"calibration": calibration, "least_confidence": least_confidence}
     _claim(folder, plan_note)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
 from trivium.inference.engine import Engine
 from trivium.inference.kernels import count_rivals
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TIE_TOLERANCE = 1e-5
 """Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
+
+PARTS = frozenset({"text", "similarity", "prompt"})
+"""What can be switched off."""
 
 Ids = NDArray[np.int64]
 
@@ -65,6 +69,9 @@ class Ranker:
         disabled: parts of the model that are switched off, ``text`` among them (F9).
         cache_bytes: budget for relation representations.
         base_trajectory: an exact shortcut of `Engine`; off only to measure it.
+
+    Raises:
+        ConfigError: a part that is to be disabled is none of `PARTS`.
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class Ranker:
         cache_bytes: int = 512 << 20,
         base_trajectory: bool = True,
     ) -> None:
+        if unknown := set(disabled) - PARTS:
+            raise ConfigError(f"there is no part {min(unknown)!r} to disable: choose from {', '.join(sorted(PARTS))}")
         self.model = model.eval()
         self.graph = graph
         if texts == "names":

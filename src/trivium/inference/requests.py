@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from trivium.errors import InputError
 from trivium.graph.graph import inverse
 from trivium.graph.names import Names
-from trivium.graph.output import TableWriter, check_output, write_table
+from trivium.graph.output import TableWriter, check_output, check_tsv, write_table
 from trivium.graph.readers import read_queries, read_triples
 from trivium.inference.complete import complete, plan_completion
 from trivium.inference.ranker import Ids, Ranker
 from trivium.inference.tables import Confidence, candidate_ids, check_k, rank_chunks, score_ids
+from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show_frame, warn
 
 if TYPE_CHECKING:
     from trivium.calibration.calibration import Calibration
 
 HOUR = 3600.0
+REPORTED = 20  # lines with unknown names that are named
 
 
 def check_table(output: Path | None, force: bool) -> None:
@@ -108,7 +110,7 @@ def answer(
     drop += [] if include_known else ["known"]
     if output is None:
         for chunk in chunks:
-            show_frame(chunk.drop(drop))
+            _show(ranker, chunk.drop(drop))
         return
     with TableWriter(output, force) as writer, progress("answering") as update:
         done = 0
@@ -116,6 +118,15 @@ def answer(
             writer.write(chunk)
             done = min(len(heads), done + 50_000)
             update(done, len(heads))
+
+
+def _show(ranker: Ranker, table: pl.DataFrame) -> None:
+    """Prints answers, by their labels where there are any."""
+    entities, relations = ranker.graph.entities, ranker.graph.relations
+    columns = {"head": entities, "relation": relations, "tail": entities}
+    show_frame(table.with_columns(names.shown(names.ids(table[c])).alias(c) for c, names in columns.items()))
+    if table.is_empty():
+        warn("no answer is left")
 
 
 def judge(
@@ -132,7 +143,7 @@ def judge(
     ids, keep = _known(columns, table["line"], path, strict)
     scored = score_ids(ranker, np.stack(ids, 1)[keep], confidence)
     if output is None:
-        show_frame(scored)
+        _show(ranker, scored)
     else:
         write_table(scored, output, force)
 
@@ -159,6 +170,9 @@ def complete_graph(
     force: bool,
 ) -> None:
     """Plans, says what it will take, and completes."""
+    if output.suffix.lower() == ".tsv":
+        for names in (ranker.graph.entities.names, ranker.graph.relations.names):
+            check_tsv(names, output)
     plan = plan_completion(ranker, relations, k)
     warn(f"{len(plan.heads):,} questions, about {_duration(plan.seconds)}")
     if plan.seconds > HOUR and not yes:
@@ -169,7 +183,7 @@ def complete_graph(
             plan,
             output,
             k=k,
-            checkpoint=checkpoint,
+            checkpoint=checkpoint_sha256(checkpoint),
             confidence=calibration.confidence if calibration else None,
             least_confidence=least_confidence,
             calibration=calibration.sha256 if calibration else "",
@@ -183,21 +197,16 @@ def _known(
     columns: list[tuple[Names, pl.Series, str]], lines: pl.Series, path: Path, strict: bool
 ) -> tuple[list[Ids], NDArray[np.bool_]]:
     """Ids of each column, and which rows are known whole; the others are reported."""
-    all_ids, messages = [], []
-    for names, column, what in columns:
-        ids = names.ids(column).astype(np.int64)
-        for place in np.flatnonzero(ids < 0).tolist():
-            try:
-                ids[place] = names.id(column[place], what)  # a label, perhaps
-            except InputError as error:
-                messages.append((lines[place], f"{path} line {lines[place]}: {error}"))
-        all_ids.append(ids)
-    messages.sort()
-    if messages and strict:
-        raise InputError(messages[0][1])
-    for _, message in messages:
-        warn(f"{message}: skipped")
+    all_ids = [names.ids(column).astype(np.int64) for names, column, _ in columns]
     keep = np.all([ids >= 0 for ids in all_ids], axis=0)
+    for place in np.flatnonzero(~keep)[:REPORTED].tolist():
+        names, column, what = columns[[ids[place] < 0 for ids in all_ids].index(True)]
+        message = f"{path} line {lines[place]}: {names.unknown(column[place], what)}"
+        if strict:
+            raise InputError(message)
+        warn(f"{message}: skipped")
+    if (more := int((~keep).sum()) - REPORTED) > 0:
+        warn(f"{path}: {more:,} more lines with unknown names: skipped")
     if not keep.any():
         raise InputError(f"{path}: no line has only names that the graph knows")
     return all_ids, keep

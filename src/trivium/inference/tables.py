@@ -131,9 +131,9 @@ def answer_table(
     frame = pl.DataFrame(
         {
             "query": query + first_query,
-            "head": graph.entities.shown(np.where(turned, answers, asked)),
-            "relation": graph.relations.shown(relations[query] % graph.num_relations),
-            "tail": graph.entities.shown(np.where(turned, asked, answers)),
+            "head": graph.entities.take(np.where(turned, answers, asked)),
+            "relation": graph.relations.take(relations[query] % graph.num_relations),
+            "tail": graph.entities.take(np.where(turned, asked, answers)),
             "rank": ranks,
             "score": values,
             "known": known,
@@ -160,16 +160,16 @@ def rank_table(
     if (head is None) == (tail is None):
         raise InputError("give a head or a tail, not both: the other one is the question")
     check_k(k)
-    given = head if head is not None else tail
-    names = [given] if isinstance(given, str) else list(given or [])
+    given = tail if head is None else head
+    assert given is not None
+    names = [given] if isinstance(given, str) else list(given)
     kinds = [relation] * len(names) if isinstance(relation, str) else list(relation)
     if len(names) != len(kinds):
         raise InputError(f"{len(names)} entities for {len(kinds)} relations: give one relation, or one for each")
     if not names:
         raise InputError("there is no question: give a head or a tail")
     graph = ranker.graph
-    heads = np.array([graph.entities.id(name, "entity") for name in names], np.int64)
-    relations = np.array([graph.relations.id(kind, "relation") for kind in kinds], np.int64)
+    heads, relations = graph.entities.each(names, "entity"), graph.relations.each(kinds, "relation")
     if head is None:
         relations = inverse(relations, graph.num_relations)
     chosen = None if candidates is None else candidate_ids(graph.entities, candidates)
@@ -180,7 +180,7 @@ def rank_table(
 
 def candidate_ids(entities: Names, candidates: Iterable[str]) -> Ids:
     """The ids of candidates, ascending, each once; an unknown name is an error."""
-    return np.unique(np.array([entities.id(name, "candidate") for name in candidates], np.int64))
+    return np.unique(entities.each(list(candidates), "candidate"))
 
 
 def check_k(k: int) -> None:
@@ -216,15 +216,10 @@ def rank_chunks(
 
 def score_table(ranker: Ranker, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
     """See `Ranker.score`."""
-    graph = ranker.graph
-    ids = np.array(
-        [
-            (graph.entities.id(h, "entity"), graph.relations.id(r, "relation"), graph.entities.id(t, "entity"))
-            for h, r, t in triples
-        ],
-        np.int64,
-    ).reshape(-1, 3)
-    return score_ids(ranker, ids)
+    entities, relations = ranker.graph.entities, ranker.graph.relations
+    heads, kinds, tails = [list(column) for column in zip(*triples, strict=True)] or ([], [], [])
+    ids = entities.each(heads, "entity"), relations.each(kinds, "relation"), entities.each(tails, "entity")
+    return score_ids(ranker, np.stack(ids, 1))
 
 
 def score_ids(ranker: Ranker, triples: Ids, confidence: Confidence | None = None) -> pl.DataFrame:
@@ -245,9 +240,9 @@ def score_ids(ranker: Ranker, triples: Ids, confidence: Confidence | None = None
         if confidence is not None:
             sure[chosen] = _confidence(judge, triples[chosen], confidence)
     columns = {
-        "head": graph.entities.shown(triples[:, 0]),
-        "relation": graph.relations.shown(triples[:, 1]),
-        "tail": graph.entities.shown(triples[:, 2]),
+        "head": graph.entities.take(triples[:, 0]),
+        "relation": graph.relations.take(triples[:, 1]),
+        "tail": graph.entities.take(triples[:, 2]),
         "score": score,
     }
     if confidence is not None:

@@ -63,5 +63,7 @@ def asked_in_words(
         raise ConfigError(f"relation text {words!r} says nothing: describe the relation in words")
     encoder = load_encoder(model.config.text_encoder)
     texts = graph_texts(graph, encoder, source, data_dir)
+    if not texts.has_text.any():
+        warn("no relation of this graph has a text, so nothing says what the asked words are like: bring relations.tsv")
     texts = texts.with_relation(TextGraph.from_texts(RelationTexts.of([text]), encoder))
     return graph.with_relation(words), TextTopology.of(texts)

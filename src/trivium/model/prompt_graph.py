@@ -89,27 +89,6 @@ class Prompts:
         targets = self.node_examples[self.edges.targets.numpy()]
         return np.bincount(targets, minlength=len(self.examples))
 
-    def emptied(self) -> "Prompts":
-        """The same examples with nothing around them."""
-        apart = self.ends[:, 0] != self.ends[:, 1]
-        kept = np.unique(self.ends)
-        ends = np.searchsorted(kept, self.ends).astype(np.int32)
-        labels = np.zeros(len(kept), np.int32)
-        labels[ends[apart]] = ALONE[:2]
-        labels = np.concatenate([labels, ALONE])
-        return replace(
-            self,
-            ends=ends,
-            entities=self.entities[kept],
-            node_examples=self.node_examples[kept],
-            labels=labels,
-            offsets=np.zeros(len(labels) + 1, np.int64),
-            sources=self.sources[:0],
-            edge_pairs=self.edge_pairs[:0],
-            pairs=self.pairs[:0],
-            marks=self.marks[:0],
-        )
-
     def rewired(self, rng: np.random.Generator) -> "Prompts":
         """The same examples, entities, labels and relations, with each edge's ends drawn anew within its example."""
         edges = self.edges

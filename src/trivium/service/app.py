@@ -249,19 +249,11 @@ def _add_page(app: FastAPI) -> None:
             continue
         content = file.read_bytes()
 
-        async def give(content: bytes = content, media: str = media) -> Response:
+        async def give(_: Request, content: bytes = content, media: str = media) -> Response:
             return Response(content, media_type=media, headers={"cache-control": "no-cache"})
 
         path = "/" if file.name == "index.html" else f"/page/{file.name}"
-        app.add_route(path, _without_arguments(give), ["GET"], include_in_schema=False)
-
-
-def _without_arguments(give: Any) -> Any:
-    async def route(_: Request) -> Response:
-        reply: Response = await give()
-        return reply
-
-    return route
+        app.add_route(path, give, ["GET"], include_in_schema=False)
 
 
 def _add_refusals(app: FastAPI) -> None:
@@ -275,11 +267,13 @@ def _add_refusals(app: FastAPI) -> None:
 
         return reply
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"detail": printable(f"{where}: {first['msg']}")}, 422)
+        what = ".".join(str(part) for part in first["loc"]) + f": {first['msg']}"
+        if request.method == "POST" and "json" not in request.headers.get("content-type", ""):
+            what = "the body is not marked as JSON: send content-type: application/json"
+        return JSONResponse({"detail": printable(what)}, 422)
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(GraphError, refuse(404))

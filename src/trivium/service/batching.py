@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trivium.errors import BusyError
+from trivium.errors import BusyError, InputError
 
 
 class Job(Hashable, Protocol):
@@ -69,10 +69,13 @@ class Batcher:
 
         Raises:
             BusyError: too many wait already, or the results took longer than ``seconds``.
+            InputError: they are more than may wait.
             Exception: what computing a job raised.
         """
         distinct = dict.fromkeys(jobs)
         held = {job: entry for job in distinct if (entry := self.running.get(job) or self.waiting.get(job))}
+        if len(distinct) > self.max_waiting:
+            raise InputError(f"{len(distinct)} questions at once, but only {self.max_waiting} may wait: ask for fewer")
         if len(self.waiting) + len(distinct) - len(held) > self.max_waiting:
             raise BusyError(
                 f"{len(self.waiting)} questions wait already, of {self.max_waiting} at most: try again later"

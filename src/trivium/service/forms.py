@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Name = Annotated[str, Field(min_length=1, description="A name as the graph has it, or a label that is one's alone.")]
 
@@ -33,7 +33,20 @@ class RankHeads(Request):
     include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
 
 
-Question = RankTails | RankHeads
+def _kind(question: Any) -> str | None:
+    """By which ends are given; neither or both make no question."""
+    ends = [end for end in ("head", "tail") if end in question] if isinstance(question, dict) else []
+    return ends[0] if len(ends) == 1 else None
+
+
+Question = Annotated[
+    Annotated[RankTails, Tag("head")] | Annotated[RankHeads, Tag("tail")],
+    Discriminator(
+        _kind,
+        custom_error_type="question",
+        custom_error_message="give a relation, and a head or a tail, one of the two",
+    ),
+]
 
 
 class Batch(Request):
@@ -98,6 +111,7 @@ class Score(BaseModel):
     score: float = Field(description="Of the tail as an answer to (head, relation, ?).")
     tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties count half.")
     head_rank: float = Field(description="The head's rank among heads.")
+    confidence: float | None = Field(description="Of the tail, as of an answer; null without a calibration.")
     known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")
 
 

@@ -94,8 +94,8 @@ class Gate:
             if name not in LOOPBACK:
                 return 421, "this service answers to localhost alone: start it with a token to give it other names"
         elif scope["path"].startswith(GUARDED):
-            given = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
+            kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if kind.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self.token.encode()):
                 return 401, "give the service's token: Authorization: Bearer TOKEN"
         return None
 

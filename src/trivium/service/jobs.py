@@ -107,8 +107,10 @@ def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
 
 
 def _score(job: Triple) -> dict[str, Any]:
-    table = score_ids(job.loaded.ranker, np.array([[job.head, job.relation, job.tail]], np.int64))
-    return table.row(0, named=True)
+    ids = np.array([[job.head, job.relation, job.tail]], np.int64)
+    calibration = job.loaded.calibration
+    table = score_ids(job.loaded.ranker, ids, calibration.confidence if calibration else None)
+    return {"confidence": None, **table.row(0, named=True)}
 
 
 def _explain(job: Reason) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 
 from trivium.errors import ConfigError
 
@@ -26,5 +27,5 @@ class Limits:
 
     def __post_init__(self) -> None:
         for part in fields(self):
-            if not getattr(self, part.name) > 0:
+            if not 0 < getattr(self, part.name) < inf:
                 raise ConfigError(f"{part.name} is {getattr(self, part.name)}: give a number above 0")
