@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import CheckpointError
+from trivium.errors import CheckpointError, ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
@@ -76,7 +76,7 @@ def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
         model = Trivium(ModelConfig(**json.loads(metadata["config"])))
         model.load_state_dict(tensors)
         provenance = Provenance(**json.loads(metadata["provenance"]))
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+    except (ConfigError, TypeError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} holds settings or weights that this version does not know: {reason}") from error
     return model.eval(), provenance

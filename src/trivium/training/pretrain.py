@@ -32,31 +32,22 @@ def read_config(path: str | Path) -> TrainingConfig:
     Raises:
         ConfigError: a setting that is unknown, missing, of the wrong type or out of range.
     """
-    config = build(TrainingConfig, read_yaml(path), path)
-    if not config.sources or any(source.weight < 0 for source in config.sources):
-        raise ConfigError(f"{path}: sources: name at least one, with weights that are not negative")
-    check_counts(config, path)
-    return config
-
-
-def check_counts(config: TrainingConfig, where: str | Path) -> None:
-    """Checks the settings that count things.
-
-    Raises:
-        ConfigError: one of them is less than 1.
-    """
-    names = "steps subgraphs_per_step steps_per_epoch save_every threads min_questions min_entities patience"
-    for name in (*names.split(), "valid_questions", "look_every"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{where}: {name}: {getattr(config, name)} is less than 1")
+    return build(TrainingConfig, read_yaml(path), path)
 
 
 def training_graph(
     name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = (), exclude_graphs: Sequence[str] = ()
 ) -> Graph:
-    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it."""
+    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it.
+
+    Raises:
+        InputError: it cannot be read, or nothing is left of it.
+    """
     graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
-    return without_questions(graph, exclude, data_dir, exclude_graphs)
+    graph = without_questions(graph, exclude, data_dir, exclude_graphs)
+    if not graph.num_triples:
+        raise ConfigError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
+    return graph
 
 
 def data_seen(
