@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from trivium.errors import OutputError
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.figure import Figure
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -151,3 +153,14 @@ def write_table(frame: pl.DataFrame, path: str | Path, force: bool = False) -> N
     """
     with TableWriter(path, force) as writer:
         writer.write(frame)
+
+
+def save_figure(figure: Figure, path: str | Path, force: bool = False) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+        OutputError: as `whole_file`.
+    """
+    with whole_file(path, force) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks is drawn as a box
+        figure.savefig(file, format="png", dpi=120)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import contained
+from trivium.evaluation.leakage import SYNTHETIC, contained
 from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.output import whole_file
@@ -24,7 +24,6 @@ from trivium.report import progress, warn
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.load import graph_texts
-from trivium.training.batches import SYNTHETIC
 from trivium.training.config import AblationConfig, TrainingConfig
 from trivium.training.evidence import Scores
 from trivium.training.pretrain import pretrain, training_graph

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from trivium.errors import ConfigError
-from trivium.graph.output import check_output, check_place, whole_file, write_table
+from trivium.graph.output import check_output, check_place, save_figure, whole_file, write_table
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
 from trivium.training.ablation import ablate, read_ablation
@@ -17,7 +17,7 @@ from trivium.training.pretrain import pretrain, read_config, training_graph
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.synthetic import synthesize
 from trivium.training.validation import held_out
-from trivium.training.weights import draw_fusion, fusion_course, save_figure
+from trivium.training.weights import draw_fusion, fusion_course
 
 
 def pretrain_run(config: Path | None, run: Path | None, resume: Path | None, data_dir: Path | None) -> None:

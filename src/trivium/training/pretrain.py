@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trivium import __version__
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import without_questions
+from trivium.evaluation.leakage import SYNTHETIC, without_questions
 from trivium.graph.datasets import dataset_names, load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
@@ -16,7 +16,6 @@ from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import TextGraph
 from trivium.text.load import graph_texts
-from trivium.training.batches import SYNTHETIC
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import Progress, train, valid_course
 from trivium.training.run import CONFIG, RunFolder
