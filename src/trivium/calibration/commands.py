@@ -15,9 +15,9 @@ from trivium.report import progress, show
 def check(share: float, most: int, seed: int, output: Path, png: Path | None, force: bool) -> None:
     """Refuses what cannot be done, before any work is done for it."""
     check_choice(share, most, seed)
-    check_place(output, force)
+    check_place(output, force, ".json")
     if png is not None:
-        check_place(png, force)
+        check_place(png, force, ".png")
 
 
 def learn(

@@ -52,7 +52,7 @@ def evaluate_all(
 ) -> list[Result]:
     """Evaluates, shows a table, and writes the JSON file."""
     if json is not None:
-        check_place(json, force)
+        check_place(json, force, ".json")
     if sample is not None and sample < 2:
         raise ConfigError(f"sample is {sample}: ask for at least 2 queries, one in each direction")
     model, provenance = load_checkpoint(checkpoint)

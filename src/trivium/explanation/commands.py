@@ -16,7 +16,7 @@ def check(paths: int, png: Path | None, force: bool) -> None:
     """Refuses what cannot be done, before any work is done for it."""
     check_paths(paths)
     if png is not None:
-        check_place(png, force)
+        check_place(png, force, ".png")
 
 
 def tell(

@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def check_place(path: str | Path, force: bool = False) -> Path:
+def check_place(path: str | Path, force: bool = False, *endings: str) -> Path:
     """Checks that a file may be written there, before any work is done for it.
 
+    Args:
+        endings: those that it may have; any if none is given.
+
     Raises:
-        OutputError: it exists and ``force`` is not set, it is a folder, or its folder does not exist.
+        OutputError: it exists and ``force`` is not set, it is a folder or in none, or its ending is another.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name a file in it")
+    if endings and path.suffix.lower() not in endings:
+        raise OutputError(f"{path}: its ending must be {' or '.join(endings)}, not {path.suffix!r}")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}: make it first")
     if path.exists() and not force:
@@ -42,13 +47,9 @@ def check_output(path: str | Path, force: bool = False) -> str:
         The format that the ending asks for: ``tsv``, ``csv``, ``parquet`` or ``jsonl``.
 
     Raises:
-        OutputError: the ending is none that is known, or as `check_place`.
+        OutputError: as `check_place`; the ending must be one of these.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(f"{path}: ending {path.suffix!r} names no format: use one of {', '.join(FORMATS)}")
-    check_place(path, force)
-    return FORMATS[path.suffix.lower()]
+    return FORMATS[check_place(path, force, *FORMATS).suffix.lower()]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
+ENDING = ".safetensors"
 FORMAT = "trivium 1"
 
 
@@ -84,7 +85,7 @@ def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
 
 def find_checkpoint(name: str | Path) -> Path:
     """The file of a shipped checkpoint's name or of a path."""
-    shipped = SHIPPED / f"{name}.safetensors"
+    shipped = SHIPPED / f"{name}{ENDING}"
     if shipped.exists():
         return shipped
     path = Path(name)

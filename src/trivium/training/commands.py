@@ -8,6 +8,7 @@ import polars as pl
 
 from trivium.errors import ConfigError
 from trivium.graph.output import check_output, check_place, save_figure, whole_file, write_table
+from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
 from trivium.training.ablation import ablate, read_ablation
@@ -56,7 +57,7 @@ def finetune_run(
     """Fits a checkpoint to a graph, and says what came of it."""
     if (graph is None) == (resume is None):
         raise ConfigError("give a graph to begin with, or --resume RUN to continue one")
-    check_place(output, force)
+    check_place(output, force, ENDING)
     if resume is not None:
         folder = _begun(resume)
     else:
@@ -78,7 +79,7 @@ def finetune_run(
 
 def show_weights(runs: list[str], output: Path, table: Path | None, force: bool) -> None:
     """Draws and shows the fusion of runs and checkpoints."""
-    check_place(output, force)
+    check_place(output, force, ".png")
     if table is not None:
         check_output(table, force)
     course = fusion_course(runs)
@@ -120,7 +121,7 @@ def write_synthetic(
     force: bool,
 ) -> None:
     """Writes a synthetic graph as a table of triples; a TSV has no header, as readers expect."""
-    kind = check_output(output, force)
+    check_place(output, force, ".tsv", ".csv", ".parquet")
     graph = synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )
@@ -130,7 +131,7 @@ def write_synthetic(
         "relation": graph.relations.take(r),
         "tail": graph.entities.take(t),
     }
-    if kind == "tsv":
+    if output.suffix.lower() == ".tsv":
         with whole_file(output, force) as file:
             pl.DataFrame(names).write_csv(file, separator="\t", include_header=False, quote_style="never")
     else:
