@@ -156,6 +156,7 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     monkeypatch.setattr(complete, "answer_table", interrupted)
     status, _, err = run("complete", "ok.tsv", "-o", "again.tsv", *MODEL)
     assert status == 130
+    assert err.splitlines()[-1] == "trivium: interrupted; the same command goes on where it can"
     assert not Path("again.tsv").exists()
     parts = {path: path.stat().st_mtime_ns for path in Path(".again.tsv.parts").glob("*.parquet")}
     assert len(parts) == 2
