@@ -75,6 +75,17 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({}, "pretrain", "--resume"),
         ({}, "pretrain --resume nowhere", "holds no run"),
         ({}, "evaluate NoSuchSet", "NoSuchSet"),
+        ({}, "evaluate NoSuchSet --seed -1", "seed is -1: give 0 or more"),
+        ({}, "evaluate NoSuchSet --sample 1", "sample is 1: give 2 or more"),
+        ({}, "benchmark Nations -o b --sample 0", "sample is 0: give 2 or more"),
+        ({}, "benchmark Nations -o b --seed -1", "seed is -1"),
+        ({}, "benchmark Nations -o b --disable text", "--disable text: this checkpoint has prompt, similarity"),
+        ({}, "benchmark Nations -o ok.tsv", "cannot make the folder ok.tsv"),
+        ({}, "synthesize -o s.tsv --seed -1", "seed is -1"),
+        ({}, "synthesize -o s.tsv --entities 0", "entities is 0: give 8 or more"),
+        ({}, "synthesize -o s.tsv --relations -1", "relations is -1: give 1 or more"),
+        ({}, "synthesize -o s.tsv --rules -1", "rules is -1"),
+        ({}, "synthesize -o s.tsv --triples-per-relation 0", "triples_per_relation is 0"),
         ({}, "import ok.tsv -o x.safetensors", "ok.tsv"),
         ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
         ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
@@ -84,7 +95,7 @@ def test_bad_input_is_one_line_and_status_2(run: Run, files: dict[str, str], wor
     for name, content in files.items():
         Path(name).write_text(content)
     chosen = words.split()
-    if chosen[0] in ("rank", "complete", "evaluate") and "--checkpoint" not in chosen:
+    if chosen[0] in ("rank", "complete", "evaluate", "benchmark") and "--checkpoint" not in chosen:
         chosen += MODEL
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
     status, out, err = run(*chosen)
@@ -322,6 +333,8 @@ def test_calibrate_then_rank_score_and_complete(run: Run) -> None:
         ("explain ok.tsv --head a --relation likes --tail b --png nowhere/x.png", "nowhere"),
         ("calibrate ok.tsv -o c.json", "4 facts can be hidden"),
         ("calibrate ok.tsv -o c.json --share 0.7", "share is 0.7"),
+        ("calibrate ok.tsv -o c.json --most 0", "most is 0"),
+        ("calibrate ok.tsv -o c.json --seed -1", "seed is -1"),
         ("calibrate ok.tsv -o nowhere/c.json", "nowhere"),
         ("calibrate missing.tsv -o c.txt", "c.txt: its ending must be .json"),
         ("calibrate missing.tsv -o c.json --png c.pdf", "c.pdf: its ending must be .png"),

@@ -240,7 +240,7 @@ def synthesize(
     seed
         The graph is a function of it and of the other choices.
     entities
-        How many.
+        How many, at least 8.
     relations
         How many base relations; rules add more.
     rules

@@ -52,6 +52,19 @@ def check_output(path: str | Path, force: bool = False) -> str:
     return FORMATS[check_place(path, force, *FORMATS).suffix.lower()]
 
 
+def make_folder(path: Path) -> Path:
+    """Makes a folder for results, and those that it is in.
+
+    Raises:
+        OutputError: the system refuses.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise OutputError(f"cannot make the folder {path}: {reason.strerror}: choose another") from reason
+    return path
+
+
 @contextmanager
 def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
     """A binary file that takes its place at ``path`` when the block ends well; else nothing is left.

@@ -11,12 +11,13 @@ from trivium.graph.output import check_output, check_place, save_figure, whole_f
 from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
+from trivium.settings import check_range
 from trivium.training.ablation import ablate, read_ablation
 from trivium.training.evidence import differences, draw, suggest, table_of
 from trivium.training.finetune import finetune, finetune_config
 from trivium.training.pretrain import pretrain, read_config, training_graph
 from trivium.training.run import CONFIG, RunFolder
-from trivium.training.synthetic import synthesize
+from trivium.training.synthetic import MOST_TYPES, synthesize
 from trivium.training.validation import held_out
 from trivium.training.weights import draw_fusion, fusion_course
 
@@ -122,6 +123,9 @@ def write_synthetic(
 ) -> None:
     """Writes a synthetic graph as a table of triples; a TSV has no header, as readers expect."""
     check_place(output, force, ".tsv", ".csv", ".parquet")
+    check_range(0, seed=seed)
+    check_range(MOST_TYPES, entities=entities)
+    check_range(1, relations=relations, rules=rules, triples_per_relation=triples_per_relation)
     graph = synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
-from trivium.graph.output import whole_file
+from trivium.graph.output import make_folder, whole_file
 from trivium.training.config import AblationConfig, TrainingConfig
 
 STATE = "state.safetensors"
@@ -40,11 +40,7 @@ class RunFolder:
         run = cls(path)
         if (run.path / CONFIG).exists():
             raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write the run to {run.path}: {error.strerror}") from error
-        with whole_file(run.path / CONFIG, force=True) as file:
+        with whole_file(make_folder(run.path) / CONFIG, force=True) as file:
             file.write(yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True).encode())
         return run
 
