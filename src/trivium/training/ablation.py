@@ -97,16 +97,20 @@ def arms_of(config: AblationConfig, model: ModelConfig) -> dict[str, TrainingCon
     return {WHOLE: whole} | {name: changed(whole, change, name) for name, change in config.changes.items()}
 
 
-def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores]:
+def ablate(folder: RunFolder, data_dir: str | Path | None = None, config: AblationConfig | None = None) -> list[Scores]:
     """Trains and judges every arm with every seed, from wherever the folder stands; what is finished is kept.
 
     Each arm is a run of its own inside the folder; arms with one seed see the same subgraphs, step by step, since
     those depend on the seed alone.
 
+    Args:
+        config: of an ablation that has not begun; its folder is made when all graphs are read.
+
     Raises:
         ConfigError: a validation graph shares a triple with a training graph, or a setting is wrong.
     """
-    config = read_ablation(folder.path / CONFIG)
+    if config is None or folder.begun:
+        config = read_ablation(folder.path / CONFIG)
     if not config.training.model.text_encoder:
         warn("training.model.text_encoder is empty: no arm reads texts")
     trained = load_checkpoint(config.warm_start)[1].training_data if config.warm_start else {}
@@ -117,6 +121,8 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         if name != SYNTHETIC
     ]
     questions = validations(config, graphs, data_dir)
+    if not folder.begun:
+        RunFolder.create(folder.path, config)
     start = _start(folder, config, data_dir)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
     arms = arms_of(config, replace(config.training.model, **sizes))
@@ -125,11 +131,10 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         for arm, training in arms.items():
             done += 1
             run = RunFolder(folder.path / f"{re.sub(r'[^a-zA-Z0-9.]+', '-', arm).strip('-')}-{seed}")
-            if not (run.path / CONFIG).exists():
-                run = RunFolder.create(run.path, replace(training, start_from=str(start), seed=seed))
             if not (run.path / SCORES).exists():
                 with progress(f"{arm}, seed {seed} ({done} of {len(arms) * len(config.seeds)})") as update:
-                    checkpoint = pretrain(run, data_dir, update, "trivium ablate")
+                    begin = replace(training, start_from=str(start), seed=seed)
+                    checkpoint = pretrain(run, data_dir, update, "trivium ablate", begin)
                 _judge(run, Trivium.load(checkpoint), questions)
             scores += _scores(run, arm, seed)
     return scores
@@ -175,11 +180,8 @@ def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | Non
             steps=config.warm_steps,
             seed=max(config.seeds) + 1,  # the arms shall not see its subgraphs again
         )
-        run = RunFolder(folder.path / "start")
-        if not (run.path / CONFIG).exists():
-            run = RunFolder.create(run.path, training)
         with progress("the structural start") as update:
-            warm = pretrain(run, data_dir, update, "trivium ablate")
+            warm = pretrain(RunFolder(folder.path / "start"), data_dir, update, "trivium ablate", training)
         model, provenance = load_checkpoint(warm)
     plain = Trivium(model.config if config.changes else with_parts(model.config, BASE))
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})

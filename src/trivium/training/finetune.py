@@ -67,13 +67,17 @@ def finetune(
     data_dir: Path | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    config: TrainingConfig | None = None,
 ) -> dict[int, float]:
     """Carries a run to its end and writes the best weights to ``output``.
+
+    Args:
+        config: of a run that has not begun.
 
     Returns:
         The validation MRR by step; step 0 is the start, whose weights are written if nothing beats it.
     """
-    checkpoint = pretrain(run, data_dir, progress, "trivium finetune")
+    checkpoint = pretrain(run, data_dir, progress, "trivium finetune", config)
     with whole_file(output, force) as file:
         file.write(checkpoint.read_bytes())
     return valid_course(run)

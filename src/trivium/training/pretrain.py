@@ -8,8 +8,8 @@ from pathlib import Path
 
 from trivium import __version__
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import SYNTHETIC, without_questions
-from trivium.graph.datasets import dataset_names, load_dataset
+from trivium.evaluation.leakage import SYNTHETIC, is_file, without_questions
+from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
@@ -42,7 +42,7 @@ def training_graph(
     Raises:
         InputError: it cannot be read, or nothing is left of it.
     """
-    graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
+    graph = Graph.read(name) if is_file(name) else load_dataset(name, data_dir).train
     graph = without_questions(graph, exclude, data_dir, exclude_graphs)
     if not graph.num_triples:
         raise ConfigError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
@@ -89,17 +89,20 @@ def pretrain(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     made_by: str = "trivium pretrain",
+    config: TrainingConfig | None = None,
 ) -> Path:
     """Trains a run to its last step, from wherever it stands, and writes its checkpoint.
 
     Args:
         made_by: for the provenance.
+        config: of a run that has not begun; its folder is made when all is ready for the first step.
 
     Returns:
         The checkpoint: the running average of the weights, the best one where the run validates, with its provenance.
         Triples that were held out to judge weights count as training data too: they chose among weights.
     """
-    config = read_config(run.path / CONFIG)
+    if config is None or run.begun:
+        config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
     graphs = {name: training_graph(name, data_dir, config.exclude, config.exclude_graphs) for name in names}
     texts = training_texts(config, graphs, data_dir)
