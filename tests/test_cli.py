@@ -62,14 +62,39 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({}, "rank ok.tsv --head a --relation likes --nonsense 3", "nonsense"),
         ({}, "complete ok.tsv -o nowhere/x.parquet", "nowhere"),
         ({"there.csv": "mine"}, "complete ok.tsv -o there.csv", "there.csv exists already"),
-        ({"there.csv": "mine"}, "index ok.tsv -o there.csv", "there.csv exists already"),
+        ({"there.trivium": "mine"}, "index ok.tsv -o there.trivium", "there.trivium exists already"),
+        ({}, "index missing.tsv -o x.csv", "x.csv: its ending must be .trivium"),
+        ({}, "import missing.pth -o x.txt", "x.txt: its ending must be .safetensors"),
+        ({}, "finetune missing.tsv -o x.txt", "x.txt: its ending must be .safetensors"),
+        ({}, "weights missing -o x.pdf", "x.pdf: its ending must be .png"),
+        ({}, "evaluate NoSuchSet --json x.txt", "x.txt: its ending must be .json"),
+        ({}, "synthesize -o x.jsonl", "x.jsonl: its ending must be .tsv or .csv or .parquet"),
         ({"f.yaml": "use_learnable_fusoin: true\n"}, "info --flags f.yaml", "use_learnable_fusion"),
         ({"f.yaml": "similarity_enhancer_weight: 0\n"}, "info --flags f.yaml", "use_similarity_enhancer"),
         ({"f.yaml": "a: [\n"}, "info --flags f.yaml", "f.yaml line"),
         ({"c.yaml": "stepps: 3\nsources: []\n"}, "pretrain c.yaml", "did you mean 'steps'"),
         ({}, "pretrain", "--resume"),
         ({}, "pretrain --resume nowhere", "holds no run"),
+        ({}, "pretrain --resume r --run s", "--run: r goes on as it began: leave --run out"),
+        ({}, "ablate --resume r --run s", "--run: r goes on"),
+        ({}, "finetune --resume r -o x.safetensors --steps 3", "--steps: r goes on"),
+        ({"c.yaml": "sources: [{name: Natons}]\n"}, "pretrain c.yaml", "data set 'Natons': did you mean 'Nations'"),
+        ({"c.yaml": "sources: [{name: ok.tsv}]\ntrain_only: [all]\n"}, "pretrain c.yaml", "'all' is no part"),
+        ({"c.yaml": "training: {sources: [{name: Natons}]}\ngraphs: [UMLS]\n"}, "ablate c.yaml", "'Natons'"),
+        ({}, "finetune Natons -o x.safetensors --checkpoint model.safetensors", "'Natons': did you mean 'Nations'"),
+        ({}, "finetune none.tsv -o x.safetensors --checkpoint model.safetensors", "none.tsv"),
         ({}, "evaluate NoSuchSet", "NoSuchSet"),
+        ({}, "evaluate NoSuchSet --seed -1", "seed is -1: give 0 or more"),
+        ({}, "evaluate NoSuchSet --sample 1", "sample is 1: give 2 or more"),
+        ({}, "benchmark Nations -o b --sample 0", "sample is 0: give 2 or more"),
+        ({}, "benchmark Nations -o b --seed -1", "seed is -1"),
+        ({}, "benchmark Nations -o b --disable text", "--disable text: this checkpoint has prompt, similarity"),
+        ({}, "benchmark Nations -o ok.tsv", "cannot make the folder ok.tsv"),
+        ({}, "synthesize -o s.tsv --seed -1", "seed is -1"),
+        ({}, "synthesize -o s.tsv --entities 0", "entities is 0: give 8 or more"),
+        ({}, "synthesize -o s.tsv --relations -1", "relations is -1: give 1 or more"),
+        ({}, "synthesize -o s.tsv --rules -1", "rules is -1"),
+        ({}, "synthesize -o s.tsv --triples-per-relation 0", "triples_per_relation is 0"),
         ({}, "import ok.tsv -o x.safetensors", "ok.tsv"),
         ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
         ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
@@ -85,7 +110,7 @@ def test_bad_input_is_one_line_and_status_2(run: Run, files: dict[str, str], wor
     for name, content in files.items():
         Path(name).write_text(content)
     chosen = words.split()
-    if chosen[0] in ("rank", "complete", "evaluate") and "--checkpoint" not in chosen:
+    if chosen[0] in ("rank", "complete", "evaluate", "benchmark") and "--checkpoint" not in chosen:
         chosen += MODEL
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
     status, out, err = run(*chosen)
@@ -157,6 +182,7 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     monkeypatch.setattr(complete, "answer_table", interrupted)
     status, _, err = run("complete", "ok.tsv", "-o", "again.tsv", *MODEL)
     assert status == 130
+    assert err.splitlines()[-1] == "trivium: interrupted; the same command goes on where it can"
     assert not Path("again.tsv").exists()
     parts = {path: path.stat().st_mtime_ns for path in Path(".again.tsv.parts").glob("*.parquet")}
     assert len(parts) == 2
@@ -361,7 +387,12 @@ def test_calibrate_then_rank_score_and_complete(run: Run) -> None:
         ("explain ok.tsv --head a --relation likes --tail b --png nowhere/x.png", "nowhere"),
         ("calibrate ok.tsv -o c.json", "4 facts can be hidden"),
         ("calibrate ok.tsv -o c.json --share 0.7", "share is 0.7"),
+        ("calibrate ok.tsv -o c.json --most 0", "most is 0"),
+        ("calibrate ok.tsv -o c.json --seed -1", "seed is -1"),
         ("calibrate ok.tsv -o nowhere/c.json", "nowhere"),
+        ("calibrate missing.tsv -o c.txt", "c.txt: its ending must be .json"),
+        ("calibrate missing.tsv -o c.json --png c.pdf", "c.pdf: its ending must be .png"),
+        ("explain missing.tsv --head a --relation likes --tail b --png why.jpg", "why.jpg: its ending must be .png"),
         ("rank ok.tsv --head a --relation likes --calibration ok.tsv", "ok.tsv is not a calibration"),
         ("rank ok.tsv --head a --relation likes --calibration none.json", "none.json"),
         ("complete ok.tsv -o x.tsv --min-confidence 0.5", "--calibration"),

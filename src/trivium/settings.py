@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -38,12 +39,15 @@ def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
     """A dataclass from plain values, nested dataclasses from nested mappings.
 
     Raises:
-        ConfigError: an unknown key (the nearest known one is named), a missing one, or a value of another type.
+        ConfigError: an unknown key (the nearest known one is named), a missing one, or a value of another type or out
+            of range.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(kind).validate_python(values, extra="forbid")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -52,6 +56,18 @@ def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
         else:
             reason = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
         raise ConfigError(f"{where}: {key}: {reason}") from error
+
+
+def check_range(low: float, high: float = math.inf, **given: float | None) -> None:
+    """Checks that numbers lie between two bounds, these included; a number that is not given is ``None``.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for name, value in given.items():
+        if value is not None and not low <= value <= high:
+            wanted = f"{low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
+            raise ConfigError(f"{name} is {value}: give {wanted}")
 
 
 def _keys(kind: type) -> list[str]:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.conftest import random_graph
+from tests.conftest import drawn, random_graph
 
 from trivium.calibration import Calibration
 from trivium.calibration import fit as module
 from trivium.calibration.calibration import Bin, Record
 from trivium.calibration.collect import PLACES, Answers, ask, hide
 from trivium.calibration.fit import calibrate
-from trivium.calibration.reliability import curve_png, expected_error, reliability
+from trivium.calibration.reliability import draw_curve, expected_error, reliability
 from trivium.errors import GraphError, InputError, OutputError
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ranker
@@ -202,7 +202,8 @@ def test_reliability_by_hand() -> None:
     assert bins == [Bin(sure[[1, 2]].mean(), 0.5, 2), Bin(sure[[3, 0]].mean(), 1.0, 2)]
     assert expected_error(bins) == pytest.approx((0.35 + 0.15) / 2)
     assert len(reliability(sure, true)) == 4
-    assert curve_png(bins, "$x").startswith(b"\x89PNG")
+    curve = draw_curve(bins, "$x").axes[0].get_lines()[1]
+    np.testing.assert_allclose(drawn(curve), [[part.confidence for part in bins], [0.5, 1.0]])
 
 
 @pytest.fixture(scope="module")

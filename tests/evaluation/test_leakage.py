@@ -12,7 +12,7 @@ from trivium.graph.names import Names
 from trivium.graph.readers import read_graph
 from trivium.model.checkpoint import Provenance
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.pretrain import data_seen
+from trivium.training.pretrain import data_seen, training_graph
 
 DATA = os.environ.get("TRIVIUM_DATA", "")
 PRETRAINED_ON = ("FB15k237", "WN18RR", "CoDExMedium")
@@ -75,6 +75,8 @@ def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tm
     assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) is None
     less = without_questions(full, ["B"], folder)
     assert leakage({"A": less.sha256}, splits, folder, exclude=["B"], exclude_graphs=["B"]) == 0
+    with pytest.raises(InputError, match="leave nothing of"):
+        training_graph(str(folder / "B" / "train.txt"), folder, exclude_graphs=["B"])
 
 
 def test_of_two_runs_the_larger_graph_is_what_was_seen(tmp_path: Path) -> None:

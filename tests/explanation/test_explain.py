@@ -1,6 +1,7 @@
 """Explanations: what they say of a small graph, and that the facts they name carry the score."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from tests.conftest import random_graph
 
 from trivium.errors import InputError
 from trivium.explanation import Explanation, explain
-from trivium.explanation.picture import picture_png
+from trivium.explanation.picture import draw_reasons
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
+from trivium.graph.output import save_figure
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
@@ -135,12 +137,15 @@ def test_json_holds_names_as_text() -> None:
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_a_picture_draws_any_name(reached: bool) -> None:
+def test_a_picture_draws_any_name(reached: bool, tmp_path: Path) -> None:
     odd = Names(["$\\frac", "<b>b</b>", "\u202eevil\x1b[31m", "東京 🗼", "long " * 40])
     facts = np.array([[0, 0, 1], [2, 0, 1], [2, 0, 3], [3, 0, 4]] if reached else [[0, 0, 1], [2, 0, 4]], np.int32)
     found = explain(ranker(graph=Graph.from_ids(*facts.T, entities=odd, relation_names=Names(["$x"]))), 0, 0, 3)
     assert found.reached == reached
-    assert picture_png(found).startswith(b"\x89PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_figure(draw_reasons(found), tmp_path / "why.png")
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
 
 
 def named(graph: Graph, explanation: Explanation) -> np.ndarray:  # type: ignore[type-arg]

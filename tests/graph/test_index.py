@@ -50,7 +50,7 @@ def test_changing_an_opened_graph_changes_no_file(tmp_path: Path) -> None:
 
 
 def test_an_index_takes_no_place_that_is_taken_or_nameless(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"call it g\.trivium"):
+    with pytest.raises(OutputError, match=r"its ending must be \.trivium"):
         save_index(small(), tmp_path / "g.parquet")
     (tmp_path / "g.trivium").write_text("kept")
     with pytest.raises(OutputError, match="exists already"):

@@ -46,8 +46,8 @@ def test_what_cannot_be_written_there_is_refused_before_any_work(tmp_path: Path)
     for path, words in [
         (there, "exists already"),
         (tmp_path / "nowhere" / "t.tsv", "no folder"),
-        (tmp_path, "names no format"),
-        (tmp_path / "t.xlsx", "names no format"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "t.xlsx", "its ending must be .tsv or .csv or .parquet or .jsonl or .ndjson, not '.xlsx'"),
     ]:
         with pytest.raises(OutputError, match=words):
             check_output(path)

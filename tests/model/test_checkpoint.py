@@ -40,7 +40,11 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
 
     (tmp_path / "text.safetensors").write_text("a\tb\tc\n")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    odd = small()
+    vars(odd.config)["dim"] = 48
+    save_checkpoint(odd, Provenance(), tmp_path / "odd.safetensors")
     for name, words in (
+        ("odd.safetensors", "odd.safetensors holds settings .* dim is 48"),
         ("text.safetensors", "is not a checkpoint"),
         ("other.safetensors", "was not written by trivium"),
         ("missing.safetensors", "no checkpoint"),

@@ -231,9 +231,17 @@ def test_f10_a_graph_that_training_has_seen_is_refused(settings: Path, tmp_path:
         ablate(folder, tmp_path / "data")
 
 
-def test_f10_two_seeds_are_too_few(settings: Path) -> None:
-    settings.write_text(settings.read_text() + "seeds: [0, 1]\n")
-    with pytest.raises(ConfigError, match="at least three"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": [0, 1]}, "at least three"),
+        ({"seeds": [0, 1, -2]}, "seeds is -2"),
+        ({"questions": 0}, "questions is 0"),
+    ],
+)
+def test_f10_settings_that_make_no_ablation(settings: Path, change: dict[str, object], message: str) -> None:
+    settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | change))
+    with pytest.raises(ConfigError, match=message):
         read_ablation(settings)
 
 
@@ -291,7 +299,7 @@ def test_trials_of_choices_begin_with_all_parts_of_a_given_start(
     ("changes", "message"),
     [
         ({"a": {"min_entitys": 3}}, "changes.a: min_entitys: unknown setting: did you mean 'min_entities'"),
-        ({"a": {"steps": 0}}, "steps: 0 is less than 1"),
+        ({"a": {"steps": 0}}, "changes.a: steps is 0"),
         ({WHOLE: {"steps": 3}}, "is the arm that changes nothing"),
     ],
 )

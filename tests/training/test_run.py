@@ -17,8 +17,9 @@ import yaml
 
 from trivium.errors import ConfigError, OutputError, TrainingError
 from trivium.model.checkpoint import SHIPPED, load_checkpoint
+from trivium.model.config import ModelConfig
 from trivium.training.ablation import read_ablation
-from trivium.training.config import TrainingConfig
+from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
 from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import METRICS, STATE, RunFolder
@@ -152,8 +153,21 @@ def test_a_folder_with_a_run_is_not_overwritten(config: Path, tmp_path: Path) ->
         ({"stepps": 3}, "stepps: unknown setting: did you mean 'steps'"),
         ({"model": {"dimm": 3}}, "model.dimm: unknown setting: did you mean 'dim'"),
         ({"steps": "many"}, "steps: .*integer"),
-        ({"steps": 0}, "steps: 0 is less than 1"),
+        ({"steps": 0}, r"bad.yaml: steps is 0: give a number from 1 to"),
         ({"sources": []}, "sources: name at least one"),
+        ({"sources": [{"name": "synthetic", "weight": -1}]}, "weight is -1"),
+        ({"sources": [{"name": "synthetic", "weight": 0}]}, "with a weight above 0"),
+        ({"model": {"dim": 16}}, "dim is 16: give a multiple of 32"),
+        ({"model": {"dim": 0}}, "dim is 0"),
+        ({"model": {"layers": 0}}, "layers is 0"),
+        ({"min_entities": 500, "max_entities": 100}, "max_entities is 100: give 500 or more"),
+        ({"sparse_share": 3}, "sparse_share is 3.0: give a number from 0 to 1"),
+        ({"min_density": 9}, "max_density is 5.0: give 9 or more"),
+        ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"gradient_clip": float("nan")}, "gradient_clip is nan"),
+        ({"workers": -1}, "workers is -1"),
+        ({"ema": 2}, "ema is 2"),
+        ({"seed": -1}, "seed is -1"),
         ({"model": {"conditioning": "both"}}, "conditioning: .*'own' or 'forward', not 'both'"),
     ],
 )
@@ -164,8 +178,17 @@ def test_settings_are_checked(change: dict[str, object], message: str, tmp_path:
         read_config(path)
 
 
+def test_a_choice_that_is_none_is_refused_in_python_too() -> None:
+    config = ModelConfig()
+    vars(config)["structure"] = "foo"  # past the types, which tests check
+    with pytest.raises(ConfigError, match="structure is 'foo': choose from alternating, relation_graph"):
+        config.__post_init__()
+
+
 def test_the_schedule_counts_in_steps() -> None:
-    config = TrainingConfig(sources=(), steps=1000, warmup_steps=100, learning_rate=1e-3, final_learning_rate=1e-5)
+    config = TrainingConfig(
+        (SourceConfig("synthetic"),), steps=1000, warmup_steps=100, learning_rate=1e-3, final_learning_rate=1e-5
+    )
     assert learning_rate(config, 0) == pytest.approx(1e-5)
     assert learning_rate(config, 99) == pytest.approx(1e-3)
     assert learning_rate(config, 550) == pytest.approx((1e-3 + 1e-5) / 2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trivium.calibration.fit import calibrate, check_choice
-from trivium.calibration.reliability import curve_png
-from trivium.graph.output import check_place, whole_file
+from trivium.calibration.reliability import draw_curve
+from trivium.graph.output import check_place, save_figure
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show
@@ -15,9 +15,9 @@ from trivium.report import progress, show
 def check(share: float, most: int, seed: int, output: Path, png: Path | None, force: bool) -> None:
     """Refuses what cannot be done, before any work is done for it."""
     check_choice(share, most, seed)
-    check_place(output, force)
+    check_place(output, force, ".json")
     if png is not None:
-        check_place(png, force)
+        check_place(png, force, ".png")
 
 
 def learn(
@@ -37,8 +37,7 @@ def learn(
     calibration.save(output, force)
     record = calibration.record
     if png is not None:
-        with whole_file(png, force) as file:
-            file.write(curve_png(record.reliability, f"expected calibration error {record.error:.3f}"))
+        save_figure(draw_curve(record.reliability, f"expected calibration error {record.error:.3f}"), png, force)
     rows = [
         ("facts hidden", f"{record.hidden:,}"),
         ("questions", f"{record.questions:,}"),

@@ -14,6 +14,7 @@ from trivium.calibration.reliability import expected_error, reliability
 from trivium.errors import GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker
+from trivium.settings import check_range
 
 LEAST_FACTS = 50  # hidden ones of a relation, for a correction of its own
 SHOWN = 10  # the best answers of a question, over which errors are reported
@@ -58,8 +59,8 @@ def check_choice(share: float, most: int, seed: int) -> None:
     """Refuses what cannot be hidden."""
     if not 0 < share <= 0.5:
         raise InputError(f"share is {share}: hide more than 0 and at most 0.5 of the facts")
-    if most < 1 or seed < 0:
-        raise InputError(f"most is {most} and seed {seed}: give at least 1 fact, and no negative seed")
+    check_range(1, most=most)
+    check_range(0, seed=seed)
 
 
 def _fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: float, seed: int) -> Record:

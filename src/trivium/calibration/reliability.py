@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivium.calibration.calibration import Bin
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BINS = 10
 
@@ -30,16 +32,14 @@ def expected_error(bins: Sequence[Bin]) -> float:
     return sum(part.answers * abs(part.confidence - part.true) for part in bins) / answers
 
 
-def curve_png(bins: Sequence[Bin], title: str) -> bytes:
+def draw_curve(bins: Sequence[Bin], title: str) -> Figure:
     """The reliability curve: the share of true answers over the confidence; honest ones lie on the diagonal."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.5, 4.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot([part.confidence for part in bins], [part.true for part in bins], marker="o", color="#1f5a96")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of hidden facts", aspect="equal")
     axes.set_title(title, fontsize=9, parse_math=False)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return figure

@@ -43,8 +43,9 @@ def index(graph: Path, /, *, output: Required, columns: Columns = None, force: F
     output
         The .trivium file to write.
     """
+    from trivium.graph.formats import INDEX
     from trivium.graph.index import save_index
     from trivium.graph.output import check_place
 
-    check_place(output, force)
+    check_place(output, force, INDEX)
     save_index(open_graph(graph, columns), output, force)

@@ -9,7 +9,12 @@ from trivium import __version__
 
 DEFAULT = "trivium"
 
-app = App(name="trivium", version=__version__, help="Finds the missing links of a knowledge graph it has never seen.")
+app = App(
+    name="trivium",
+    version=__version__,
+    help="Finds the missing links of a knowledge graph it has never seen.",
+    suppress_keyboard_interrupt=False,  # it exits without a word
+)
 
 Output = Annotated[
     Path | None,

@@ -213,9 +213,9 @@ def import_(file: Path, /, *, output: Required, force: Force = False) -> None:
         The .safetensors file to write.
     """
     from trivium.graph.output import check_place
-    from trivium.model.checkpoint import import_ultra, save_checkpoint
+    from trivium.model.checkpoint import ENDING, import_ultra, save_checkpoint
 
-    check_place(output, force)
+    check_place(output, force, ENDING)
     save_checkpoint(*import_ultra(file), output, force)
     print(f"{output}: imported; inverse queries are conditioned on the forward relation, as in the public code")
 
@@ -240,7 +240,7 @@ def synthesize(
     seed
         The graph is a function of it and of the other choices.
     entities
-        How many.
+        How many, at least 8.
     relations
         How many base relations; rules add more.
     rules

@@ -14,10 +14,10 @@ import numpy as np
 
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import CLEAN, Result
-from trivium.evaluation.tables import evaluate_dataset
+from trivium.evaluation.tables import check_asked, evaluate_dataset
 from trivium.graph.datasets import dataset_names, datasets
-from trivium.graph.output import whole_file
-from trivium.model.checkpoint import find_checkpoint, load_checkpoint
+from trivium.graph.output import make_folder, whole_file
+from trivium.model.checkpoint import checkpoint_sha256, load_checkpoint
 from trivium.report import progress, show, warn
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -83,16 +83,17 @@ def benchmark(
     evaluated afresh.
     """
     graphs = graphs_of(names)
+    models = {checkpoint: load_checkpoint(checkpoint) for checkpoint in checkpoints}
+    for model, _ in models.values():
+        check_asked(model, sample, seed, disabled)
     table: dict[str, dict[str, Result]] = {}
-    for checkpoint in checkpoints:
-        digest = hashlib.sha256(find_checkpoint(checkpoint).read_bytes()).hexdigest()
+    for checkpoint, (model, provenance) in models.items():
+        digest = checkpoint_sha256(checkpoint)
         asked: dict[str, Any] = {"checkpoint": digest, "conditioning": conditioning, "sample": sample, "seed": seed}
         asked |= {"disabled": sorted(disabled)} if disabled else {}
         asked |= {"valid": True} if valid else {}
         short = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-        place = folder / f"{Path(checkpoint).stem}-{short}"
-        place.mkdir(parents=True, exist_ok=True)
-        model, provenance = load_checkpoint(checkpoint)
+        place = make_folder(folder / f"{Path(checkpoint).stem}-{short}")
         results = table.setdefault(checkpoint, {})
         for number, name in enumerate(graphs):
             file = place / f"{name.replace(':', '-')}.json"

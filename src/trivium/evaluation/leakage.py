@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivium.errors import InputError
 from trivium.graph.csr import IntArray
 from trivium.graph.datasets import Splits, datasets, load_dataset
+from trivium.graph.formats import FORMATS, INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.readers import read_graph
 
@@ -52,7 +53,7 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
         InputError: a data set or file cannot be read.
     """
     known = [_training_graph(a, data_dir, True)]
-    if _is_file(b):
+    if is_file(b):
         graph = read_graph(b)
         return {"graph": float(contained(graph.triples, graph, known).mean())}
     splits = load_dataset(b, data_dir)
@@ -117,8 +118,11 @@ def leakage(
     return float(contained(splits.test, splits.graph, graphs).mean())
 
 
-def _is_file(name: str) -> bool:
-    return name not in datasets() and Path(name).is_file()
+def is_file(name: str) -> bool:
+    """Whether a graph's name is that of a file, which is there or named like one, and not that of a data set."""
+    path = Path(name)
+    named = len(path.parts) > 1 or path.suffix.lower() in (*FORMATS, INDEX, ".gz")
+    return name not in datasets() and (named or path.is_file())
 
 
 @lru_cache(maxsize=32)
@@ -130,5 +134,5 @@ def _training_graph(
     exclude_graphs: tuple[str, ...] = (),
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
-    graph = read_graph(name) if _is_file(name) else load_dataset(name, data_dir, download=download).train
+    graph = read_graph(name) if is_file(name) else load_dataset(name, data_dir, download=download).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -15,6 +15,7 @@ from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import Provenance, load_checkpoint
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show
+from trivium.settings import check_range
 
 
 def show_results(results: Sequence[Result]) -> None:
@@ -52,10 +53,9 @@ def evaluate_all(
 ) -> list[Result]:
     """Evaluates, shows a table, and writes the JSON file."""
     if json is not None:
-        check_place(json, force)
-    if sample is not None and sample < 2:
-        raise ConfigError(f"sample is {sample}: ask for at least 2 queries, one in each direction")
+        check_place(json, force, ".json")
     model, provenance = load_checkpoint(checkpoint)
+    check_asked(model, sample, seed, disabled)
     results = []
     for name in dict.fromkeys(datasets):
         with progress(name) as update:
@@ -79,6 +79,20 @@ def evaluate_all(
     return results
 
 
+def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Sequence[str]) -> None:
+    """Refuses what cannot be asked, before any work is done for it.
+
+    Raises:
+        ConfigError: a sample without a query in each direction, a negative seed, or a part that the model lacks.
+    """
+    check_range(2, sample=sample)
+    check_range(0, seed=seed)
+    parts = {*model.branches, *(["text"] if model.semantics is not None else [])}
+    for part in disabled:
+        if part not in parts:
+            raise ConfigError(f"--disable {part}: this checkpoint has {', '.join(sorted(parts)) or 'no such part'}")
+
+
 def evaluate_dataset(
     model: Trivium,
     provenance: Provenance,
@@ -92,14 +106,7 @@ def evaluate_dataset(
 
     Args:
         valid: ask the validation questions instead of the test's.
-
-    Raises:
-        ConfigError: a part that is to be disabled is none of the model's.
     """
-    parts = {*model.branches, *(["text"] if model.semantics is not None else [])}
-    for part in choices.get("disabled", ()):
-        if part not in parts:
-            raise ConfigError(f"--disable {part}: this checkpoint has {', '.join(sorted(parts)) or 'no such part'}")
     splits = load_dataset(name, data_dir)
     if valid:
         splits = splits.validation()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trivium.explanation.explain import check_paths, explain
 from trivium.graph.graph import inverse
-from trivium.graph.output import check_place, whole_file
+from trivium.graph.output import check_place, save_figure
 from trivium.inference.ranker import Ranker
 from trivium.report import printable
 
@@ -16,7 +16,7 @@ def check(paths: int, png: Path | None, force: bool) -> None:
     """Refuses what cannot be done, before any work is done for it."""
     check_paths(paths)
     if png is not None:
-        check_place(png, force)
+        check_place(png, force, ".png")
 
 
 def tell(
@@ -38,10 +38,9 @@ def tell(
         first, last, kind = last, first, inverse(kind, graph.num_relations)
     explanation = explain(ranker, first, kind, last, paths)
     if png is not None:
-        from trivium.explanation.picture import picture_png
+        from trivium.explanation.picture import draw_reasons
 
-        with whole_file(png, force) as file:
-            file.write(picture_png(explanation))
+        save_figure(draw_reasons(explanation), png, force)
     if as_json:
         print(json.dumps(explanation.as_dict(), indent=2, allow_nan=False))
     else:

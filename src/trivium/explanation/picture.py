@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trivium.explanation.explain import Explanation, Reason
 from trivium.report import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_LETTERS = 26
 INK, ACCENT, BOX = "#222222", "#1f5a96", "#eef3f8"
 
 
-def picture_png(explanation: Explanation) -> bytes:
-    """A PNG. Arrows point as the facts do, from head to tail; thicker ones carried more."""
+def draw_reasons(explanation: Explanation) -> Figure:
+    """Arrows point as the facts do, from head to tail; thicker ones carried more."""
     from matplotlib.figure import Figure
 
     longest = max((len(reason.steps) for reason in explanation.paths), default=1)
     rows = max(1, len(explanation.paths))
-    figure = Figure(figsize=(3 + 2.9 * longest, 1.5 + 0.8 * rows), dpi=110)
+    figure = Figure(figsize=(3 + 2.9 * longest, 1.5 + 0.8 * rows))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.5, longest + 0.5), ylim=(-rows + 0.3, 1.4))
     axes.axis("off")
@@ -29,11 +30,7 @@ def picture_png(explanation: Explanation) -> bytes:
     most = max((reason.weight for reason in explanation.paths), default=1.0)
     for row, reason in enumerate(explanation.paths):
         _draw(axes, reason, float(-row), longest, 0.6 + 2.4 * reason.weight / most)
-    out = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that the font lacks is drawn as a box
-        figure.savefig(out, format="png")
-    return out.getvalue()
+    return figure
 
 
 def _draw(axes: Any, reason: Reason, y: float, longest: int, width: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.errors import GraphError, OutputError
+from trivium.errors import GraphError
 from trivium.graph.formats import INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
@@ -35,10 +35,7 @@ def save_index(graph: Graph, path: str | Path, force: bool = False) -> None:
     Raises:
         OutputError: the ending is not ``.trivium``, or the file cannot be written there.
     """
-    path = Path(path)
-    if path.suffix.lower() != INDEX:
-        raise OutputError(f"{path}: an index is known by its ending: call it {path.stem}{INDEX}")
-    check_place(path, force)
+    path = check_place(path, force, INDEX)
     sections: dict[str, NDArray[Any]] = {
         "sources": graph.sources,
         "edge_relations": graph.edge_relations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,21 +14,27 @@ from trivium.errors import OutputError
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.figure import Figure
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def check_place(path: str | Path, force: bool = False) -> Path:
+def check_place(path: str | Path, force: bool = False, *endings: str) -> Path:
     """Checks that a file may be written there, before any work is done for it.
 
+    Args:
+        endings: those that it may have; any if none is given.
+
     Raises:
-        OutputError: it exists and ``force`` is not set, it is no file, or its folder does not exist.
+        OutputError: it exists and ``force`` is not set, it is no file or in no folder, or its ending is another.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is a device or a pipe, and results appear whole: name a file")
+    if endings and path.suffix.lower() not in endings:
+        raise OutputError(f"{path}: its ending must be {' or '.join(endings)}, not {path.suffix!r}")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}: make it first")
     if path.exists() and not force:
@@ -42,13 +49,22 @@ def check_output(path: str | Path, force: bool = False) -> str:
         The format that the ending asks for: ``tsv``, ``csv``, ``parquet`` or ``jsonl``.
 
     Raises:
-        OutputError: the ending is none that is known, or as `check_place`.
+        OutputError: as `check_place`; the ending must be one of these.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(f"{path}: ending {path.suffix!r} names no format: use one of {', '.join(FORMATS)}")
-    check_place(path, force)
-    return FORMATS[path.suffix.lower()]
+    return FORMATS[check_place(path, force, *FORMATS).suffix.lower()]
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder for results, and those that it is in.
+
+    Raises:
+        OutputError: the system refuses.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise OutputError(f"cannot make the folder {path}: {reason.strerror}: choose another") from reason
+    return path
 
 
 def check_tsv(names: pl.Series, path: Path) -> None:
@@ -158,3 +174,14 @@ def write_table(frame: pl.DataFrame, path: str | Path, force: bool = False) -> N
     """
     with TableWriter(path, force) as writer:
         writer.write(frame)
+
+
+def save_figure(figure: Figure, path: str | Path, force: bool = False) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+        OutputError: as `whole_file`.
+    """
+    with whole_file(path, force) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks is drawn as a box
+        figure.savefig(file, format="png", dpi=120)

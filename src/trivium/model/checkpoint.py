@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import CheckpointError
+from trivium.errors import CheckpointError, ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
+ENDING = ".safetensors"
 FORMAT = "trivium 1"
 
 
@@ -76,7 +77,7 @@ def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
         model = Trivium(ModelConfig(**json.loads(metadata["config"])))
         model.load_state_dict(tensors)
         provenance = Provenance(**json.loads(metadata["provenance"]))
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+    except (ConfigError, TypeError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} holds settings or weights that this version does not know: {reason}") from error
     return model.eval(), provenance
@@ -84,7 +85,7 @@ def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
 
 def find_checkpoint(name: str | Path) -> Path:
     """The file of a shipped checkpoint's name or of a path."""
-    shipped = SHIPPED / f"{name}.safetensors"
+    shipped = SHIPPED / f"{name}{ENDING}"
     if shipped.exists():
         return shipped
     path = Path(name)

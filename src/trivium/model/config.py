@@ -1,7 +1,17 @@
 """What a model is: every size and choice, in one place."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from trivium.errors import ConfigError
+from trivium.nn.vector import WIDTH
+from trivium.settings import check_range
+
+RANGES = (
+    (1, 1e6, "dim layers structure_dim structure_steps structure_layers text_dim prompt_dim prompt_layers"),
+    (1, 1e6, "prompt_examples prompt_entities prompt_edges"),
+    (1, 2, "prompt_hops"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,3 +62,13 @@ class ModelConfig:
     """Rounds of message passing in a prompt."""
     prompt_rows: Literal["query", "prompt"] = "prompt"
     """Which rows the prompt enhancer changes: the query's, or those of every relation that occurs in its prompts."""
+
+    def __post_init__(self) -> None:
+        for low, high, names in RANGES:
+            check_range(low, high, **{name: getattr(self, name) for name in names.split()})
+        if self.dim % WIDTH:
+            raise ConfigError(f"dim is {self.dim}: give a multiple of {WIDTH}")
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if (choices := get_args(part.type)) and value not in choices:
+                raise ConfigError(f"{part.name} is {value!r}: choose from {', '.join(choices)}")

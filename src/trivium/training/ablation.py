@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import contained
+from trivium.evaluation.leakage import SYNTHETIC, contained
 from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.output import whole_file
@@ -24,10 +24,9 @@ from trivium.report import progress, warn
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.load import graph_texts
-from trivium.training.batches import SYNTHETIC
 from trivium.training.config import AblationConfig, TrainingConfig
 from trivium.training.evidence import Scores
-from trivium.training.pretrain import check_counts, pretrain, training_graph
+from trivium.training.pretrain import pretrain, training_graph
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.validation import Validation
 
@@ -54,17 +53,14 @@ def read_ablation(path: str | Path) -> AblationConfig:
         ConfigError: a setting that is unknown, missing, of the wrong type or out of range.
     """
     config = build(AblationConfig, read_yaml(path), path)
-    check_counts(config.training, path)
     if len(set(config.seeds)) < 3:
         raise ConfigError(f"{path}: seeds: {list(config.seeds)}: give at least three, or chance passes for a gain")
-    if not config.graphs or not config.training.sources:
-        raise ConfigError(f"{path}: name at least one of training.sources and one of graphs")
-    if min(config.warm_steps, config.questions) < 1:
-        raise ConfigError(f"{path}: warm_steps and questions must be at least 1")
+    if not config.graphs:
+        raise ConfigError(f"{path}: graphs: name at least one")
     if WHOLE in config.changes:
         raise ConfigError(f"{path}: changes: {WHOLE!r} is the arm that changes nothing: choose another name")
     for name, change in config.changes.items():
-        check_counts(changed(config.training, change, f"{path}: changes.{name}"), path)
+        changed(config.training, change, f"{path}: changes.{name}")
     return config
 
 
@@ -101,16 +97,20 @@ def arms_of(config: AblationConfig, model: ModelConfig) -> dict[str, TrainingCon
     return {WHOLE: whole} | {name: changed(whole, change, name) for name, change in config.changes.items()}
 
 
-def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores]:
+def ablate(folder: RunFolder, data_dir: str | Path | None = None, config: AblationConfig | None = None) -> list[Scores]:
     """Trains and judges every arm with every seed, from wherever the folder stands; what is finished is kept.
 
     Each arm is a run of its own inside the folder; arms with one seed see the same subgraphs, step by step, since
     those depend on the seed alone.
 
+    Args:
+        config: of an ablation that has not begun; its folder is made when all graphs are read.
+
     Raises:
         ConfigError: a validation graph shares a triple with a training graph, or a setting is wrong.
     """
-    config = read_ablation(folder.path / CONFIG)
+    if config is None or folder.begun:
+        config = read_ablation(folder.path / CONFIG)
     if not config.training.model.text_encoder:
         warn("training.model.text_encoder is empty: no arm reads texts")
     trained = load_checkpoint(config.warm_start)[1].training_data if config.warm_start else {}
@@ -121,6 +121,8 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         if name != SYNTHETIC
     ]
     questions = validations(config, graphs, data_dir)
+    if not folder.begun:
+        RunFolder.create(folder.path, config)
     start = _start(folder, config, data_dir)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
     arms = arms_of(config, replace(config.training.model, **sizes))
@@ -129,11 +131,10 @@ def ablate(folder: RunFolder, data_dir: str | Path | None = None) -> list[Scores
         for arm, training in arms.items():
             done += 1
             run = RunFolder(folder.path / f"{re.sub(r'[^a-zA-Z0-9.]+', '-', arm).strip('-')}-{seed}")
-            if not (run.path / CONFIG).exists():
-                run = RunFolder.create(run.path, replace(training, start_from=str(start), seed=seed))
             if not (run.path / SCORES).exists():
                 with progress(f"{arm}, seed {seed} ({done} of {len(arms) * len(config.seeds)})") as update:
-                    checkpoint = pretrain(run, data_dir, update, "trivium ablate")
+                    begin = replace(training, start_from=str(start), seed=seed)
+                    checkpoint = pretrain(run, data_dir, update, "trivium ablate", begin)
                 _judge(run, Trivium.load(checkpoint), questions)
             scores += _scores(run, arm, seed)
     return scores
@@ -179,11 +180,8 @@ def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | Non
             steps=config.warm_steps,
             seed=max(config.seeds) + 1,  # the arms shall not see its subgraphs again
         )
-        run = RunFolder(folder.path / "start")
-        if not (run.path / CONFIG).exists():
-            run = RunFolder.create(run.path, training)
         with progress("the structural start") as update:
-            warm = pretrain(run, data_dir, update, "trivium ablate")
+            warm = pretrain(RunFolder(folder.path / "start"), data_dir, update, "trivium ablate", training)
         model, provenance = load_checkpoint(warm)
     plain = Trivium(model.config if config.changes else with_parts(model.config, BASE))
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})

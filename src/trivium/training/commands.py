@@ -7,37 +7,51 @@ from pathlib import Path
 import polars as pl
 
 from trivium.errors import ConfigError
-from trivium.graph.output import check_output, check_place, whole_file, write_table
+from trivium.graph.output import check_output, check_place, save_figure, whole_file, write_table
+from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
+from trivium.settings import check_range
 from trivium.training.ablation import ablate, read_ablation
 from trivium.training.evidence import differences, draw, suggest, table_of
 from trivium.training.finetune import finetune, finetune_config
-from trivium.training.pretrain import pretrain, read_config, training_graph
+from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import CONFIG, RunFolder
-from trivium.training.synthetic import synthesize
-from trivium.training.validation import held_out
-from trivium.training.weights import draw_fusion, fusion_course, save_figure
+from trivium.training.synthetic import MOST_TYPES, synthesize
+from trivium.training.weights import draw_fusion, fusion_course
 
 
 def pretrain_run(config: Path | None, run: Path | None, resume: Path | None, data_dir: Path | None) -> None:
     """Begins a run, or takes one up."""
-    if (config is None) == (resume is None):
-        raise ConfigError("give a configuration to begin a run, or --resume RUN to continue one")
-    if resume is not None:
-        folder = _begun(resume)
-    else:
-        assert config is not None
-        folder = RunFolder.create(run or Path("runs") / config.stem, read_config(config))
+    folder = _folder("a configuration", config, resume, run=run)
+    begin = None if config is None else read_config(config)
     with progress("training") as update:
-        path = pretrain(folder, data_dir, update)
+        path = pretrain(folder, data_dir, update, config=begin)
     warn(f"{path}: trained")
 
 
-def _begun(path: Path) -> RunFolder:
-    folder = RunFolder(path)
-    if not (folder.path / CONFIG).exists():
-        raise ConfigError(f"{path} holds no run: its {CONFIG} is missing")
+def _folder(what: str, name: Path | str | None, resume: Path | None, run: Path | None, **others: object) -> RunFolder:
+    """The folder of a run that begins, by default ``runs/NAME``, or of one that goes on.
+
+    Args:
+        what: a run begins with.
+        name: the file that a run is named after; ``None`` where none begins.
+        others: options that only a run that begins has.
+
+    Raises:
+        ConfigError: both are asked for or neither, there is no run to go on, or an option would change it.
+        OutputError: there is a run where one should begin.
+    """
+    if (name is None) == (resume is None):
+        raise ConfigError(f"give {what} to begin a run, or --resume RUN to continue one")
+    if resume is None:
+        return RunFolder.free(run or Path("runs", Path(str(name)).stem))
+    for option, value in {"run": run, **others}.items():
+        if value not in (None, []):
+            raise ConfigError(f"--{option}: {resume} goes on as it began: leave --{option} out, or begin a new run")
+    folder = RunFolder(resume)
+    if not folder.begun:
+        raise ConfigError(f"{resume} holds no run: its {CONFIG} is missing")
     return folder
 
 
@@ -54,19 +68,15 @@ def finetune_run(
     force: bool,
 ) -> None:
     """Fits a checkpoint to a graph, and says what came of it."""
-    if (graph is None) == (resume is None):
-        raise ConfigError("give a graph to begin with, or --resume RUN to continue one")
-    check_place(output, force)
-    if resume is not None:
-        folder = _begun(resume)
+    folder = _folder("a graph", graph and output, resume, run=run, only=only, valid=valid, steps=steps)
+    check_place(output, force, ENDING)
+    if graph is None:
+        config = read_config(folder.path / CONFIG)
     else:
-        assert graph is not None
         config = finetune_config(graph, checkpoint, only or (), "" if valid is None else str(valid), steps)
-        held_out(config, training_graph(graph, data_dir), None, data_dir)  # what is wrong shows before a folder is made
-        folder = RunFolder.create(run or Path("runs") / output.stem, config)
-    start = Trivium.load(read_config(folder.path / CONFIG).start_from).fusion_weights()
+    start = Trivium.load(config.start_from).fusion_weights()
     with progress("fitting") as update:
-        course = finetune(folder, output, data_dir, update, force)
+        course = finetune(folder, output, data_dir, update, force, config)
     best = max(course, key=lambda step: (course[step], -step))
     if best == 0:
         warn(f"{output}: nothing beat the start (validation MRR {course[0]:.4f}): it holds the start's weights")
@@ -78,7 +88,7 @@ def finetune_run(
 
 def show_weights(runs: list[str], output: Path, table: Path | None, force: bool) -> None:
     """Draws and shows the fusion of runs and checkpoints."""
-    check_place(output, force)
+    check_place(output, force, ".png")
     if table is not None:
         check_output(table, force)
     course = fusion_course(runs)
@@ -91,14 +101,8 @@ def show_weights(runs: list[str], output: Path, table: Path | None, force: bool)
 
 def ablate_run(config: Path | None, run: Path | None, resume: Path | None, data_dir: Path | None) -> None:
     """Begins an ablation, or takes one up; shows, writes and draws what it found."""
-    if (config is None) == (resume is None):
-        raise ConfigError("give a configuration to begin an ablation, or --resume FOLDER to continue one")
-    if resume is not None:
-        folder = _begun(resume)
-    else:
-        assert config is not None
-        folder = RunFolder.create(run or Path("runs") / config.stem, read_ablation(config))
-    scores = ablate(folder, data_dir)
+    folder = _folder("a configuration", config, resume, run=run)
+    scores = ablate(folder, data_dir, None if config is None else read_ablation(config))
     rows = differences(scores)
     report = table_of(rows)
     write_table(report, folder.path / "ablation.csv", force=True)
@@ -120,7 +124,10 @@ def write_synthetic(
     force: bool,
 ) -> None:
     """Writes a synthetic graph as a table of triples; a TSV has no header, as readers expect."""
-    kind = check_output(output, force)
+    check_place(output, force, ".tsv", ".csv", ".parquet")
+    check_range(0, seed=seed)
+    check_range(MOST_TYPES, entities=entities)
+    check_range(1, relations=relations, rules=rules, triples_per_relation=triples_per_relation)
     graph = synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )
@@ -130,7 +137,7 @@ def write_synthetic(
         "relation": graph.relations.take(r),
         "tail": graph.entities.take(t),
     }
-    if kind == "tsv":
+    if output.suffix.lower() == ".tsv":
         with whole_file(output, force) as file:
             pl.DataFrame(names).write_csv(file, separator="\t", include_header=False, quote_style="never")
     else:

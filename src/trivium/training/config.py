@@ -3,7 +3,23 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
+from trivium.settings import check_range
+
+RANGES = (
+    (0, 1, "ema relation_text_dropout graph_text_dropout sparse_share unseen_share unseen_others"),
+    (1, 1e9, "steps subgraphs_per_step steps_per_epoch save_every look_every patience valid_questions min_questions"),
+    (2, 1e9, "min_entities"),
+    (1, 1e9, "max_triples work"),
+    (1, 1024, "threads"),
+    (0, 1024, "workers"),
+    (0, 1e9, "warmup_steps validate_every temperature"),
+    (0, 1, "fusion_learning_rate final_learning_rate weight_decay"),
+    (1e-9, 1, "learning_rate"),
+    (1e-9, 1e9, "gradient_clip min_density max_density"),
+    (0, 1e15, "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -14,6 +30,9 @@ class SourceConfig:
     """A data set's usual name, a graph file, or ``synthetic`` for graphs made by random rules."""
     weight: float = 1.0
     """Its share of the subgraphs, beside the other sources' weights."""
+
+    def __post_init__(self) -> None:
+        check_range(0, 1e9, weight=self.weight)
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,14 @@ class TrainingConfig:
     patience: int = 4
     """Validations without a better one after which training stops."""
 
+    def __post_init__(self) -> None:
+        for low, high, names in RANGES:
+            check_range(low, high, **{name: getattr(self, name) for name in names.split()})
+        for what in ("entities", "questions", "density"):
+            check_range(getattr(self, f"min_{what}"), **{f"max_{what}": getattr(self, f"max_{what}")})
+        if not any(source.weight for source in self.sources):
+            raise ConfigError("sources: name at least one, with a weight above 0")
+
 
 @dataclass(frozen=True)
 class AblationConfig:
@@ -123,3 +150,8 @@ class AblationConfig:
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Trials of choices instead of parts: by name, the settings of ``training`` that an arm changes. Every arm has all
     parts then, and is compared with the one that changes nothing."""
+
+    def __post_init__(self) -> None:
+        check_range(1, 1e9, warm_steps=self.warm_steps, questions=self.questions)
+        for seed in self.seeds:
+            check_range(0, 1e15, seeds=seed)

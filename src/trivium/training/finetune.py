@@ -10,7 +10,7 @@ from trivium.graph.output import whole_file
 from trivium.model.checkpoint import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Progress, narrow, valid_course
-from trivium.training.pretrain import check_counts, pretrain
+from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 
 FUSION_STEPS = 150
@@ -40,7 +40,7 @@ def finetune_config(
         narrow(model, only)
     except ConfigError as error:
         raise ConfigError(f"{checkpoint}: {error}") from error
-    config = TrainingConfig(
+    return TrainingConfig(
         sources=(SourceConfig(graph),),
         model=model.config,
         start_from=checkpoint,
@@ -59,8 +59,6 @@ def finetune_config(
         patience=3,
         valid=valid,
     )
-    check_counts(config, "finetune")
-    return config
 
 
 def finetune(
@@ -69,13 +67,17 @@ def finetune(
     data_dir: Path | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    config: TrainingConfig | None = None,
 ) -> dict[int, float]:
     """Carries a run to its end and writes the best weights to ``output``.
+
+    Args:
+        config: of a run that has not begun.
 
     Returns:
         The validation MRR by step; step 0 is the start, whose weights are written if nothing beats it.
     """
-    checkpoint = pretrain(run, data_dir, progress, "trivium finetune")
+    checkpoint = pretrain(run, data_dir, progress, "trivium finetune", config)
     with whole_file(output, force) as file:
         file.write(checkpoint.read_bytes())
     return valid_course(run)

@@ -225,6 +225,8 @@ def train(
         trainer.restore(tensors)
     else:
         trainer.set_threshold(batches)
+    if not run.begun:  # what is wrong with the settings has shown by now
+        RunFolder.create(run.path, config)
     run.rewind(begin)
     looked = next((row["fusion"] for row in reversed(run.metrics()) if "fusion" in row), None)
     course = valid_course(run)

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from trivium import __version__
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import without_questions
-from trivium.graph.datasets import dataset_names, load_dataset
+from trivium.evaluation.leakage import SYNTHETIC, is_file, without_questions
+from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import TextGraph
 from trivium.text.load import graph_texts
-from trivium.training.batches import SYNTHETIC
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import Progress, train, valid_course
 from trivium.training.run import CONFIG, RunFolder
@@ -32,31 +31,22 @@ def read_config(path: str | Path) -> TrainingConfig:
     Raises:
         ConfigError: a setting that is unknown, missing, of the wrong type or out of range.
     """
-    config = build(TrainingConfig, read_yaml(path), path)
-    if not config.sources or any(source.weight < 0 for source in config.sources):
-        raise ConfigError(f"{path}: sources: name at least one, with weights that are not negative")
-    check_counts(config, path)
-    return config
-
-
-def check_counts(config: TrainingConfig, where: str | Path) -> None:
-    """Checks the settings that count things.
-
-    Raises:
-        ConfigError: one of them is less than 1.
-    """
-    names = "steps subgraphs_per_step steps_per_epoch save_every threads min_questions min_entities patience"
-    for name in (*names.split(), "valid_questions", "look_every"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{where}: {name}: {getattr(config, name)} is less than 1")
+    return build(TrainingConfig, read_yaml(path), path)
 
 
 def training_graph(
     name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = (), exclude_graphs: Sequence[str] = ()
 ) -> Graph:
-    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it."""
-    graph = load_dataset(name, data_dir).train if name in dataset_names() else Graph.read(name)
-    return without_questions(graph, exclude, data_dir, exclude_graphs)
+    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it.
+
+    Raises:
+        InputError: it cannot be read, or nothing is left of it.
+    """
+    graph = Graph.read(name) if is_file(name) else load_dataset(name, data_dir).train
+    graph = without_questions(graph, exclude, data_dir, exclude_graphs)
+    if not graph.num_triples:
+        raise ConfigError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
+    return graph
 
 
 def data_seen(
@@ -99,17 +89,20 @@ def pretrain(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     made_by: str = "trivium pretrain",
+    config: TrainingConfig | None = None,
 ) -> Path:
     """Trains a run to its last step, from wherever it stands, and writes its checkpoint.
 
     Args:
         made_by: for the provenance.
+        config: of a run that has not begun; its folder is made when all is ready for the first step.
 
     Returns:
         The checkpoint: the running average of the weights, the best one where the run validates, with its provenance.
         Triples that were held out to judge weights count as training data too: they chose among weights.
     """
-    config = read_config(run.path / CONFIG)
+    if config is None or run.begun:
+        config = read_config(run.path / CONFIG)
     names = [source.name for source in config.sources if source.name != SYNTHETIC]
     graphs = {name: training_graph(name, data_dir, config.exclude, config.exclude_graphs) for name in names}
     texts = training_texts(config, graphs, data_dir)

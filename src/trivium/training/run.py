@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
-from trivium.graph.output import whole_file
+from trivium.graph.output import make_folder, whole_file
 from trivium.training.config import AblationConfig, TrainingConfig
 
 STATE = "state.safetensors"
@@ -28,6 +28,23 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.path / CONFIG).exists()
+
+    @classmethod
+    def free(cls, path: str | Path) -> RunFolder:
+        """The folder of a run that is yet to begin; it need not be there.
+
+        Raises:
+            OutputError: it holds a run already.
+        """
+        run = cls(path)
+        if run.begun:
+            raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
+        return run
+
     @classmethod
     def create(cls, path: str | Path, config: TrainingConfig | AblationConfig) -> RunFolder:
         """Makes the folder and writes the configuration.
@@ -37,14 +54,8 @@ class RunFolder:
         """
         import yaml
 
-        run = cls(path)
-        if (run.path / CONFIG).exists():
-            raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write the run to {run.path}: {error.strerror}") from error
-        with whole_file(run.path / CONFIG, force=True) as file:
+        run = cls.free(path)
+        with whole_file(make_folder(run.path) / CONFIG, force=True) as file:
             file.write(yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True).encode())
         return run
 

@@ -9,6 +9,7 @@ from trivium.graph.names import Names
 Pairs = NDArray[np.int64]  # [n, 2], head and tail
 Signature = tuple[int, int]  # entity types of head and tail
 
+MOST_TYPES = 8  # of entities
 RULES = ("inverse", "symmetry", "implication", "composition", "long composition")
 RULE_SHARES = (0.15, 0.1, 0.15, 0.4, 0.2)
 
@@ -29,7 +30,7 @@ def synthesize(
 
     Args:
         seed: the graph is a pure function of it and of the other arguments.
-        entities: how many; 200-3,000 by default.
+        entities: how many, at least `MOST_TYPES`; 200-3,000 by default.
         base_relations: how many; 3-24 by default.
         rules: how many; 3-29 by default.
         triples_per_relation: the mean number of facts of a base relation; by default in proportion to the entities.
@@ -79,7 +80,7 @@ class _World:
 
     def __init__(self, rng: np.random.Generator, num_entities: int) -> None:
         self.rng = rng
-        self.num_types = int(rng.integers(1, 9))
+        self.num_types = int(rng.integers(1, MOST_TYPES + 1))
         share = rng.dirichlet(np.full(self.num_types, 2.0))
         self.kind = rng.choice(self.num_types, num_entities, p=share)
         self.kind[: self.num_types] = np.arange(self.num_types)  # no type is empty

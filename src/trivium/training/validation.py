@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.errors import InputError
+from trivium.evaluation.evaluate import known_graph
 from trivium.graph.csr import IntArray
 from trivium.graph.datasets import Splits, dataset_names, load_dataset
 from trivium.graph.graph import Graph, inverse
@@ -46,9 +47,8 @@ class Validation:
         Raises:
             InputError: the data set has none.
         """
-        if not len(splits.valid):
-            raise InputError(f"{splits.name} has no validation triples: leave it out")
-        return cls(splits.valid_graph, _sample(splits.valid, questions, 0), with_facts(splits), texts)
+        asked = splits.validation()
+        return cls(asked.graph, _sample(asked.test, questions, 0), known_graph(asked), texts)
 
     def reciprocal_ranks(self, model: Trivium) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Each question's relation (inverses counted as their relation), and 1 / its pessimistic filtered rank.
@@ -97,13 +97,6 @@ def held_out(
     facts = np.concatenate([graph.triples, triples])
     known = Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
     return rest, Validation(rest, _sample(triples, count, config.seed), known, topology)
-
-
-def with_facts(splits: Splits) -> Graph:
-    """The validation graph with every fact that its filter leaves out."""
-    graph = splits.valid_graph
-    facts = np.concatenate([graph.triples, splits.valid_known, splits.valid]).astype(np.int32)
-    return Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
 
 
 def read_valid(path: str | Path, graph: Graph) -> IntArray:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trivium.errors import InputError
-from trivium.graph.output import whole_file
 from trivium.model.checkpoint import load_checkpoint
 from trivium.settings import read_yaml
 from trivium.training.run import CONFIG, RunFolder
@@ -97,9 +96,3 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
 
 def _clipped(text: str, longest: int = 36) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def save_figure(figure: Figure, path: Path, force: bool = False) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    with whole_file(path, force) as file:
-        figure.savefig(file, format="png", dpi=120)
