@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from trivium import cli
-from trivium.model.checkpoint import Provenance, save_checkpoint
+from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
@@ -405,3 +405,19 @@ def test_bad_wishes_for_reasons_and_confidence(run: Run, words: str, message: st
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert sorted(path.name for path in Path().iterdir()) == before
+
+
+def test_a_data_set_of_ones_own_is_measured_and_fitted(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    Path("data/Mine").mkdir(parents=True)
+    facts = sorted({(h, r, t) for h, r, t in rng.integers(0, [30, 3, 30], (400, 3)).tolist() if h != t})
+    for split, part in (("train", facts[::2]), ("valid", facts[1::4]), ("test", facts[3::4])):
+        Path(f"data/Mine/{split}.txt").write_text("".join(f"e{h}\tr{r}\te{t}\n" for h, r, t in part))
+    for words in (("evaluate",), ("benchmark", "-o", "found")):
+        status, out, err = run(*words, "Mine", "--data-dir", "data", *MODEL)
+        assert status == 0, err
+        assert "Mine" in out
+    where = ("--data-dir", "data", "--steps", "2", "-o", "fitted.safetensors")
+    status, _, err = run("finetune", "Mine", *where, *MODEL)
+    assert status == 0, err
+    assert "Mine" in json.dumps(load_checkpoint("fitted.safetensors")[1].training_data)

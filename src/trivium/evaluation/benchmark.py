@@ -45,15 +45,19 @@ of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
 TEST_SUITES = ("clean", "grail", "ingram", "transductive")
 
 
-def graphs_of(names: Sequence[str]) -> list[str]:
+def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
     """The data sets that names of suites and of data sets stand for, each once, in order.
+
+    Args:
+        data_dir: may hold further ones.
 
     Raises:
         InputError: a name is neither; the message lists the suites.
     """
     found: dict[str, None] = {}
     for name in names:
-        if name not in SUITES and name not in dataset_names():
+        own = data_dir is not None and (data_dir / name.replace(":", "/")).is_dir()
+        if name not in SUITES and name not in dataset_names() and not own:
             raise InputError(f"{name!r} is no suite ({', '.join(SUITES)}) and no data set: see trivium datasets")
         found |= dict.fromkeys(SUITES.get(name, [name]))
     return list(found)
@@ -82,7 +86,7 @@ def benchmark(
     A result belongs to the bytes of the checkpoint and to what was asked; another checkpoint under the same name is
     evaluated afresh.
     """
-    graphs = graphs_of(names)
+    graphs = graphs_of(names, data_dir)
     models = {checkpoint: load_checkpoint(checkpoint) for checkpoint in checkpoints}
     for model, _ in models.values():
         check_asked(model, sample, seed, disabled)
@@ -142,7 +146,7 @@ def tabulate(
     rows = []
     for graph in graphs:
         one = first[graph]
-        row = [graph, datasets()[graph].family, f"{one.queries:,}"]
+        row = [graph, datasets()[graph].family if graph in datasets() else "", f"{one.queries:,}"]
         for results in table.values():
             m, leakage = results[graph].metrics, results[graph].leakage
             row += [
