@@ -15,7 +15,7 @@ import numpy as np
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import CLEAN, Result
 from trivium.evaluation.tables import check_asked, evaluate_dataset
-from trivium.graph.datasets import dataset_names, datasets
+from trivium.graph.datasets import datasets, is_dataset
 from trivium.graph.output import make_folder, whole_file
 from trivium.model.checkpoint import checkpoint_sha256, load_checkpoint
 from trivium.report import progress, show, warn
@@ -56,8 +56,7 @@ def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
     """
     found: dict[str, None] = {}
     for name in names:
-        own = data_dir is not None and (data_dir / name.replace(":", "/")).is_dir()
-        if name not in SUITES and name not in dataset_names() and not own:
+        if name not in SUITES and not is_dataset(name, data_dir):
             raise InputError(f"{name!r} is no suite ({', '.join(SUITES)}) and no data set: see trivium datasets")
         found |= dict.fromkeys(SUITES.get(name, [name]))
     return list(found)

@@ -141,6 +141,11 @@ def datasets() -> dict[str, Dataset]:
     return table
 
 
+def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether a data set is known by that name, or lies in the folder of data sets."""
+    return name in datasets() or (data_dir is not None and Path(data_dir, name.replace(":", "/")).is_dir())
+
+
 def dataset_names() -> list[str]:
     """The names that `load_dataset` knows, sorted."""
     return sorted(datasets())

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import known_graph
-from trivium.evaluation.leakage import is_file
 from trivium.graph.csr import IntArray
-from trivium.graph.datasets import Splits, load_dataset
+from trivium.graph.datasets import Splits, is_dataset, load_dataset
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.readers import read_triples
 from trivium.inference.ranker import Ranker
@@ -85,7 +84,7 @@ def held_out(
     topology = None if texts is None else TextTopology.of(texts)
     if config.valid:
         triples = read_valid(config.valid, graph)
-    elif not is_file(name) and len((splits := load_dataset(name, data_dir)).valid):
+    elif is_dataset(name, data_dir) and len((splits := load_dataset(name, data_dir)).valid):
         return graph, Validation.of(splits, count, topology)
     else:
         share = int(SHARE * graph.num_triples)
