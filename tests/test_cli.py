@@ -75,6 +75,9 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({"c.yaml": "stepps: 3\nsources: []\n"}, "pretrain c.yaml", "did you mean 'steps'"),
         ({}, "pretrain", "--resume"),
         ({}, "pretrain --resume nowhere", "holds no run"),
+        ({}, "finetune -o x.safetensors --resume nowhere --checkpoint trivium-3g", "leave --checkpoint out"),
+        ({"c.yaml": "steps: 3\n"}, "pretrain c.yaml", "c.yaml: sources: this setting is needed"),
+        ({}, "benchmark ok/ -o found --data-dir .", "'ok/' is no suite"),
         ({}, "pretrain --resume r --run s", "--run: r goes on as it began: leave --run out"),
         ({}, "ablate --resume r --run s", "--run: r goes on"),
         ({}, "finetune --resume r -o x.safetensors --steps 3", "--steps: r goes on"),
@@ -99,7 +102,7 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
         ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
         (
-            {"q.tsv": "relation\thead\nlikes\tzz\n"},
+            {"q.tsv": "Relation\tHead\nlikes\tzz\n"},
             "rank ok.tsv --queries q.tsv --strict",
             "q.tsv line 2: unknown entity",
         ),
@@ -182,7 +185,10 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     monkeypatch.setattr(complete, "answer_table", interrupted)
     status, _, err = run("complete", "ok.tsv", "-o", "again.tsv", *MODEL)
     assert status == 130
-    assert err.splitlines()[-1] == "trivium: interrupted; the same command goes on where it can"
+    assert (
+        err.splitlines()[-1]
+        == "trivium: interrupted; the same command goes on where it can, a training run with --resume"
+    )
     assert not Path("again.tsv").exists()
     parts = {path: path.stat().st_mtime_ns for path in Path(".again.tsv.parts").glob("*.parquet")}
     assert len(parts) == 2

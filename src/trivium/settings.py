@@ -53,6 +53,8 @@ def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "unexpected_keyword_argument":
             reason = f"unknown setting: {nearest(str(first['loc'][-1]), _keys(kind))}"
+        elif first["type"] == "missing":
+            reason = "this setting is needed"
         else:
             reason = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
         raise ConfigError(f"{where}: {key}: {reason}") from error

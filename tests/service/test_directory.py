@@ -43,7 +43,8 @@ def test_labels_are_searched_and_shown_but_names_identify() -> None:
     assert held.known("rome") is None
     with pytest.raises(GraphError, match=r"'Paris' belongs to several names: give one of them \(u:1, u:2\)"):
         held.known("Paris")
-    assert [held.label(i) for i in held.search("PAR", 5)[:2]] == ["Paris", "Paris"]
+    assert [held.label(i) for i in held.search("PAR", 5)[:2]] == ["u:1", "u:2"]  # as explanations name them
+    assert held.label(2) == "Rome"
 
 
 def test_odd_names_and_odd_searches() -> None:

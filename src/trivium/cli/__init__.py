@@ -20,7 +20,7 @@ def main(words: list[str] | None = None) -> None:
     except TriviumError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on where it can", 130)
+        _stop("interrupted; the same command goes on where it can, a training run with --resume", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)

@@ -34,7 +34,7 @@ def finetune(
     /,
     *,
     output: Required,
-    checkpoint: Checkpoint = DEFAULT,
+    checkpoint: str | None = None,
     only: list[Literal["fusion", "similarity", "prompt", "text", "structure", "entity"]] | None = None,
     valid: Path | None = None,
     steps: int | None = None,
@@ -52,7 +52,7 @@ def finetune(
     output
         The .safetensors file to write.
     checkpoint
-        Where to begin: a shipped checkpoint's name, or a file.
+        Where to begin: a shipped checkpoint's name, or a file; trivium by default.
     only
         A part to train (repeatable); the others stay as they are. All by default.
     valid

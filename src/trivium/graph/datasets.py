@@ -143,7 +143,8 @@ def datasets() -> dict[str, Dataset]:
 
 def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
     """Whether a data set is known by that name, or lies in the folder of data sets."""
-    return name in datasets() or (data_dir is not None and Path(data_dir, name.replace(":", "/")).is_dir())
+    plain = Path(name).name == name and name.strip(".") != ""
+    return name in datasets() or (plain and data_dir is not None and Path(data_dir, name.replace(":", "/")).is_dir())
 
 
 def dataset_names() -> list[str]:
@@ -173,7 +174,7 @@ def load_dataset(
     if data_dir is not None:
         folder = Path(data_dir) / name.replace(":", "/")
         splits = list(dataset.homes) if dataset else [s for s in SPLITS if _path(folder, s).exists()]
-        if not dataset and {"train", "test"} <= set(splits):
+        if is_dataset(name, data_dir) and not dataset and {"train", "test"} <= set(splits):
             dataset = Dataset(name, family_of(splits), "", None, None, {}, {}, {})
     if dataset is None:
         raise InputError(f"unknown data set {name!r}: {Names(dataset_names()).suggest(name)}")

@@ -117,7 +117,7 @@ def read_queries(path: str | Path) -> pl.DataFrame:
     path = Path(path)
     if (kind := formats.format_of(path)) not in ("tsv", "csv"):
         raise GraphError(f"{path}: questions are read from .tsv or .csv (.gz may follow)")
-    first = formats.first_fields(path)
+    first = [field.lower() if kind == "tsv" else field for field in formats.first_fields(path)]
     asked = [column for column in TRIPLE if column in first]
     header = "relation" in asked and len(asked) > 1 and (kind == "csv" or len(asked) == len(first))
     if kind == "csv" and not header:

@@ -84,6 +84,7 @@ class Ranker:
         cache_bytes: int = 512 << 20,
         base_trajectory: bool = True,
     ) -> None:
+        disabled = [disabled] if isinstance(disabled, str) else disabled
         if unknown := set(disabled) - PARTS:
             raise ConfigError(f"there is no part {min(unknown)!r} to disable: choose from {', '.join(sorted(PARTS))}")
         self.model = model.eval()

@@ -216,6 +216,8 @@ def rank_chunks(
 
 def score_table(ranker: Ranker, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
     """See `Ranker.score`."""
+    if odd := [triple for triple in triples if len(triple) != 3]:
+        raise InputError(f"{odd[0]!r} is no triple: give head, relation and tail")
     entities, relations = ranker.graph.entities, ranker.graph.relations
     heads, kinds, tails = [list(column) for column in zip(*triples, strict=True)] or ([], [], [])
     ids = entities.each(heads, "entity"), relations.each(kinds, "relation"), entities.each(tails, "entity")

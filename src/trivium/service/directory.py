@@ -45,7 +45,8 @@ class Directory:
         return str(self.names.names[int(place)])
 
     def label(self, place: SupportsInt) -> str:
-        return str((self.names.names if self.names.labels is None else self.names.labels)[int(place)])
+        """As explanations call it, see `Names.shown`."""
+        return str(self.names.shown(np.array([int(place)]))[0])
 
     def known(self, name: str) -> int | None:
         """The id of a name, or of a label that belongs to one name alone; ``None`` if there is none.
@@ -60,7 +61,7 @@ class Directory:
             return int(self._order[place])
         if self.names.labels is None:
             return None
-        same = [i for i in self._starting(name.lower())[0] if self.label(i) == name]
+        same = [i for i in self._starting(name.lower())[0] if self.names.labels[int(i)] == name]
         if len(same) > 1:
             rest = ", ".join(self.name(i) for i in same[:5])
             raise GraphError(f"the label {name!r} belongs to several names: give one of them ({rest})")

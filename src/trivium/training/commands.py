@@ -17,7 +17,7 @@ from trivium.training.evidence import differences, draw, suggest, table_of
 from trivium.training.finetune import finetune, finetune_config
 from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import CONFIG, RunFolder
-from trivium.training.synthetic import MOST_TYPES, synthesize
+from trivium.training.synthetic import synthesize
 from trivium.training.weights import draw_fusion, fusion_course
 
 
@@ -58,7 +58,7 @@ def _folder(what: str, name: Path | str | None, resume: Path | None, run: Path |
 def finetune_run(
     graph: str | None,
     output: Path,
-    checkpoint: str,
+    checkpoint: str | None,
     only: list[str] | None,
     valid: Path | None,
     steps: int | None,
@@ -68,12 +68,14 @@ def finetune_run(
     force: bool,
 ) -> None:
     """Fits a checkpoint to a graph, and says what came of it."""
-    folder = _folder("a graph", graph and output, resume, run=run, only=only, valid=valid, steps=steps)
+    folder = _folder(
+        "a graph", graph and output, resume, run=run, checkpoint=checkpoint, only=only, valid=valid, steps=steps
+    )
     check_place(output, force, ENDING)
     if graph is None:
         config = read_config(folder.path / CONFIG)
     else:
-        config = finetune_config(graph, checkpoint, only or (), "" if valid is None else str(valid), steps)
+        config = finetune_config(graph, checkpoint or "trivium", only or (), "" if valid is None else str(valid), steps)
     start = Trivium.load(config.start_from).fusion_weights()
     with progress("fitting") as update:
         course = finetune(folder, output, data_dir, update, force, config)
@@ -126,8 +128,6 @@ def write_synthetic(
     """Writes a synthetic graph as a table of triples; a TSV has no header, as readers expect."""
     check_place(output, force, ".tsv", ".csv", ".parquet")
     check_range(0, seed=seed)
-    check_range(MOST_TYPES, entities=entities)
-    check_range(1, relations=relations, rules=rules, triples_per_relation=triples_per_relation)
     graph = synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
+from trivium.settings import check_range
 
 Pairs = NDArray[np.int64]  # [n, 2], head and tail
 Signature = tuple[int, int]  # entity types of head and tail
@@ -35,9 +36,14 @@ def synthesize(
         rules: how many; 3-29 by default.
         triples_per_relation: the mean number of facts of a base relation; by default in proportion to the entities.
 
+    Raises:
+        ConfigError: a number is less than 1, or too few entities for their types.
+
     Cost: 5-50 ms at the default sizes.
     Source: the idea is that of INCITE, a public study that adds such graphs to pretraining.
     """
+    check_range(MOST_TYPES, entities=entities)
+    check_range(1, relations=base_relations, rules=rules, triples_per_relation=triples_per_relation)
     rng = np.random.default_rng(seed)
     num_entities = entities or int(np.exp(rng.uniform(np.log(200), np.log(3000))))
     world = _World(rng, num_entities)
