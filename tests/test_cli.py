@@ -126,6 +126,15 @@ def test_bad_input_is_one_line_and_status_2(run: Run, files: dict[str, str], wor
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
 
 
+@pytest.mark.parametrize(("name", "said"), [(None, "standard output: full"), ("x.tsv", "x.tsv: full")])
+def test_what_the_system_refuses_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "full", name)
+
+    monkeypatch.setattr(cli, "app", refuse)
+    assert run("info", "ok.tsv") == (2, "", f"trivium: {said}\n")
+
+
 def test_rank_shows_names_and_leaves_known_answers_out(run: Run) -> None:
     status, out, _ = run("rank", "ok.tsv", "--head", "a", "--relation", "likes", *MODEL)
     assert status == 0

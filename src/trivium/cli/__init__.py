@@ -24,8 +24,8 @@ def main(words: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
-    except OSError as error:  # files have errors of their own; this is standard output, on a full disk perhaps
-        _stop(f"cannot print: {error.strerror or error}", 2)
+    except OSError as error:  # without a name it is standard output, on a full disk perhaps
+        _stop(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
 
 
 def _stop(message: str, status: int) -> None:
