@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
-from trivium.graph.datasets import load_dataset
 from trivium.inference.ranker import Ranker
 from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import load_checkpoint

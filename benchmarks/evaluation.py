@@ -14,8 +14,8 @@ import time
 import numpy as np
 import torch
 
+from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
-from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker
 from trivium.model import entity, structure

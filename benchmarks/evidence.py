@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trivium.datasets.registry import Splits, load_dataset
 from trivium.evaluation.evaluate import question_ranks
-from trivium.graph.datasets import Splits, load_dataset
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker
 from trivium.inference.texts import model_texts

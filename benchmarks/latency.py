@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from trivium.graph.datasets import load_dataset
+from trivium.datasets.registry import load_dataset
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import load_checkpoint
 

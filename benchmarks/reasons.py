@@ -15,14 +15,14 @@ import time
 
 import numpy as np
 
+from trivium.datasets.registry import load_dataset
 from trivium.explanation import Explanation, explain
 from trivium.explanation.paths import Floats, distances
-from trivium.graph.csr import IntArray
-from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph, inverse
+from trivium.inference.answers import no_answers
 from trivium.inference.ranker import Ranker
-from trivium.inference.tables import no_answers
 from trivium.inference.texts import model_texts
+from trivium.kernels.csr import IntArray
 from trivium.model.trivium import Trivium
 
 GRAPHS = ["NELLInductive:v2", "NLIngram:75"]

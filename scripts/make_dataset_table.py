@@ -1,4 +1,4 @@
-"""Writes src/trivium/graph/datasets.csv: homes, checksums, counts and citations of the public data sets.
+"""Writes src/trivium/datasets/datasets.csv: homes, checksums, counts and citations of the public data sets.
 
     python scripts/make_dataset_table.py DATA_DIR
 
@@ -12,9 +12,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from trivium.graph.datasets import SPLITS, TABLE, family_of
+from trivium.datasets.registry import SPLITS, TABLE, family_of
 from trivium.graph.graph import triples_sha256
-from trivium.graph.readers import read_triples
+from trivium.graph.read import read_triples
 
 FIELDS = [
     *("dataset", "family", "split", "triples", "entities", "relations", "sha256"),

@@ -18,7 +18,7 @@ HOMES = {
     "trivium.graph.graph": ["Graph"],
     "trivium.graph.names": ["Names"],
     "trivium.graph.index": ["save_index", "open_index"],
-    "trivium.graph.datasets": ["load_dataset", "Splits"],
+    "trivium.datasets.registry": ["load_dataset", "Splits"],
     "trivium.model.config": ["ModelConfig"],
     "trivium.model.trivium": ["Trivium"],
     "trivium.model.checkpoint": ["load_checkpoint", "save_checkpoint", "import_ultra", "Provenance"],

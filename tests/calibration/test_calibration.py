@@ -19,8 +19,8 @@ from trivium.calibration.fit import calibrate
 from trivium.calibration.reliability import draw_curve, expected_error, reliability
 from trivium.errors import GraphError, InputError, OutputError
 from trivium.graph.graph import Graph, inverse
+from trivium.inference.answers import no_answers, standing
 from trivium.inference.ranker import Ranker
-from trivium.inference.tables import no_answers, standing
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 
@@ -247,7 +247,7 @@ def test_tables_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
 
 
 def test_scored_triples_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
-    from trivium.inference.tables import score_ids
+    from trivium.inference.answers import score_ids
 
     ranker, calibration = learned
     asked = ranker.rank("0", "1", k=1, confidence=calibration.confidence)

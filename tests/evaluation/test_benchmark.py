@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from trivium.datasets.registry import dataset_names
 from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, SUITES, benchmark, graphs_of, markdown, published, tabulate
 from trivium.evaluation.evaluate import Result
 from trivium.evaluation.metrics import Metrics
-from trivium.graph.datasets import dataset_names
 
 
 def result(name: str, mrr: float, leakage: float | None = 0.0) -> Result:

@@ -12,9 +12,9 @@ from tests.conftest import random_graph
 from trivium.errors import InputError
 from trivium.explanation import Explanation, explain
 from trivium.explanation.picture import draw_reasons
+from trivium.files import save_figure
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
-from trivium.graph.output import save_figure
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium

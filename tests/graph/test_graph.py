@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivium.errors import GraphError
-from trivium.graph.csr import IntArray, incidence_rows, meeting_columns, order_by, sorted_unique
 from trivium.graph.graph import Graph, inverse, triples_sha256
 from trivium.graph.names import Names
+from trivium.kernels.csr import IntArray, incidence_rows, meeting_columns, order_by, sorted_unique
 
 N, R = 7, 3
 Triple = tuple[int, int, int]

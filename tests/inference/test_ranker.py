@@ -11,9 +11,9 @@ from tests.conftest import random_graph
 from trivium.errors import ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.inference.kernels import count_rivals
+from trivium.inference.answers import top
 from trivium.inference.ranker import Ids, Ranker
-from trivium.inference.tables import top
+from trivium.kernels.layer import count_rivals
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.graph.neighbourhoods import EXPANDED_DEGREE, FAR
+from trivium.kernels.neighbourhoods import EXPANDED_DEGREE, FAR
 from trivium.model.prompt import PromptEnhancer
 from trivium.model.prompt_graph import ALONE, Bounds, Prompts, extract
 from trivium.model.topology import Topology

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.conftest import random_graph
 from tests.reference.ultra import relation_edges, scores
 
-from trivium.graph.csr import targets_of
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.relations import relation_graph
+from trivium.kernels.csr import targets_of
 from trivium.model.config import ModelConfig
+from trivium.model.relation_graph import relation_graph
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 

@@ -21,9 +21,9 @@ from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 from trivium.service.app import create_app
-from trivium.service.loaded import Current, Source
 from trivium.service.serve import bind
 from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Source
 
 ODD = [
     "<b>bold</b>",

@@ -271,7 +271,7 @@ def test_equal_questions_in_flight_are_computed_once(odd_graph: Path, monkeypatc
 def test_a_changed_file_replaces_the_graph_and_a_broken_one_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trivium.service import loaded
+    from trivium.service import snapshot as loaded
 
     monkeypatch.setattr(loaded.Current.watch, "__defaults__", (0.05,))
     path = tmp_path / "g.tsv"
@@ -314,10 +314,10 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
     from trivium.calibration import Calibration
     from trivium.calibration.calibration import Record
-    from trivium.inference.tables import answer_table
+    from trivium.inference.answers import answer_table
     from trivium.model.checkpoint import Provenance, checkpoint_sha256, save_checkpoint
     from trivium.service.app import create_app
-    from trivium.service.loaded import Current, Source
+    from trivium.service.snapshot import Current, Source
 
     model, place = tmp_path / "m.safetensors", tmp_path / "c.json"
     save_checkpoint(small_model(), Provenance(), model)

@@ -18,7 +18,7 @@ from trivium import cli
 from trivium.errors import TriviumError
 from trivium.graph.graph import Graph
 from trivium.graph.index import save_index
-from trivium.graph.readers import read_graph, read_queries, read_triples
+from trivium.graph.read import read_graph, read_queries, read_triples
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.flags import read_flags
 from trivium.settings import read_yaml

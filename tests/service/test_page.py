@@ -18,8 +18,8 @@ from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import SHIPPED, checkpoint_sha256
 from trivium.model.trivium import Trivium
 from trivium.service.app import create_app
-from trivium.service.loaded import Current, Source
 from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Source
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it drives the browser")
 from playwright.sync_api import Browser, Page, expect  # noqa: E402

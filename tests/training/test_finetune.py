@@ -280,7 +280,7 @@ def test_where_nothing_beats_the_start_its_weights_are_written(
 
 def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
     """From random weights on a graph with structure: the averaged weights beat the start on held-out facts."""
-    from trivium.training.synthetic import synthesize
+    from trivium.datasets.synthetic import synthesize
 
     graph = written(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6))
     start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"

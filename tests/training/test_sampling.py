@@ -5,12 +5,12 @@ import pytest
 import torch
 from tests.conftest import random_graph
 
+from trivium.datasets.synthetic import synthesize
 from trivium.graph.graph import inverse
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loss import LOSSES, ranking_loss, softmax_loss
 from trivium.training.sampling import Example, example
-from trivium.training.synthetic import synthesize
 
 SHAPE = {"entities": (40, 60), "max_triples": 40_000, "work": 1_000.0, "questions": (4, 8)}
 

@@ -134,7 +134,7 @@ class Calibration:
 
         Args:
             relations: ``[answers]`` asked relations, ids over ``2 · num_relations``.
-            scores, margins, ranks: ``[answers]``, as `trivium.inference.tables.standing` gives them.
+            scores, margins, ranks: ``[answers]``, as `trivium.inference.answers.standing` gives them.
 
         Raises:
             InputError: `check` was not called.
@@ -153,7 +153,7 @@ class Calibration:
         Raises:
             OutputError: the file exists (without ``force``) or cannot be written.
         """
-        from trivium.graph.output import whole_file
+        from trivium.files import whole_file
 
         with whole_file(path, force) as file:
             file.write(self._json())

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph, inverse
+from trivium.inference.answers import no_answers, standing, top
 from trivium.inference.ranker import Ids, Ranker
-from trivium.inference.tables import no_answers, standing, top
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
 """Which of a question's answers are looked at, by their place: chosen blindly, so that none is favoured."""
@@ -28,7 +28,7 @@ class Answers:
     Attributes:
         queries: the number of each answer's question.
         relations: what was asked, ids over ``2 · num_relations``.
-        scores, margins, ranks: as `trivium.inference.tables.standing`.
+        scores, margins, ranks: as `trivium.inference.answers.standing`.
         true: whether the answer is a hidden fact.
     """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trivium.calibration.fit import calibrate, check_choice
 from trivium.calibration.reliability import draw_curve
-from trivium.graph.output import check_place, save_figure
+from trivium.files import check_place, save_figure
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show

@@ -1,14 +1,43 @@
-"""The command line: one verb, one function, no logic."""
+"""The command line: a file a family of verbs, loaded when one of them is asked for."""
 
 import sys
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError
 
-from trivium.cli import answering, looking, research
-from trivium.cli.options import app
+from trivium import __version__
 from trivium.errors import TriviumError
 
-__all__ = ["answering", "app", "looking", "main", "research"]
+VERBS = {
+    "rank": "answers questions that the graph does not already answer",
+    "rank score": "scores and ranks given triples",
+    "rank complete": "lists the most plausible links that are not there",
+    "explain": "says why an answer has its score",
+    "calibrate": "learns what a score is worth on a graph",
+    "serve": "answers over HTTP, with a page to ask and browse",
+    "info": "describes a graph, a checkpoint or a flags.yaml",
+    "info datasets": "lists the data sets that are known by name",
+    "info index": "saves a graph in a form that opens at once",
+    "info import": "turns a public ULTRA checkpoint into a safe file",
+    "evaluate": "measures checkpoints on data sets, leakage beside each figure",
+    "evaluate benchmark": "measures checkpoints on suites, beside published figures",
+    "evaluate overlap": "the share of B's triples that A's training triples contain",
+    "train pretrain": "trains a checkpoint from scratch",
+    "train finetune": "fits a checkpoint to one graph",
+    "train ablate": "measures what each part of a model is worth",
+    "train weights": "draws the fusion weights of runs over time",
+    "train synthesize": "writes a synthetic graph made by random rules",
+}
+"""The module of each verb in this package, the verb where it has another name, and a line about it."""
+
+app = App(
+    name="trivium",
+    version=__version__,
+    help="Finds the missing links of a knowledge graph it has never seen.",
+    suppress_keyboard_interrupt=False,  # it exits without a word
+)
+for place, line in VERBS.items():
+    module, verb = place.split()[0], place.split()[-1]
+    app.command(f"trivium.cli.{module}:{'import_' if verb == 'import' else verb}", name=verb, help=line)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -1,20 +1,11 @@
-"""The command line itself, and the options that several verbs share."""
+"""The options that several verbs share."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
-
-from trivium import __version__
+from cyclopts import Parameter
 
 DEFAULT = "trivium"
-
-app = App(
-    name="trivium",
-    version=__version__,
-    help="Finds the missing links of a knowledge graph it has never seen.",
-    suppress_keyboard_interrupt=False,  # it exits without a word
-)
 
 Output = Annotated[
     Path | None,

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from trivium.datasets.registry import datasets, is_dataset
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import CLEAN, Result
 from trivium.evaluation.tables import check_asked, evaluate_dataset
-from trivium.graph.datasets import datasets, is_dataset
-from trivium.graph.output import make_folder, whole_file
+from trivium.files import make_folder, whole_file
 from trivium.model.checkpoint import checkpoint_sha256, load_checkpoint
 from trivium.report import progress, show, warn
 

@@ -17,7 +17,7 @@ from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 
 if TYPE_CHECKING:
-    from trivium.graph.datasets import Splits
+    from trivium.datasets.registry import Splits
 
 CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
 
@@ -79,7 +79,7 @@ def evaluate(
     Args:
         conditioning: ``own`` or ``forward``; the checkpoint's own by default.
         sample: ask only about this many queries, half in each direction, drawn with ``seed``.
-        leakage: carried into the result; see `trivium.evaluation.leakage`.
+        leakage: carried into the result; see `trivium.datasets.leakage`.
         groups: also report each relation and each direction.
         texts: of the graph's relations, for a model that reads them; by default made from the graph's own names,
             ``None`` leaves them out.
@@ -172,7 +172,7 @@ def write_json(results: Sequence[Result], path: str | Path, force: bool = False)
     """The results as a JSON list, whole or not at all."""
     import json
 
-    from trivium.graph.output import whole_file
+    from trivium.files import whole_file
 
     with whole_file(path, force) as file:
         file.write(json.dumps([r.as_dict() for r in results], indent=2, allow_nan=False).encode())

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trivium.datasets.leakage import leakage, overlap
+from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Result, evaluate, means, write_json
-from trivium.evaluation.leakage import leakage, overlap
-from trivium.graph.datasets import load_dataset
-from trivium.graph.output import check_place
+from trivium.files import check_place
 from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import Provenance, load_checkpoint
 from trivium.model.trivium import Trivium

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from trivium.explanation.explain import check_paths, explain
+from trivium.files import check_place, save_figure
 from trivium.graph.graph import inverse
-from trivium.graph.output import check_place, save_figure
 from trivium.inference.ranker import Ranker
 from trivium.report import printable
 

@@ -11,8 +11,8 @@ import torch
 from trivium.errors import InputError
 from trivium.explanation.paths import best_paths, between, distances, edge_gradients, narrowed
 from trivium.graph.graph import Graph
+from trivium.inference.answers import no_answers, standing
 from trivium.inference.ranker import Ranker
-from trivium.inference.tables import no_answers, standing
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
-from trivium.graph.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 from trivium.graph.names import Names
+from trivium.kernels.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +98,8 @@ class Graph:
 
     @classmethod
     def read(cls, path: str | Path, **columns: str) -> Graph:
-        """Reads any file of triples, or a saved index; see `trivium.graph.readers`."""
-        from trivium.graph.readers import read_graph
+        """Reads any file of triples, or a saved index; see `trivium.graph.read`."""
+        from trivium.graph.read import read_graph
 
         return read_graph(path, **columns)
 

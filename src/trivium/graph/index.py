@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
+from trivium.files import check_place, whole_file
 from trivium.graph.formats import INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.graph.output import check_place, whole_file
 
 _MAGIC = b"TRIVIUM"
 _VERSION = 1

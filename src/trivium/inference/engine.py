@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivium.errors import ConfigError
-from trivium.inference.kernels import reach, reach_all, run_layer, score_rows, spread_scores
+from trivium.kernels.layer import reach, reach_all, run_layer, score_rows, spread_scores
+from trivium.kernels.vector import LANES, WIDTH
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
-from trivium.nn.vector import LANES, WIDTH
 
 BATCH_PAIRS = 12_000  # (query, entity) pairs that are computed together: 6 MB of states, near the cache
 PARTIAL_SHARE = 0.9  # of all pairs; where more are reached, the base is not worth computing

@@ -14,8 +14,8 @@ from torch import Tensor
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
 from trivium.inference.engine import Engine
-from trivium.inference.kernels import count_rivals
 from trivium.inference.representations import Representations
+from trivium.kernels.layer import count_rivals
 from trivium.model.semantics import TextTopology
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -23,7 +23,7 @@ from trivium.model.trivium import Trivium
 if TYPE_CHECKING:
     import polars as pl
 
-    from trivium.inference.tables import Confidence
+    from trivium.inference.answers import Confidence
 
 TIE_TOLERANCE = 1e-5
 """Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
@@ -183,7 +183,7 @@ class Ranker:
         Raises:
             GraphError: a name is unknown; the message names the nearest.
         """
-        from trivium.inference.tables import rank_table
+        from trivium.inference.answers import rank_table
 
         return rank_table(
             self,
@@ -206,6 +206,6 @@ class Ranker:
 
         Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
         """
-        from trivium.inference.tables import score_table
+        from trivium.inference.answers import score_table
 
         return score_table(self, triples)

@@ -42,7 +42,7 @@ def save_checkpoint(model: Trivium, provenance: Provenance, path: str | Path, fo
     """
     from safetensors.torch import save
 
-    from trivium.graph.output import whole_file
+    from trivium.files import whole_file
 
     metadata = {
         "format": FORMAT,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from trivium.errors import ConfigError
-from trivium.nn.vector import WIDTH
+from trivium.kernels.vector import WIDTH
 from trivium.settings import check_range
 
 RANGES = (

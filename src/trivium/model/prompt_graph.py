@@ -1,6 +1,6 @@
 """Prompt graphs: a few example facts of each asked relation, each with a bounded neighbourhood, chosen by structure.
 
-How facts and neighbours are chosen is `trivium.graph.neighbourhoods`.
+How facts and neighbours are chosen is `trivium.kernels.neighbourhoods`.
 """
 
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.graph.csr import IntArray, OffsetArray, order_by
 from trivium.graph.graph import inverse
-from trivium.graph.neighbourhoods import FAR, neighbourhoods
+from trivium.kernels.csr import IntArray, OffsetArray, order_by
+from trivium.kernels.neighbourhoods import FAR, neighbourhoods
 from trivium.model.topology import Topology
 from trivium.nn.edges import Edges
 

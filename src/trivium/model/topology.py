@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from trivium.graph.csr import incidence_rows, order_by, targets_of
 from trivium.graph.graph import Graph
-from trivium.graph.neighbourhoods import FactIndex
-from trivium.graph.relations import relation_graph
+from trivium.kernels.csr import incidence_rows, order_by, targets_of
+from trivium.kernels.neighbourhoods import FactIndex
+from trivium.model.relation_graph import relation_graph
 from trivium.nn.edges import Edges
 
 if TYPE_CHECKING:

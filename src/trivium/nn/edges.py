@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trivium.graph.csr import IntArray, OffsetArray, order_by, targets_of
+from trivium.kernels.csr import IntArray, OffsetArray, order_by, targets_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ class _Propagate(torch.autograd.Function):
 
 
 def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tensor:
-    from trivium.nn.kernels import sum_products
+    from trivium.kernels.sums import sum_products
 
     batch, _, dim = a.shape
     b, b_batch, b_row = _second(a, b)
@@ -102,7 +102,7 @@ def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tens
 
 
 def _weight_gradient(edges: Edges, state: Tensor, relation: Tensor | None, grad: Tensor, weight: Tensor) -> Tensor:
-    from trivium.nn.kernels import edge_products
+    from trivium.kernels.sums import edge_products
 
     batch, _, dim = state.shape
     rows, rows_batch, rows_row = _second(state, relation)

@@ -18,12 +18,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from trivium import __version__
 from trivium.errors import BusyError, GraphError, InputError
 from trivium.graph.graph import inverse
-from trivium.service import forms, jobs
+from trivium.service import jobs, schemas
 from trivium.service.batching import Batcher
-from trivium.service.gate import Gate
-from trivium.service.loaded import Current, Loaded
 from trivium.service.metrics import Metrics
+from trivium.service.middleware import Gate
 from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Loaded
 
 PAGE = files("trivium.service") / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript"}
@@ -31,16 +31,16 @@ SEARCHES = 8
 """Lookups that are taken at once."""
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": forms.Problem, "description": "A name that the graph does not hold; the nearest are named."}
+    404: {"model": schemas.Problem, "description": "A name that the graph does not hold; the nearest are named."}
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": forms.Problem, "description": "The body cannot be parsed."},
-    401: {"model": forms.Problem, "description": "The service wants its token."},
-    408: {"model": forms.Problem, "description": "The body did not arrive in time."},
-    413: {"model": forms.Problem, "description": "The body is larger than the service allows."},
-    421: {"model": forms.Problem, "description": "The service without a token answers to localhost alone."},
-    422: {"model": forms.Problem, "description": "The request is not what this path takes, or asks for too much."},
-    503: {"model": forms.Problem, "description": "Too many requests wait, or the answer took too long."},
+    400: {"model": schemas.Problem, "description": "The body cannot be parsed."},
+    401: {"model": schemas.Problem, "description": "The service wants its token."},
+    408: {"model": schemas.Problem, "description": "The body did not arrive in time."},
+    413: {"model": schemas.Problem, "description": "The body is larger than the service allows."},
+    421: {"model": schemas.Problem, "description": "The service without a token answers to localhost alone."},
+    422: {"model": schemas.Problem, "description": "The request is not what this path takes, or asks for too much."},
+    503: {"model": schemas.Problem, "description": "Too many requests wait, or the answer took too long."},
 }
 
 
@@ -86,23 +86,23 @@ class Service:
         gc.collect()
         gc.freeze()
 
-    async def rank(self, asked: Sequence[forms.Question]) -> list[forms.Answers]:
+    async def rank(self, asked: Sequence[schemas.Question]) -> list[schemas.Answers]:
         loaded = self.current.loaded
         work = []
         for question in asked:
             self._within("k", question.k, self.limits.max_k)
-            forward = isinstance(question, forms.RankTails)
+            forward = isinstance(question, schemas.RankTails)
             entity = await self.find(loaded, "entity", question.head if forward else question.tail)  # type: ignore[union-attr]
             relation = await self.find(loaded, "relation", question.relation)
             kind = relation if forward else inverse(relation, len(loaded.relations))
             work.append(jobs.Question(loaded, entity, kind, question.k, question.include_known))
         found = await self.ranking.ask(work, self.limits.max_seconds)
         return [
-            forms.Answers.model_construct(
+            schemas.Answers.model_construct(
                 head=getattr(question, "head", None),
                 relation=question.relation,
                 tail=getattr(question, "tail", None),
-                answers=[forms.Answer.model_construct(**answer) for answer in answers],
+                answers=[schemas.Answer.model_construct(**answer) for answer in answers],
             )
             for question, answers in zip(asked, found, strict=True)
         ]
@@ -115,7 +115,7 @@ class Service:
             raise GraphError(f"unknown {kind} {name!r}: {nearest}")
         return found
 
-    async def triple(self, loaded: Loaded, fact: forms.Fact) -> tuple[int, int, int]:
+    async def triple(self, loaded: Loaded, fact: schemas.Fact) -> tuple[int, int, int]:
         head = await self.find(loaded, "entity", fact.head)
         relation = await self.find(loaded, "relation", fact.relation)
         return head, relation, await self.find(loaded, "entity", fact.tail)
@@ -157,27 +157,27 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     )
 
     @app.post("/api/rank", responses=NOT_FOUND, tags=["ask"])
-    async def rank(body: forms.Question) -> forms.Answers:
+    async def rank(body: schemas.Question) -> schemas.Answers:
         """The best answers to one question, which the graph does not hold already."""
         return (await service.rank([body]))[0]
 
     @app.post("/api/batch/rank", responses=NOT_FOUND, tags=["ask"])
-    async def rank_batch(body: forms.Batch) -> list[forms.Answers]:
+    async def rank_batch(body: schemas.Batch) -> list[schemas.Answers]:
         """The best answers to several questions, in their order. One unknown name refuses them all."""
         service._within("the number of questions", len(body.questions), limits.max_queries)
         return await service.rank(body.questions)
 
     @app.post("/api/score", responses=NOT_FOUND, tags=["ask"])
-    async def score(body: forms.Facts) -> list[forms.Score]:
+    async def score(body: schemas.Facts) -> list[schemas.Score]:
         """Scores of triples and their filtered ranks. One that the graph holds is judged with itself taken out."""
         service._within("the number of triples", len(body.triples), limits.max_queries)
         loaded = current.loaded
         work = [jobs.Triple(loaded, *await service.triple(loaded, fact)) for fact in body.triples]
         found = await service.ranking.ask(work, limits.max_seconds)
-        return [forms.Score(**{**row, **fact.model_dump()}) for row, fact in zip(found, body.triples, strict=True)]
+        return [schemas.Score(**{**row, **fact.model_dump()}) for row, fact in zip(found, body.triples, strict=True)]
 
     @app.post("/api/explain", responses=NOT_FOUND, tags=["ask"])
-    async def explain(body: forms.Why) -> forms.Reasons:
+    async def explain(body: schemas.Why) -> schemas.Reasons:
         """The few paths that carried an answer's score."""
         service._within("paths", body.paths, limits.max_paths)
         loaded = current.loaded
@@ -187,46 +187,46 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         (found,) = await service.ranking.ask(
             [jobs.Reason(loaded, head, relation, tail, body.paths)], limits.max_seconds
         )
-        return forms.Reasons(**found)
+        return schemas.Reasons(**found)
 
     @app.get("/api/search", tags=["browse"])
     async def search(
         q: Annotated[str, Query(max_length=200, description="The beginning of a name, or something like it.")] = "",
         kind: Annotated[Literal["entity", "relation"], Query(description="What to look for.")] = "entity",
         limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 10,
-    ) -> forms.FoundList:
+    ) -> schemas.FoundList:
         """Entities or relations by name."""
         (found,) = await service.lookups.ask([jobs.Search(current.loaded, kind, q, limit)], limits.max_seconds)
-        return forms.FoundList(results=found)
+        return schemas.FoundList(results=found)
 
     @app.get("/api/entity", responses=NOT_FOUND, tags=["browse"])
     async def entity(
         name: Annotated[str, Query(min_length=1, description="The entity.")],
         offset: Annotated[int, Query(ge=0, le=1 << 40, description="Facts to pass over.")] = 0,
         limit: Annotated[int, Query(ge=1, le=1000, description="Facts to give.")] = 100,
-    ) -> forms.Entity:
+    ) -> schemas.Entity:
         """What the graph knows of an entity."""
         loaded = current.loaded
         place = await service.find(loaded, "entity", name)
         (found,) = await service.lookups.ask([jobs.Facts(loaded, place, offset, limit)], limits.max_seconds)
-        return forms.Entity(**found)
+        return schemas.Entity(**found)
 
     @app.get("/api/info", tags=["browse"])
-    async def info() -> forms.About:
+    async def info() -> schemas.About:
         """The graph, the model, and what this service allows."""
-        return forms.About(version=__version__, limits=asdict(limits), **current.loaded.about())
+        return schemas.About(version=__version__, limits=asdict(limits), **current.loaded.about())
 
     @app.get("/health", tags=["watch"])
-    async def health() -> forms.Health:
+    async def health() -> schemas.Health:
         """That the service runs, however much waits."""
-        return forms.Health(status="ok")
+        return schemas.Health(status="ok")
 
     @app.get("/ready", tags=["watch"])
-    async def ready() -> forms.Health:
+    async def ready() -> schemas.Health:
         """That the graph is loaded and prepared; 503 before."""
         if not current.ready:
             raise BusyError("the graph is being prepared: try again in a moment")
-        return forms.Health(status="ok")
+        return schemas.Health(status="ok")
 
     @app.get("/metrics", tags=["watch"], response_class=PlainTextResponse)
     async def metrics() -> Response:

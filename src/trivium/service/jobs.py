@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivium.graph.graph import Graph, inverse
-from trivium.inference.tables import no_answers, score_ids, top
+from trivium.inference.answers import no_answers, score_ids, top
 from trivium.service.batching import Deliver
-from trivium.service.loaded import Loaded
+from trivium.service.snapshot import Loaded
 
 TOGETHER = 64
 """Questions of one batch. More would share more, but make later questions wait."""
@@ -31,7 +31,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Triple:
-    """A triple to score, by id. Its result is a row of `trivium.inference.tables.score_ids`."""
+    """A triple to score, by id. Its result is a row of `trivium.inference.answers.score_ids`."""
 
     loaded: Loaded
     head: int

@@ -11,8 +11,8 @@ import uvicorn
 from trivium.errors import ConfigError, InputError
 from trivium.report import warn
 from trivium.service.app import create_app
-from trivium.service.loaded import Current, Source
 from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Source
 
 LEAST_TOKEN = 16  # characters
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from trivium.errors import OutputError
-from trivium.graph.output import whole_file
+from trivium.files import whole_file
 
 if TYPE_CHECKING:
     from trivium.text.encoder import TextEncoder

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from trivium.errors import InputError
-from trivium.graph.csr import IntArray, OffsetArray
+from trivium.kernels.csr import IntArray, OffsetArray
 from trivium.text.encoder import TextEncoder
 from trivium.text.names import RelationTexts
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from trivium.datasets.leakage import SYNTHETIC, contained
+from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import SYNTHETIC, contained
-from trivium.graph.datasets import load_dataset
+from trivium.files import whole_file
 from trivium.graph.graph import Graph
-from trivium.graph.output import whole_file
 from trivium.model.checkpoint import load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.semantics import TextTopology

@@ -6,11 +6,11 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 
-from trivium.evaluation.leakage import SYNTHETIC
+from trivium.datasets.leakage import SYNTHETIC
+from trivium.datasets.synthetic import synthesize
 from trivium.graph.graph import Graph
 from trivium.training.config import TrainingConfig
 from trivium.training.sampling import Example, chosen_source, example
-from trivium.training.synthetic import synthesize
 
 
 class Batches:

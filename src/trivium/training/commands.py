@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from trivium.datasets.synthetic import synthesize
 from trivium.errors import ConfigError
-from trivium.graph.output import check_output, check_place, save_figure, whole_file, write_table
+from trivium.files import check_output, check_place, save_figure, whole_file, write_table
 from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show, show_frame, warn
@@ -17,7 +18,6 @@ from trivium.training.evidence import differences, draw, suggest, table_of
 from trivium.training.finetune import finetune, finetune_config
 from trivium.training.pretrain import pretrain, read_config
 from trivium.training.run import CONFIG, RunFolder
-from trivium.training.synthetic import synthesize
 from trivium.training.weights import draw_fusion, fusion_course
 
 

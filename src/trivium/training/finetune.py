@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivium.errors import ConfigError
-from trivium.graph.output import whole_file
+from trivium.files import whole_file
 from trivium.model.checkpoint import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Progress, narrow, valid_course

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trivium import __version__
+from trivium.datasets.leakage import SYNTHETIC, is_file, without_questions
+from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
-from trivium.evaluation.leakage import SYNTHETIC, is_file, without_questions
-from trivium.graph.datasets import load_dataset
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
-from trivium.graph.output import make_folder, whole_file
+from trivium.files import make_folder, whole_file
 from trivium.training.config import AblationConfig, TrainingConfig
 
 STATE = "state.safetensors"

@@ -8,8 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.graph.csr import IntArray
 from trivium.graph.graph import Graph, inverse
+from trivium.kernels.csr import IntArray
 
 FAN_OUTS = (2, 4, 8, 20, 50)
 

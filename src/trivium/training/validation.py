@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trivium.datasets.registry import Splits, is_dataset, load_dataset
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import known_graph
-from trivium.graph.csr import IntArray
-from trivium.graph.datasets import Splits, is_dataset, load_dataset
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.readers import read_triples
+from trivium.graph.read import read_triples
 from trivium.inference.ranker import Ranker
+from trivium.kernels.csr import IntArray
 from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 from trivium.report import warn

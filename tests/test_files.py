@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from trivium.errors import OutputError
-from trivium.graph.output import TableWriter, check_output, check_place, whole_file, write_table
+from trivium.files import TableWriter, check_output, check_place, whole_file, write_table
 
 FRAME = pl.DataFrame({"head": ['a"b', "é,😀", "c\x01"], "score": [0.5, None, -1.25], "known": [True, False, None]})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trivium.errors import GraphError
 from trivium.graph import formats
 from trivium.graph.graph import Graph
-from trivium.graph.readers import read_graph, read_queries, read_triples
+from trivium.graph.read import read_graph, read_queries, read_triples
 
 TRIPLES = [
     ("b", "r", "a"),

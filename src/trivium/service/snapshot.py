@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trivium.inference.answers import standing
 from trivium.inference.ranker import Ranker
-from trivium.inference.tables import standing
 from trivium.report import warn
-from trivium.service.directory import Directory
+from trivium.service.name_index import Directory
 
 if TYPE_CHECKING:
     from trivium.calibration import Calibration
@@ -61,7 +61,7 @@ class Loaded:
 
         Args:
             scores: ``[entities]``.
-            left_out: what is no new answer, see `trivium.inference.tables.no_answers`.
+            left_out: what is no new answer, see `trivium.inference.answers.no_answers`.
             ids: the answers, ``[n]``.
         """
         if self.calibration is None or not len(ids):

@@ -1,14 +1,13 @@
-"""The verbs that describe and convert: info, datasets, index."""
+"""What graphs and checkpoints hold; conversions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from trivium.cli.opening import column_names, open_graph
-from trivium.cli.options import Columns, Force, Required, app
+from trivium.cli.options import Columns, Force, Required
 
 
-@app.command
 def info(what: str | None = None, /, *, flags: Path | None = None, columns: Columns = None) -> None:
     """Describes a graph or a checkpoint, or what a flags.yaml yields.
 
@@ -24,7 +23,6 @@ def info(what: str | None = None, /, *, flags: Path | None = None, columns: Colu
     describe.describe(what, flags, column_names(columns))
 
 
-@app.command
 def datasets() -> None:
     """Lists the data sets that are known by name."""
     from trivium import describe
@@ -32,7 +30,6 @@ def datasets() -> None:
     describe.list_datasets()
 
 
-@app.command
 def index(graph: Path, /, *, output: Required, columns: Columns = None, force: Force = False) -> None:
     """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
 
@@ -43,9 +40,27 @@ def index(graph: Path, /, *, output: Required, columns: Columns = None, force: F
     output
         The .trivium file to write.
     """
+    from trivium.files import check_place
     from trivium.graph.formats import INDEX
     from trivium.graph.index import save_index
-    from trivium.graph.output import check_place
 
     check_place(output, force, INDEX)
     save_index(open_graph(graph, columns), output, force)
+
+
+def import_(file: Path, /, *, output: Required, force: Force = False) -> None:
+    """Turns a public ULTRA checkpoint (.pth) into one of ours; only tensors are read from it.
+
+    Parameters
+    ----------
+    file
+        ultra_3g.pth, ultra_4g.pth or ultra_50g.pth.
+    output
+        The .safetensors file to write.
+    """
+    from trivium.files import check_place
+    from trivium.model.checkpoint import ENDING, import_ultra, save_checkpoint
+
+    check_place(output, force, ENDING)
+    save_checkpoint(*import_ultra(file), output, force)
+    print(f"{output}: imported; inverse queries are conditioned on the forward relation, as in the public code")

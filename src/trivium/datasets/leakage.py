@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trivium.datasets.registry import Splits, datasets, load_dataset
 from trivium.errors import InputError
-from trivium.graph.csr import IntArray
-from trivium.graph.datasets import Splits, datasets, load_dataset
 from trivium.graph.formats import FORMATS, INDEX
 from trivium.graph.graph import Graph
-from trivium.graph.readers import read_graph
+from trivium.graph.read import read_graph
+from trivium.kernels.csr import IntArray
 
 if TYPE_CHECKING:
     from numpy import bool_

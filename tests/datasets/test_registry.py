@@ -13,11 +13,11 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from trivium.datasets.download import fetch
+from trivium.datasets.registry import Dataset, Home, Splits, dataset_names, datasets, load_dataset
 from trivium.errors import InputError
-from trivium.graph.datasets import Dataset, Home, Splits, dataset_names, datasets, load_dataset
-from trivium.graph.download import fetch
 from trivium.graph.graph import triples_sha256
-from trivium.graph.readers import read_triples
+from trivium.graph.read import read_triples
 
 DATA = os.environ.get("TRIVIUM_DATA", "")
 needs_data = [pytest.mark.data, pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")]

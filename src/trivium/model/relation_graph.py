@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trivium.graph.csr import IntArray, OffsetArray, incidence_rows, meeting_columns, sorted_unique, targets_of
 from trivium.graph.graph import Graph, inverse
+from trivium.kernels.csr import IntArray, OffsetArray, incidence_rows, meeting_columns, sorted_unique, targets_of
 
 HEAD_TO_HEAD, TAIL_TO_TAIL, HEAD_TO_TAIL, TAIL_TO_HEAD = range(4)
 

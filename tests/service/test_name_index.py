@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.service.conftest import ODD, PLAIN
 from trivium.errors import GraphError
 from trivium.graph.names import Names
-from trivium.service.directory import Directory
+from trivium.service.name_index import Directory
 
 
 def directory(names: list[str], labels: list[str] | None = None, weight: list[int] | None = None) -> Directory:

@@ -6,9 +6,9 @@ import gzip
 import zipfile
 from pathlib import Path
 
+from trivium.datasets.registry import Dataset, read_split
 from trivium.errors import InputError
-from trivium.graph.datasets import Dataset, read_split
-from trivium.graph.output import whole_file
+from trivium.files import whole_file
 
 
 def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool = True) -> Path:

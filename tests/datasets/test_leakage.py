@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trivium.datasets.leakage import contained, leakage, overlap, without_questions
+from trivium.datasets.registry import datasets, load_dataset
 from trivium.errors import InputError
-from trivium.evaluation.leakage import contained, leakage, overlap, without_questions
-from trivium.graph.datasets import datasets, load_dataset
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.graph.readers import read_graph
+from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.pretrain import data_seen, training_graph

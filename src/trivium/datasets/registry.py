@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trivium.errors import InputError
-from trivium.graph.csr import IntArray
 from trivium.graph.graph import Graph, triples_sha256
 from trivium.graph.names import Names
-from trivium.graph.readers import read_triples
+from trivium.graph.read import read_triples
+from trivium.kernels.csr import IntArray
 
 if TYPE_CHECKING:
     import polars as pl
@@ -179,7 +179,7 @@ def load_dataset(
     if dataset is None:
         raise InputError(f"unknown data set {name!r}: {Names(dataset_names()).suggest(name)}")
     if data_dir is None:
-        from trivium.graph.download import fetch
+        from trivium.datasets.download import fetch
 
         folder, splits = fetch(dataset, cache_dir, download), list(dataset.homes)
     frames = {split: read_split(dataset, split, _path(folder, split)) for split in splits}

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from trivium.graph.csr import IntArray, OffsetArray
 from trivium.graph.graph import Graph, inverse
+from trivium.kernels.csr import IntArray, OffsetArray
 
 FAR = 3  # the distance that stands for every one beyond two steps
 EXPANDED_DEGREE = 512  # an entity of more edges is kept as a neighbour, and not looked behind

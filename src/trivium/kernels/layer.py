@@ -7,7 +7,7 @@ numbered in the order in which they are reached and keep their numbers from laye
 import numpy as np
 from numba import njit, prange
 
-from trivium.nn.vector import (
+from trivium.kernels.vector import (
     LANES,
     WIDTH,
     add_multiple,

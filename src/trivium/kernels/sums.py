@@ -7,7 +7,7 @@ and strides as plain numbers let one loop serve every layout.
 import numpy as np
 from numba import njit, prange
 
-from trivium.nn.vector import WIDTH, add_product, add_scaled_product, prefetch, store, zeros
+from trivium.kernels.vector import WIDTH, add_product, add_scaled_product, prefetch, store, zeros
 
 AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9 ms a layer against 7.2 ms without
 
