@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trivium.graph.graph import Graph
 from trivium.graph.index import save_index
+from trivium.graph.read import read_graph
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         path = Path(folder) / "large.tsv"
         _write(path, chosen.triples)
         started = time.monotonic()
-        graph = Graph.read(path)
+        graph = read_graph(path)
         read = time.monotonic() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"{graph.num_triples:,} triples, {graph.num_entities:,} entities, {path.stat().st_size / 2**20:.0f} MiB")
@@ -33,7 +33,7 @@ def main() -> None:
         index = Path(folder) / "large.trivium"
         save_index(graph, index)
         started = time.monotonic()
-        Graph.read(index).answers(0, 0)
+        read_graph(index).answers(0, 0)
         print(f"index of {index.stat().st_size / 2**20:.0f} MiB opened in {time.monotonic() - started:.3f} s")
 
 

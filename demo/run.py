@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium import Graph, Ranker, Trivium
+from trivium import Graph, Ranker, Trivium, read_graph
 from trivium.errors import TriviumError
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranks
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which facts are hidden (default: %(default)s)")
     options = parser.parse_args()
 
-    full = Graph.read(WORLD)
+    full = read_graph(WORLD)
     hidden = hide(full, options.seed)
     graph = full.without(np.concatenate([hidden, with_twins(full, question_triples(full))]))
     print(

@@ -17,6 +17,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HOMES = {
     "trivium.graph.graph": ["Graph"],
     "trivium.graph.names": ["Names"],
+    "trivium.graph.read": ["read_graph"],
     "trivium.graph.index": ["save_index", "open_index"],
     "trivium.datasets.registry": ["load_dataset", "Splits"],
     "trivium.model.config": ["ModelConfig"],

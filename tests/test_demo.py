@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import run as demo
 
-from trivium import Graph
+from trivium import Graph, read_graph
 from trivium.graph.names import Names
 
 DEMO = Path(demo.__file__).parent
@@ -22,7 +22,7 @@ FACTS = [tuple(line.split("\t")) for line in demo.WORLD.read_text(encoding="utf-
 
 @pytest.fixture(scope="module")
 def world() -> Graph:
-    return Graph.read(demo.WORLD)
+    return read_graph(demo.WORLD)
 
 
 def test_the_committed_graph_is_what_the_script_makes() -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trivium.evaluation.evaluate import evaluate as evaluate
     from trivium.graph.graph import Graph as Graph
+    from trivium.graph.read import read_graph as read_graph
     from trivium.inference.ranker import Ranker as Ranker
     from trivium.model.trivium import Trivium as Trivium
 
-__all__ = ["Graph", "Ranker", "Trivium", "evaluate"]
+__all__ = ["Graph", "Ranker", "Trivium", "evaluate", "read_graph"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -18,6 +19,7 @@ _HOMES = {
     "Ranker": "trivium.inference.ranker",
     "Trivium": "trivium.model.trivium",
     "evaluate": "trivium.evaluation.evaluate",
+    "read_graph": "trivium.graph.read",
 }
 
 

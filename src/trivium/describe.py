@@ -65,9 +65,9 @@ def _checkpoint(name: str) -> None:
 
 
 def _graph(path: str, columns: dict[str, str]) -> None:
-    from trivium.graph.graph import Graph
+    from trivium.graph.read import read_graph
 
-    graph = Graph.read(path, **columns)
+    graph = read_graph(path, **columns)
     degree = np.diff(graph.offsets)
     rows = [
         ("triples", f"{graph.num_triples:,}"),

@@ -15,6 +15,7 @@ from trivium.explanation.picture import draw_reasons
 from trivium.files import save_figure
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
+from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
@@ -162,7 +163,7 @@ def test_the_facts_that_are_named_carry_the_score() -> None:
         model = Trivium.load("trivium")
     except CheckpointError:
         pytest.skip("this tree ships no default checkpoint")
-    graph = Graph.read(Path(__file__).parents[2] / "demo" / "world.tsv")
+    graph = read_graph(Path(__file__).parents[2] / "demo" / "world.tsv")
     asked, rng = Ranker(model, graph), np.random.default_rng(0)
     borders = graph.relations.id("borders", "relation")
     drops = []

@@ -75,12 +75,12 @@ def test_the_order_of_triples_and_the_size_of_blocks_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     triples = [(f"e{i * 7 % 50}", f"r{i % 5}", f"e{i * i % 50}") for i in range(500)]
-    graphs = [Graph.read(write(tmp_path / "a.tsv", triples)), Graph.read(write(tmp_path / "a.csv", triples))]
+    graphs = [read_graph(write(tmp_path / "a.tsv", triples)), read_graph(write(tmp_path / "a.csv", triples))]
     monkeypatch.setattr(formats, "_BLOCK_BYTES", 37)
     monkeypatch.setattr(formats, "_BATCH_ROWS", 7)
     for ending in (".tsv", ".csv", ".parquet"):
         path = write(tmp_path / f"b{ending}", triples[::-1] + triples[:20])
-        graphs.append(Graph.read(path))
+        graphs.append(read_graph(path))
         assert read_triples(path)["line"].to_list() == list(range(1 + (ending == ".csv"), 521 + (ending == ".csv")))
     for graph in graphs[1:]:
         assert graph.sha256 == graphs[0].sha256
@@ -114,7 +114,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
     frame.with_columns(pl.col("s").cast(pl.Categorical)).write_parquet(tmp_path / "g.parquet")
     for name in ("g.csv", "g.parquet"):
         assert rows(read_triples(tmp_path / name, head="s", relation="p", tail="o")) == [('a"', "r,", "b\nc")]
-        assert named(Graph.read(tmp_path / name, head="s", relation="p", tail="n")) == [('a"', "r,", "7")]
+        assert named(read_graph(tmp_path / name, head="s", relation="p", tail="n")) == [('a"', "r,", "7")]
 
 
 def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:

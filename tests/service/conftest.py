@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
@@ -56,7 +56,7 @@ def small_model() -> Trivium:
 
 
 def source_of(path: Path) -> Source:
-    return Source(lambda: Ranker(small_model(), Graph.read(path)), path, "untrained")
+    return Source(lambda: Ranker(small_model(), read_graph(path)), path, "untrained")
 
 
 def make_app(path: Path, limits: Limits | None = None, token: str | None = None) -> FastAPI:

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.service.conftest import ODD, PLAIN, make_app, small_model, wait_until_ready, write_graph
-from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.service import jobs
 from trivium.service.settings import Limits
@@ -30,7 +30,7 @@ def close(found: list[float], expected: Any) -> None:
 
 
 def test_rank_gives_what_the_ranker_gives(client: TestClient, odd_graph: Path) -> None:
-    ranker = Ranker(small_model(), Graph.read(odd_graph))
+    ranker = Ranker(small_model(), read_graph(odd_graph))
     for asked in ({"head": "Nepal"}, {"tail": "Ganges"}):
         for known in (False, True):
             reply = rank(client, relation="borders <on>", k=7, include_known=known, **asked)
@@ -63,7 +63,7 @@ def test_score_judges_known_facts_without_themselves(client: TestClient, odd_gra
     triples = [("Nepal", "borders <on>", "India"), (ODD[1], "likes", ODD[5])]
     body = {"triples": [dict(zip(("head", "relation", "tail"), triple, strict=True)) for triple in triples]}
     scored = client.post("/api/score", json=body).json()
-    expected = Ranker(small_model(), Graph.read(odd_graph)).score(triples)
+    expected = Ranker(small_model(), read_graph(odd_graph)).score(triples)
     assert [row["known"] for row in scored] == [True, False]
     assert [row["tail_rank"] for row in scored] == expected["tail_rank"].to_list()
     close([row["score"] for row in scored], expected["score"])
@@ -321,7 +321,7 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
 
     model, place = tmp_path / "m.safetensors", tmp_path / "c.json"
     save_checkpoint(small_model(), Provenance(), model)
-    ranker = Ranker(small_model(), Graph.read(odd_graph))
+    ranker = Ranker(small_model(), read_graph(odd_graph))
     record = Record(
         graph=ranker.graph.sha256,
         checkpoint=checkpoint_sha256(str(model)),
@@ -343,7 +343,7 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
     calibration = Calibration(record)
     calibration.save(place)
     calibration.check(ranker.graph, record.checkpoint)
-    source = Source(lambda: Ranker(small_model(), Graph.read(odd_graph)), odd_graph, str(model), place)
+    source = Source(lambda: Ranker(small_model(), read_graph(odd_graph)), odd_graph, str(model), place)
     head = ranker.graph.entities.id(ODD[0], "entity")
     expected = answer_table(ranker, np.array([head]), np.array([2]), k=5, confidence=calibration.confidence)
     with TestClient(create_app(Current(source, source.load(), source.stamp()), Limits()), "http://localhost") as client:

@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 from tests.service.conftest import ODD, PLAIN, small_model, write_graph
 from trivium import cli
 from trivium.errors import TriviumError
-from trivium.graph.graph import Graph
 from trivium.graph.index import save_index
 from trivium.graph.read import read_graph, read_queries, read_triples
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
@@ -117,7 +116,7 @@ def samples(folder: Path) -> dict[str, bytes]:
     import polars as pl
 
     write_graph(folder / "g.tsv")
-    graph = Graph.read(folder / "g.tsv")
+    graph = read_graph(folder / "g.tsv")
     save_index(graph, folder / "g.trivium")
     frame = pl.DataFrame({"head": ["a", "b"], "relation": ["r", "r"], "tail": ["b", "c"]})
     frame.write_csv(folder / "g.csv")

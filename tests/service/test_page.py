@@ -13,7 +13,7 @@ import pytest
 
 from tests.service.conftest import ODD, PLAIN, make_app, serving
 from trivium.calibration.fit import calibrate
-from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import SHIPPED, checkpoint_sha256
 from trivium.model.trivium import Trivium
@@ -53,7 +53,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The demo graph with confidences; for the docs they are those of the tutorial, else of fewer hidden facts."""
     if not (SHIPPED / "trivium.safetensors").exists():
         pytest.skip("this tree ships no default checkpoint")
-    ranker = Ranker(Trivium.load("trivium"), Graph.read(WORLD))
+    ranker = Ranker(Trivium.load("trivium"), read_graph(WORLD))
     most = 5000 if request.config.getoption("--screenshots") else 60
     file = tmp_path_factory.mktemp("world") / "world.calibration.json"
     calibrate(ranker, checkpoint_sha256("trivium"), most=most).save(file)

@@ -17,8 +17,8 @@ import pytest
 
 from tests.service.conftest import small_model, write_graph
 from trivium import cli
-from trivium.graph.graph import Graph
 from trivium.graph.index import save_index
+from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, save_checkpoint
 
 
@@ -89,7 +89,7 @@ def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_killed_and_started_again_from_an_index_it_answers_the_same(folder: Path) -> None:
-    save_index(Graph.read("g.tsv"), "g.trivium")
+    save_index(read_graph("g.tsv"), "g.trivium")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     question = {"head": "Nepal", "relation": "borders <on>", "k": 3}
     replies = []

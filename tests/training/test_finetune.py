@@ -11,6 +11,7 @@ from tests.conftest import random_graph, run_command
 
 from trivium.errors import ConfigError, InputError
 from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.semantics import kept_texts
@@ -223,7 +224,7 @@ def test_validation_is_the_ranking_of_the_held_out_triples() -> None:
 
 
 def test_validation_triples_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graph = Graph.read(written(tmp_path / "g.tsv", GRAPH))
+    graph = read_graph(written(tmp_path / "g.tsv", GRAPH))
     file = tmp_path / "valid.tsv"
     file.write_text("e1\tr0\te2\ne3\tr1\tnobody\n")
     rest, validation = held_out(settings(valid=str(file)), graph, None, None)
@@ -251,7 +252,7 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monk
     model, provenance = load_checkpoint(output)
     assert provenance.training_data == {
         "earlier": "abc",
-        str(tmp_path / "g.tsv"): Graph.read(tmp_path / "g.tsv").sha256,
+        str(tmp_path / "g.tsv"): read_graph(tmp_path / "g.tsv").sha256,
     }
     assert provenance.settings["exclude"] == ["Nations"]  # the start's: what its hashes mean
     assert provenance.steps == 2

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def open_graph(path: Path, columns: str | None) -> Graph:
     """The graph of a file."""
-    from trivium.graph.graph import Graph
+    from trivium.graph.read import read_graph
 
-    return Graph.read(path, **column_names(columns))
+    return read_graph(path, **column_names(columns))
 
 
 def column_names(columns: str | None) -> dict[str, str]:
-    """What ``--columns`` says, as `Graph.read` takes it.
+    """What ``--columns`` says, as `read_graph` takes it.
 
     Raises:
         InputError: the columns are not three.

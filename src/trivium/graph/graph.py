@@ -15,8 +15,6 @@ from trivium.graph.names import Names
 from trivium.kernels.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import polars as pl
 
 
@@ -95,13 +93,6 @@ class Graph:
         kinds = np.concatenate([relations, inverse(relations, num_relations)]).astype(np.int32, copy=False)
         edges = sorted_unique(sources, kinds, targets, num_entities, 2 * num_relations)
         return cls(*edges, entities, relation_names)
-
-    @classmethod
-    def read(cls, path: str | Path, **columns: str) -> Graph:
-        """Reads any file of triples, or a saved index; see `trivium.graph.read`."""
-        from trivium.graph.read import read_graph
-
-        return read_graph(path, **columns)
 
     @property
     def num_entities(self) -> int:

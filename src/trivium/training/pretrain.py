@@ -11,6 +11,7 @@ from trivium.datasets.leakage import SYNTHETIC, is_file, without_questions
 from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
@@ -42,7 +43,7 @@ def training_graph(
     Raises:
         InputError: it cannot be read, or nothing is left of it.
     """
-    graph = Graph.read(name) if is_file(name) else load_dataset(name, data_dir).train
+    graph = read_graph(name) if is_file(name) else load_dataset(name, data_dir).train
     graph = without_questions(graph, exclude, data_dir, exclude_graphs)
     if not graph.num_triples:
         raise ConfigError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
