@@ -90,7 +90,7 @@ def _graph(path: str, columns: dict[str, str]) -> None:
 def _texts(graph: Graph, path: str) -> list[tuple[str, str]]:
     """What the relation names say to a model with text."""
     from trivium.text.encoder import load_encoder
-    from trivium.text.load import graph_texts
+    from trivium.text.graph import graph_texts
 
     try:
         texts = graph_texts(graph, load_encoder(), path)
@@ -102,7 +102,7 @@ def _texts(graph: Graph, path: str) -> list[tuple[str, str]]:
     named = int(texts.has_text[: graph.num_relations].sum())
     return [
         ("relations with text", f"{named:,}"),
-        ("text edges", f"{texts.num_edges:,}"),
+        ("text edges", f"{len(texts.weight):,}"),
         ("isolated relations", f"{texts.num_isolated:,}"),
     ]
 

@@ -10,9 +10,9 @@ from trivium.graph.names import Names
 from trivium.inference.ranker import Ranker
 from trivium.inference.texts import asked_in_words, model_texts
 from trivium.model.config import ModelConfig
-from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import find_minilm
+from trivium.text.graph import TextGraph
 
 ENCODER = "all-MiniLM-L6-v2@53aa51172d14"
 TRIPLES = np.array([[0, 0, 1], [2, 1, 1], [3, 0, 4], [5, 1, 4], [0, 1, 1], [3, 1, 4]], np.int32)
@@ -105,9 +105,9 @@ def test_without_the_encoder_names_are_left_out_with_a_warning(
 ) -> None:
     from trivium.errors import MissingPackageError
 
-    def missing(*_: object, **__: object) -> TextTopology:
+    def missing(*_: object, **__: object) -> TextGraph:
         raise MissingPackageError("the text encoder is not installed: install it")
 
-    monkeypatch.setattr("trivium.text.load.graph_texts", missing)
+    monkeypatch.setattr("trivium.text.graph.graph_texts", missing)
     assert model_texts(small_model(), world()) is None
     assert "relation names are not read" in capsys.readouterr().err

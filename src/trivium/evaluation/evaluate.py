@@ -13,8 +13,8 @@ import numpy as np
 from trivium.evaluation.metrics import POLICIES, Metrics, by_policy, clustered_error
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ids, Ranker, Ranks
-from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
+from trivium.text.graph import TextGraph
 
 if TYPE_CHECKING:
     from trivium.datasets.registry import Splits
@@ -70,7 +70,7 @@ def evaluate(
     seed: int = 0,
     leakage: float | None = None,
     groups: bool = False,
-    texts: TextTopology | Literal["names"] | None = "names",
+    texts: TextGraph | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:

@@ -16,9 +16,9 @@ from trivium.graph.graph import Graph
 from trivium.inference.engine import Engine
 from trivium.inference.representations import Representations
 from trivium.kernels.layer import count_rivals
-from trivium.model.semantics import TextTopology
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
+from trivium.text.graph import TextGraph
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,7 +79,7 @@ class Ranker:
         model: Trivium,
         graph: Graph,
         *,
-        texts: TextTopology | Literal["names"] | None = "names",
+        texts: TextGraph | Literal["names"] | None = "names",
         disabled: Collection[str] = (),
         cache_bytes: int = 512 << 20,
         base_trajectory: bool = True,

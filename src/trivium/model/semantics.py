@@ -3,49 +3,14 @@ stream."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from trivium.nn.edges import Edges
 from trivium.nn.propagate import propagate
 from trivium.text.graph import NEAREST, TIE, TextGraph
 
 TEMPERATURE = 0.1  # of the likeness of relations that stand in for one without edges
-
-
-@dataclass(frozen=True, eq=False)
-class TextTopology:
-    """A textual relation graph as tensors.
-
-    Attributes:
-        vectors: text vectors, zeros where there is no text.
-        has_text: which of the nodes have one.
-        edges: from each node's nearest to it.
-        weight: their cosines.
-        ends: vectors of what each node leads to, zeros where that is not known.
-    """
-
-    vectors: Float[Tensor, "nodes text"]
-    has_text: Bool[Tensor, " nodes"]
-    edges: Edges
-    weight: Float[Tensor, " edges"]
-    ends: Float[Tensor, "nodes text"]
-
-    @classmethod
-    def of(cls, graph: TextGraph) -> TextTopology:
-        edges = Edges.from_arrays(graph.offsets, graph.sources, None, num_sources=len(graph.vectors))
-        arrays = (graph.vectors, graph.has_text, graph.weights, graph.ends)
-        vectors, has_text, weight, ends = map(torch.from_numpy, arrays)
-        return cls(vectors, has_text, edges, weight, ends)
-
-    @cached_property
-    def speaks(self) -> bool:
-        """Whether any relation has a text."""
-        return bool(self.has_text.any())
 
 
 def kept_texts(
@@ -66,7 +31,7 @@ def kept_texts(
 
 
 def stand_ins(
-    texts: TextTopology,
+    texts: TextGraph,
     query: Int[Tensor, " batch"],
     heard: Bool[Tensor, " nodes"],
     kept: Bool[Tensor, " nodes"] | None = None,
@@ -125,7 +90,7 @@ class SemanticEncoder(nn.Module):
         self.linear = nn.ModuleList(nn.Linear(3 * dim, dim) for _ in range(rounds))
         self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(rounds))
 
-    def forward(self, texts: TextTopology, kept: Bool[Tensor, " nodes"] | None = None) -> Float[Tensor, "1 nodes dim"]:
+    def forward(self, texts: TextGraph, kept: Bool[Tensor, " nodes"] | None = None) -> Float[Tensor, "1 nodes dim"]:
         """
         Args:
             kept: the nodes whose text counts; ``None`` means all that have one.
@@ -192,7 +157,7 @@ class Semantics(nn.Module):
     def forward(
         self,
         structure: Float[Tensor, "batch nodes dim"],
-        texts: TextTopology | None,
+        texts: TextGraph | None,
         kept: Bool[Tensor, " nodes"] | None = None,
         text: Float[Tensor, "1 nodes dim"] | None = None,
     ) -> Float[Tensor, "batch nodes dim"]:

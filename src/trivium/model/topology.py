@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,9 +11,7 @@ from trivium.kernels.csr import incidence_rows, order_by, targets_of
 from trivium.kernels.neighbourhoods import FactIndex
 from trivium.model.relation_graph import relation_graph
 from trivium.nn.edges import Edges
-
-if TYPE_CHECKING:
-    from trivium.model.semantics import TextTopology
+from trivium.text.graph import TextGraph
 
 
 class Topology:
@@ -26,7 +23,7 @@ class Topology:
     Cost: linear in the triples, but for `relation_graph`, which is linear in the meetings of relations.
     """
 
-    def __init__(self, graph: Graph, texts: TextTopology | None = None) -> None:
+    def __init__(self, graph: Graph, texts: TextGraph | None = None) -> None:
         self.graph = graph
         self.texts = texts
         self.num_entities = graph.num_entities

@@ -1,12 +1,9 @@
-"""Vectors on disk, one file per encoder, so that a text is encoded once on a machine."""
-
-from __future__ import annotations
+"""Text vectors on disk, one file per encoder, so that a text is encoded once on a machine."""
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -15,71 +12,55 @@ from numpy.typing import NDArray
 from trivium.errors import OutputError
 from trivium.files import whole_file
 
-if TYPE_CHECKING:
-    from trivium.text.encoder import TextEncoder
-
+Vectors = Float[NDArray[np.float32], "texts dim"]
+Encode = Callable[[Sequence[str]], Vectors]
 _KEY_BYTES = 16
 
 
-class CachedEncoder:
-    """An encoder that looks a text up before it encodes it.
+def cached(encode: Encode, name: str, dim: int, folder: Path) -> Encode:
+    """An encoder's function, looking a text up before it encodes it.
 
-    The file holds 16 bytes of hash and a float32 vector per text, and a checksum: what fails it is encoded
-    anew. Where the folder cannot be written, nothing is kept. Of two programs that write at once, the last
+    The file holds a checksum, and 16 bytes of hash and a float32 vector per text; a file that fails the checksum is
+    written again. Where the folder cannot be written, nothing is kept. Of two programs that write at once, the last
     one's new texts remain.
     """
+    path = vectors_file(name, folder)
 
-    def __init__(self, encoder: TextEncoder, folder: Path) -> None:
-        self.encoder = encoder
-        digest = hashlib.sha256(encoder.name.encode()).hexdigest()[:12]
-        self.path = folder / f"{re.sub('[^A-Za-z0-9.-]+', '-', encoder.name)[:60]}-{digest}.vectors"
-        self._held: dict[bytes, NDArray[np.float32]] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.encoder.name
-
-    @property
-    def dim(self) -> int:
-        return self.encoder.dim
-
-    @property
-    def threshold(self) -> float:
-        return self.encoder.threshold
-
-    @property
-    def words(self) -> Mapping[str, int] | None:
-        return self.encoder.words
-
-    def encode(self, texts: Sequence[str]) -> Float[NDArray[np.float32], "texts dim"]:
+    def look_up(texts: Sequence[str]) -> Vectors:
         keys = [hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts]
-        if self._held is None:
-            self._held = self._read()
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._held}
+        held = _read(path, dim)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
         if missing:
-            vectors = self.encoder.encode(list(missing.values()))
-            self._held |= self._read() | dict(zip(missing, vectors, strict=True))
-            self._write(self._held)
-        return np.array([self._held[key] for key in keys], np.float32).reshape(len(texts), self.dim)
+            held |= zip(missing, encode(list(missing.values())), strict=True)
+            _write(path, held)
+        return np.array([held[key] for key in keys], np.float32).reshape(len(texts), dim)
 
-    def _read(self) -> dict[bytes, NDArray[np.float32]]:
-        try:
-            content = self.path.read_bytes()
-        except OSError:
-            return {}
-        body, row = content[32:], _KEY_BYTES + 4 * self.dim
-        if hashlib.sha256(body).digest() != content[:32] or len(body) % row:
-            return {}
-        rows = np.frombuffer(body, np.uint8).reshape(-1, row)
-        vectors = rows[:, _KEY_BYTES:].copy().view("<f4").astype(np.float32, copy=False)
-        return {rows[i, :_KEY_BYTES].tobytes(): vectors[i] for i in range(len(rows))}
+    return look_up
 
-    def _write(self, held: Mapping[bytes, NDArray[np.float32]]) -> None:
-        body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.path, force=True) as file:
-                file.write(hashlib.sha256(body).digest())
-                file.write(body)
-        except (OSError, OutputError):
-            return
+
+def vectors_file(name: str, folder: Path) -> Path:
+    """The file of an encoder's vectors: two encoders share none, whatever their names hold."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return folder / f"{re.sub('[^A-Za-z0-9.-]+', '-', name)[:60]}-{digest}.vectors"
+
+
+def _read(path: Path, dim: int) -> dict[bytes, Vectors]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return {}
+    body, row = content[32:], _KEY_BYTES + 4 * dim
+    if hashlib.sha256(body).digest() != content[:32] or len(body) % row:
+        return {}
+    rows = np.frombuffer(body, np.dtype([("key", f"V{_KEY_BYTES}"), ("vector", "<f4", dim)]))
+    return {key.tobytes(): vector for key, vector in zip(rows["key"], rows["vector"], strict=True)}
+
+
+def _write(path: Path, held: Mapping[bytes, Vectors]) -> None:
+    body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, force=True) as file:
+            file.write(hashlib.sha256(body).digest() + body)
+    except (OSError, OutputError):
+        return

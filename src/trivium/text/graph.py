@@ -1,4 +1,4 @@
-"""The textual relation graph: each relation hears those whose texts are most like its own.
+"""The textual relation graph: messages reach a relation from those with the most similar texts.
 
 The threshold that an encoder brings was chosen for MiniLM so. Over the texts of FB15k-237, NELL-995 and
 CoDEx-M (a relation's own inverse left out) the cosines have medians of .13-.14 and 99th percentiles of
@@ -9,70 +9,93 @@ terms of Metafam. 0.6 would join half of Metafam to each other; 0.8 would leave 
 nothing but their five nearest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
+from torch import Tensor
 
 from trivium.errors import InputError
-from trivium.kernels.csr import IntArray, OffsetArray
+from trivium.graph.graph import Graph
+from trivium.kernels.csr import IntArray
+from trivium.nn.edges import Edges
+from trivium.text.cache import Vectors
 from trivium.text.encoder import TextEncoder
-from trivium.text.names import RelationTexts
+from trivium.text.names import RelationText, data_set_tables, read_relation_texts, relation_texts, texts_beside
 
 NEAREST = 5
 TIE = 1e-5  # cosines of equal texts differ by rounding: what ties with the fifth nearest is taken with it
 _ROWS = 1024
 
 
+def graph_texts(
+    graph: Graph, encoder: TextEncoder, source: str | Path = "", data_dir: str | Path | None = None
+) -> "TextGraph":
+    """Reads, cleans and encodes the relation texts of a graph, from wherever there are any.
+
+    Args:
+        source: the graph's file (a relations.tsv or .json in its folder is read) or the data set's name.
+        data_dir: the folder of data sets, where it holds texts of them.
+    """
+    given = []
+    if Path(source).is_file():
+        beside = texts_beside(source)
+        given = [read_relation_texts(beside)] if beside is not None else []
+    elif data_dir is not None:
+        given = data_set_tables(str(source), Path(data_dir))
+    labels = graph.relations.labels
+    texts = relation_texts(
+        graph.relations.names.to_list(), None if labels is None else labels.to_list(), given, encoder.words()
+    )
+    return TextGraph.from_texts(texts, encoder)
+
+
 @dataclass(frozen=True, eq=False)
 class TextGraph:
-    """Relations, inverses included, joined by the likeness of their texts.
+    """Relations, inverses included, joined by the similarity of their texts.
 
-    An edge leads from a node to one that it is near to: each node hears its own nearest, so that its degree
-    is bounded however popular it is with others. Weights are cosines, in (0, 1].
+    An edge leads from a node to one that it is near to: each node receives messages from its own nearest, so that its
+    degree is bounded however popular it is with others.
 
     Attributes:
-        vectors: ``[2 · num_relations, dim]``, of length 1, or zeros for a node without text.
-        offsets: ``[2 · num_relations + 1]``, the run of edges that arrive at each node.
-        sources: ``[edges]``, ascending within a run.
-        weights: ``[edges]``.
+        vectors: of length 1, or zeros for a node without text.
+        ends: vectors of what each node leads to, zeros where no name says it.
+        edges: sorted by target, sources ascending within a run.
+        weight: the edges' cosines, in (0, 1].
         threshold: the cosine from which on two nodes are joined though they are not near.
-        ends: ``[2 · num_relations, dim]``, vectors of what each node leads to, zeros where no name says it.
     """
 
-    vectors: Float[NDArray[np.float32], "nodes dim"]
-    offsets: OffsetArray
-    sources: IntArray
-    weights: Float[NDArray[np.float32], " edges"]
+    vectors: Float[Tensor, "nodes text"]
+    ends: Float[Tensor, "nodes text"]
+    edges: Edges
+    weight: Float[Tensor, " edges"]
     threshold: float
-    ends: Float[NDArray[np.float32], "nodes dim"]
 
     @classmethod
-    def from_texts(cls, texts: RelationTexts, encoder: TextEncoder) -> TextGraph:
+    def from_texts(cls, texts: Sequence[RelationText], encoder: TextEncoder) -> "TextGraph":
         """Encodes each distinct text once, then joins. Cost: as the encoder, and as `from_vectors`."""
-        wanted = [*texts.nodes, *texts.ends]
-        distinct = sorted({text for text in wanted if text is not None})
-        vectors = np.zeros((len(wanted), encoder.dim), np.float32)
+        nodes = [text.forward for text in texts] + [text.backward for text in texts]
+        ends = [text.ends[0] for text in texts] + [text.ends[1] for text in texts]
+        distinct = sorted({text for text in nodes + ends if text is not None})
+        rows = dict(zip([*distinct, None], range(len(distinct) + 1), strict=True))
+        encoded = np.zeros((len(rows), encoder.dim), np.float32)
         if distinct:
-            place = {text: row for row, text in enumerate(distinct)}
-            known = [row for row, text in enumerate(wanted) if text is not None]
-            vectors[known] = encoder.encode(distinct)[[place[wanted[row] or ""] for row in known]]
-        vectors, ends = np.split(vectors, 2)
-        return cls.from_vectors(vectors, encoder.threshold, ends=ends)
+            encoded[:-1] = encoder.encode(distinct)
+        vectors, others = (encoded[[rows[text] for text in column]] for column in (nodes, ends))
+        return cls.from_vectors(vectors, encoder.threshold, ends=others)
 
     @classmethod
     def from_vectors(
         cls,
-        vectors: Float[NDArray[np.float32], "nodes dim"],
+        vectors: Vectors,
         threshold: float,
         nearest: int = NEAREST,
-        ends: Float[NDArray[np.float32], "nodes dim"] | None = None,
-    ) -> TextGraph:
+        ends: Vectors | None = None,
+    ) -> "TextGraph":
         """Joins each node to its ``nearest`` by cosine and to all from ``threshold`` on.
 
         Left out: itself, its own inverse, nodes without text, and cosines of 0 or less. What ties with the
@@ -103,33 +126,29 @@ class TextGraph:
             sources.append(np.nonzero(keep)[1].astype(np.int32))
             weights.append(np.minimum(cosines[keep], 1))
         np.cumsum(offsets, out=offsets)
-        empty = np.zeros(0, np.int32)
-        return cls(
-            vectors,
-            offsets,
-            np.concatenate([empty, *sources]),
-            np.concatenate([empty.astype(np.float32), *weights]),
-            threshold,
-            vectors if ends is None else ends,
-        )
+        edges = Edges.from_arrays(offsets, np.concatenate(sources), None, num_sources=nodes)
+        ends = vectors if ends is None else ends
+        weight = torch.from_numpy(np.concatenate(weights))
+        return cls(torch.from_numpy(vectors), torch.from_numpy(ends), edges, weight, threshold)
 
     @property
     def num_relations(self) -> int:
         return len(self.vectors) // 2
 
+    @cached_property
+    def has_text(self) -> Bool[Tensor, " nodes"]:
+        return self.vectors.any(1)
+
     @property
-    def num_edges(self) -> int:
-        return len(self.sources)
+    def speaks(self) -> bool:
+        """Whether any relation has a text."""
+        return bool(self.has_text.any())
 
-    @cached_property
-    def has_text(self) -> Bool[NDArray[np.bool_], " nodes"]:
-        return np.asarray(self.vectors.any(axis=1))
-
-    @cached_property
+    @property
     def num_isolated(self) -> int:
         """How many relations (inverses not counted) no text edge reaches, neither them nor their inverses."""
-        silent = np.diff(self.offsets) == 0
-        return int((silent[: self.num_relations] & silent[self.num_relations :]).sum())
+        silent = (self.edges.offsets.diff() == 0).view(2, -1)
+        return int(silent.all(0).sum())
 
     @property
     def warning(self) -> str | None:
@@ -141,16 +160,16 @@ class TextGraph:
             "relations.tsv beside the triples, or switch text off"
         )
 
-    def take(self, relations: Sequence[int] | IntArray) -> TextGraph:
-        """The graph of some relations alone (ids, inverses not counted), joined anew."""
+    def take(self, relations: Sequence[int] | IntArray) -> "TextGraph":
+        """The graph of some relations alone (ids, inverses not counted), joined afresh."""
         ids = np.asarray(relations, np.int64)
         nodes = np.concatenate([ids, ids + self.num_relations])
-        return self.from_vectors(self.vectors[nodes], self.threshold, ends=self.ends[nodes])
+        return self.from_vectors(self.vectors.numpy()[nodes], self.threshold, ends=self.ends.numpy()[nodes])
 
-    def with_relation(self, other: TextGraph) -> TextGraph:
+    def with_relation(self, other: "TextGraph") -> "TextGraph":
         """The graph with one relation more, which only has a text: that of a graph of one relation."""
         vectors, ends = (
             np.insert(np.concatenate([old, new[1:]]), self.num_relations, new[0], axis=0)
-            for old, new in ((self.vectors, other.vectors), (self.ends, other.ends))
+            for old, new in ((self.vectors.numpy(), other.vectors.numpy()), (self.ends.numpy(), other.ends.numpy()))
         )
         return self.from_vectors(vectors, self.threshold, ends=ends)

@@ -1,10 +1,8 @@
 """What a relation says of itself: a name made readable, a description, and a description of its inverse."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log
 from pathlib import Path
@@ -137,43 +135,12 @@ def _joined(name: str | None, description: str | None) -> str | None:
     return ": ".join(part for part in (name, description) if part) or None
 
 
-@dataclass(frozen=True)
-class RelationTexts:
-    """A text per node of the textual relation graph.
-
-    Attributes:
-        nodes: ``2 · num_relations`` texts, the relations' and then their inverses'; ``None`` where none is.
-        ends: as many, what each leads to; ``None`` where no name says it.
-    """
-
-    nodes: tuple[str | None, ...]
-    ends: tuple[str | None, ...]
-
-    @classmethod
-    def of(cls, texts: Iterable[RelationText]) -> RelationTexts:
-        texts = list(texts)
-        ends = [text.ends for text in texts]
-        return cls(
-            (*(text.forward for text in texts), *(text.backward for text in texts)),
-            (*(end for end, _ in ends), *(end for _, end in ends)),
-        )
-
-    @property
-    def num_relations(self) -> int:
-        return len(self.nodes) // 2
-
-    @property
-    def silent(self) -> bool:
-        """Whether no relation has a text."""
-        return not any(self.nodes)
-
-
 def relation_texts(
     names: Sequence[str],
     labels: Sequence[str] | None = None,
     given: Sequence[Mapping[str, RelationText]] = (),
     words: Mapping[str, int] | None = None,
-) -> RelationTexts:
+) -> list[RelationText]:
     """The texts of a graph's relations, from the first source that has one.
 
     A table of ``given`` is asked for the raw name first, then for what an earlier table calls it (so that a
@@ -197,7 +164,7 @@ def relation_texts(
         label = labels[place] if labels is not None else name
         readable = clean_name(text.name or label, words) or clean_name(name, words)
         found.append(RelationText(readable, text.description, text.inverse))
-    return RelationTexts.of(found)
+    return found
 
 
 def read_relation_texts(path: str | Path) -> dict[str, RelationText]:

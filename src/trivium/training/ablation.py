@@ -18,12 +18,11 @@ from trivium.files import whole_file
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
-from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 from trivium.report import progress, warn
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
-from trivium.text.load import graph_texts
+from trivium.text.graph import graph_texts
 from trivium.training.config import AblationConfig, TrainingConfig
 from trivium.training.evidence import Scores
 from trivium.training.pretrain import pretrain, training_graph
@@ -155,7 +154,7 @@ def validations(config: AblationConfig, graphs: Iterable[Graph], data_dir: str |
         splits = load_dataset(name, data_dir)
         texts = None
         if encoder is not None:
-            texts = TextTopology.of(graph_texts(splits.valid_graph, encoder, name, data_dir))
+            texts = graph_texts(splits.valid_graph, encoder, name, data_dir)
         out[name] = Validation.of(splits, config.questions, texts)
         known = out[name].known
         shared = int(contained(known.triples, known, training).sum())

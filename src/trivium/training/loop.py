@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trivium.errors import ConfigError, TrainingError
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import load_checkpoint
-from trivium.model.semantics import TextTopology, kept_texts
+from trivium.model.semantics import kept_texts
 from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -99,7 +99,7 @@ class Trainer:
     def topology(self, name: str, example: Example) -> Topology:
         """The subgraph as the model reads it, with its relations' texts where the source has any."""
         texts = self.texts.get(name) if self.model.semantics is not None else None
-        return Topology(example.graph, None if texts is None else TextTopology.of(texts.take(example.relations)))
+        return Topology(example.graph, None if texts is None else texts.take(example.relations))
 
     @torch.no_grad()
     def set_threshold(self, batches: Batches, count: int = 8) -> None:

@@ -15,8 +15,7 @@ from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
-from trivium.text.graph import TextGraph
-from trivium.text.load import graph_texts
+from trivium.text.graph import TextGraph, graph_texts
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import Progress, train, valid_course
 from trivium.training.run import CONFIG, RunFolder

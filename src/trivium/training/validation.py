@@ -15,7 +15,6 @@ from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_triples
 from trivium.inference.ranker import Ranker
 from trivium.kernels.csr import IntArray
-from trivium.model.semantics import TextTopology
 from trivium.model.trivium import Trivium
 from trivium.report import warn
 from trivium.text.graph import TextGraph
@@ -38,10 +37,10 @@ class Validation:
     graph: Graph
     triples: IntArray
     known: Graph
-    texts: TextTopology | None = None
+    texts: TextGraph | None = None
 
     @classmethod
-    def of(cls, splits: Splits, questions: int, texts: TextTopology | None = None) -> Validation:
+    def of(cls, splits: Splits, questions: int, texts: TextGraph | None = None) -> Validation:
         """A sample of a data set's validation triples, the same at every call.
 
         Raises:
@@ -81,11 +80,10 @@ def held_out(
         InputError: the file holds none that the graph can be asked, or the graph is too small to hold some out.
     """
     name, count = config.sources[0].name, config.valid_questions
-    topology = None if texts is None else TextTopology.of(texts)
     if config.valid:
         triples = read_valid(config.valid, graph)
     elif is_dataset(name, data_dir) and len((splits := load_dataset(name, data_dir)).valid):
-        return graph, Validation.of(splits, count, topology)
+        return graph, Validation.of(splits, count, texts)
     else:
         share = int(SHARE * graph.num_triples)
         if share < 1:
@@ -96,7 +94,7 @@ def held_out(
         raise InputError(f"{config.valid}: it holds every triple of the graph: leave some to train on")
     facts = np.concatenate([graph.triples, triples])
     known = Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
-    return rest, Validation(rest, _sample(triples, count, config.seed), known, topology)
+    return rest, Validation(rest, _sample(triples, count, config.seed), known, texts)
 
 
 def read_valid(path: str | Path, graph: Graph) -> IntArray:
