@@ -22,8 +22,8 @@ from trivium.calibration.reliability import expected_error, reliability
 from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import known_graph
 from trivium.graph.graph import Graph
-from trivium.inference.answers import answer_table
 from trivium.inference.ranker import Ranker
+from trivium.inference.tables import answer_table
 from trivium.inference.texts import model_texts
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.model.trivium import Trivium

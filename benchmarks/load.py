@@ -25,8 +25,8 @@ import numpy as np
 
 from trivium.datasets.registry import load_dataset
 from trivium.graph.index import save_index
-from trivium.inference.answers import answer_table
 from trivium.inference.ranker import Ranker
+from trivium.inference.tables import answer_table
 from trivium.model.checkpoint import load_checkpoint
 
 Questions = list[tuple[str, str]]

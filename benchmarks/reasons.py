@@ -19,7 +19,7 @@ from trivium.datasets.registry import load_dataset
 from trivium.explanation import Explanation, explain
 from trivium.explanation.paths import Floats, distances
 from trivium.graph.graph import Graph, inverse
-from trivium.inference.answers import no_answers
+from trivium.inference.answers import filtered_entities
 from trivium.inference.ranker import Ranker
 from trivium.inference.texts import model_texts
 from trivium.kernels.csr import IntArray
@@ -73,7 +73,7 @@ def measure(name: str, checkpoint: str, data_dir: str | None, queries: int, path
             break
         scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy().copy()
         before = scores.copy()
-        scores[no_answers(graph, head, relation)] = -np.inf
+        scores[filtered_entities(graph, head, relation)] = -np.inf
         answer = int(scores.argmax())
         started = time.monotonic()
         explanation = explain(ranker, head, relation, answer, paths)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trivium import Graph, Ranker, Trivium, read_graph
 from trivium.errors import TriviumError
 from trivium.graph.graph import inverse
-from trivium.inference.ranker import Ranks
+from trivium.inference.answers import Ranks
 
 WORLD = Path(__file__).parent / "world.tsv"
 HIDDEN_SHARE = 0.05

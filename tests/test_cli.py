@@ -173,7 +173,7 @@ def test_score_reports_unknown_names_and_marks_known_facts(run: Run) -> None:
 
 
 def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trivium.inference import answers, complete
+    from trivium.inference import complete, tables
 
     status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
     assert status == 0
@@ -182,7 +182,7 @@ def test_complete_writes_only_what_is_not_there_and_resumes(run: Run, monkeypatc
     known = {tuple(line.split("\t")) for line in GRAPH.splitlines()}
     assert not known & set(found.select("head", "relation", "tail").rows())
     monkeypatch.setattr(complete, "PART_QUERIES", 1)
-    original = answers.answer_table
+    original = tables.answer_table
     calls = []
 
     def interrupted(*words: object, **more: object) -> pl.DataFrame:

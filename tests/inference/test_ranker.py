@@ -11,8 +11,8 @@ from tests.conftest import random_graph
 from trivium.errors import ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.inference.answers import top
-from trivium.inference.ranker import Ids, Ranker
+from trivium.inference.answers import Ids
+from trivium.inference.ranker import Ranker
 from trivium.kernels.layer import count_rivals
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
@@ -112,15 +112,6 @@ def test_ties_by_hand() -> None:
     starts, known = np.array([0, 2]), np.array([1, 3], np.int32)  # the answer itself and a rival
     count_rivals(scores, np.array([0]), np.array([1]), starts, known, np.float32(1e-5), better, tied)
     assert (better[0], tied[0]) == (1, 1)
-
-
-def test_top_leaves_known_answers_out_and_lets_ties_share_a_rank() -> None:
-    scores = np.array([5.0, 4.0, 4.0, 9.0, 1.0], np.float32)
-    ids, ranks = top(scores, 3, np.array([3]), None)
-    assert ids.tolist() == [0, 1, 2]
-    assert ranks.tolist() == [1, 2, 2]
-    assert top(scores, 2, np.array([], np.int64), None)[0].tolist() == [3, 0]
-    assert top(scores, 2, np.array([3]), np.array([2, 4]))[0].tolist() == [2, 4]
 
 
 def named() -> Graph:

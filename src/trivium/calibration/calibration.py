@@ -134,7 +134,7 @@ class Calibration:
 
         Args:
             relations: ``[answers]`` asked relations, ids over ``2 · num_relations``.
-            scores, margins, ranks: ``[answers]``, as `trivium.inference.answers.standing` gives them.
+            scores, margins, ranks: ``[answers]``, as `trivium.inference.answers.ranks_and_margins` gives them.
 
         Raises:
             InputError: `check` was not called.

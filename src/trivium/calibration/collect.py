@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
-from trivium.graph.graph import Graph, inverse
-from trivium.inference.answers import no_answers, standing, top
-from trivium.inference.ranker import Ids, Ranker
+from trivium.graph.graph import Graph
+from trivium.inference.answers import Ids, best_answers, both_directions, filtered_entities
+from trivium.inference.ranker import Ranker
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
 """Which of a question's answers are looked at, by their place: chosen blindly, so that none is favoured."""
@@ -28,7 +28,7 @@ class Answers:
     Attributes:
         queries: the number of each answer's question.
         relations: what was asked, ids over ``2 · num_relations``.
-        scores, margins, ranks: as `trivium.inference.answers.standing`.
+        scores, margins, ranks: as `trivium.inference.answers.ranks_and_margins`.
         true: whether the answer is a hidden fact.
     """
 
@@ -90,22 +90,18 @@ def ask(
 
     Cost: a query for each pair of an entity and a relation that occurs among the hidden facts.
     """
-    h, r, t = hidden.triples.T.astype(np.int64)
-    both = np.concatenate([np.stack([h, r], 1), np.stack([t, inverse(r, hidden.num_relations)], 1)])
-    heads, relations = np.unique(both, axis=0).T
+    asked = both_directions(hidden.triples, hidden.num_relations)[:2]
+    heads, relations = np.unique(np.stack(asked, 1), axis=0).T
+    known = None if known is None else known.without(hidden.triples)
     parts: list[tuple[Any, ...]] = []
     done = 0
     for places, rows, scores in ranker.blocks(heads, relations):
         table = scores.numpy()
         for place, row in zip(places.tolist(), rows, strict=True):
             question = int(heads[place]), int(relations[place])
-            left_out = no_answers(ranker.graph, *question)
-            if known is not None:
-                left_out = np.append(left_out, np.setdiff1d(known.answers(*question), hidden.answers(*question)))
-            ids, ranks = top(table[row], int(PLACES[-1]) + 1, left_out, None)
-            seen = PLACES[len(ids) > PLACES]
-            ids, ranks = ids[seen], ranks[seen]
-            _, margins = standing(table[row], left_out, ids)
+            filtered = filtered_entities(ranker.graph, *question, known)
+            best = best_answers(table[row], int(PLACES[-1]) + 1, filtered)
+            ids, ranks, margins = (column[PLACES[len(best[0]) > PLACES]] for column in best)
             same = np.full(len(ids), place), np.full(len(ids), question[1])
             parts.append((*same, table[row][ids], margins, ranks, np.isin(ids, hidden.answers(*question))))
         done += len(places)

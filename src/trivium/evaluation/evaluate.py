@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trivium.evaluation.metrics import POLICIES, Metrics, by_policy, clustered_error
-from trivium.graph.graph import Graph, inverse
-from trivium.inference.ranker import Ids, Ranker, Ranks
+from trivium.graph.graph import Graph
+from trivium.inference.answers import Ids, Ranks, both_directions
+from trivium.inference.ranker import Ranker
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
 
@@ -118,13 +119,11 @@ def question_ranks(
 
     All questions for tails come first, then all for heads; a sample holds as many of both.
     """
-    questions = splits.test.astype(np.int64)
+    questions = splits.test
     if sample is not None and sample < 2 * len(questions):
         chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
         questions = questions[chosen]
-    h, r, t = questions.T
-    heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
-    relations = np.concatenate([r, inverse(r, splits.graph.num_relations)])
+    heads, relations, answers = both_directions(questions, splits.graph.num_relations)
     better, tied = np.zeros((2, len(heads)), np.int64)
     done = 0
     for places, ranks, _ in ranker.ranks(heads, relations, answers, known_graph(splits)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.inference.ranker import Ranks
+from trivium.inference.answers import Ranks
 
 POLICIES = ("optimistic", "realistic", "pessimistic")
 
@@ -30,7 +30,7 @@ class Metrics:
 
 
 def by_policy(ranks: Ranks) -> dict[str, Metrics]:
-    """The metrics under each tie policy; see `trivium.inference.ranker.Ranks`."""
+    """The metrics under each tie policy; see `trivium.inference.answers.Ranks`."""
     return {policy: Metrics.of(getattr(ranks, policy)) for policy in POLICIES}
 
 

@@ -11,7 +11,7 @@ import torch
 from trivium.errors import InputError
 from trivium.explanation.paths import best_paths, between, distances, edge_gradients, narrowed
 from trivium.graph.graph import Graph
-from trivium.inference.answers import no_answers, standing
+from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
 
 
@@ -131,7 +131,7 @@ def explain(ranker: Ranker, head: int, relation: int, tail: int, paths: int = 5)
         ranker = ranker.over(ranker.graph.without(fact))
     graph, model = ranker.graph, ranker.model
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()
-    ranks, _ = standing(scores, no_answers(graph, head, relation), np.array([tail]))
+    ranks, _ = ranks_and_margins(scores, filtered_entities(graph, head, relation), np.array([tail]))
     layers = model.config.layers
     reached = bool(distances(graph, head, layers)[tail] <= layers)
     turned = relation >= graph.num_relations

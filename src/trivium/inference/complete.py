@@ -15,8 +15,9 @@ import polars as pl
 
 from trivium.errors import InputError
 from trivium.files import TableWriter, check_output, whole_file
-from trivium.inference.answers import Confidence, answer_table
-from trivium.inference.ranker import Ids, Ranker
+from trivium.inference.answers import Ids
+from trivium.inference.ranker import Ranker
+from trivium.inference.tables import Confidence, answer_table
 
 PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
+from trivium.inference.answers import TIE_TOLERANCE, Ids, Ranks
 from trivium.inference.engine import Engine
 from trivium.inference.representations import Representations
 from trivium.kernels.layer import count_rivals
@@ -23,39 +23,10 @@ from trivium.text.graph import TextGraph
 if TYPE_CHECKING:
     import polars as pl
 
-    from trivium.inference.answers import Confidence
-
-TIE_TOLERANCE = 1e-5
-"""Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
+    from trivium.inference.tables import Confidence
 
 PARTS = frozenset({"text", "similarity", "prompt"})
 """What can be switched off."""
-
-Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Filtered ranks of answers, ``[answers]`` each; best is 1.
-
-    ``better`` entities score above the answer, ``tied`` others score the same: the optimistic rank counts the answer
-    before those that tie, the pessimistic one after, the realistic one in the middle.
-    """
-
-    better: Ids
-    tied: Ids
-
-    @property
-    def optimistic(self) -> NDArray[np.floating]:
-        return 1.0 + self.better
-
-    @property
-    def realistic(self) -> NDArray[np.floating]:
-        return 1.0 + self.better + self.tied / 2
-
-    @property
-    def pessimistic(self) -> NDArray[np.floating]:
-        return 1.0 + self.better + self.tied
 
 
 class Ranker:
@@ -183,7 +154,7 @@ class Ranker:
         Raises:
             GraphError: a name is unknown; the message names the nearest.
         """
-        from trivium.inference.answers import rank_table
+        from trivium.inference.tables import rank_table
 
         return rank_table(
             self,
@@ -202,10 +173,11 @@ class Ranker:
         A triple that the graph holds is ``known`` and judged with itself and its inverse taken out of the graph.
 
         Returns:
-            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are realistic.
+            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are those that
+            `Ranker.rank` gives, as floats.
 
         Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
         """
-        from trivium.inference.answers import score_table
+        from trivium.inference.tables import score_table
 
         return score_table(self, triples)

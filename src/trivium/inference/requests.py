@@ -14,9 +14,10 @@ from trivium.files import TableWriter, check_output, check_tsv, write_table
 from trivium.graph.graph import inverse
 from trivium.graph.names import Names
 from trivium.graph.read import read_queries, read_triples
-from trivium.inference.answers import Confidence, candidate_ids, check_k, rank_chunks, score_ids
+from trivium.inference.answers import Ids
 from trivium.inference.complete import complete, plan_completion
-from trivium.inference.ranker import Ids, Ranker
+from trivium.inference.ranker import Ranker
+from trivium.inference.tables import Confidence, candidate_ids, check_k, rank_chunks, score_ids
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show_frame, warn
 

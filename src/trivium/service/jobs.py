@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivium.graph.graph import Graph, inverse
-from trivium.inference.answers import no_answers, score_ids, top
+from trivium.inference.answers import best_answers, filtered_entities
+from trivium.inference.tables import score_ids
 from trivium.service.batching import Deliver
 from trivium.service.snapshot import Loaded
 
@@ -31,7 +32,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Triple:
-    """A triple to score, by id. Its result is a row of `trivium.inference.answers.score_ids`."""
+    """A triple to score, by id. Its result is a row of `trivium.inference.tables.score_ids`."""
 
     loaded: Loaded
     head: int
@@ -87,10 +88,10 @@ def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
     """The best answers to one question, from the scores ``[entities]``."""
     loaded, graph = question.loaded, question.loaded.ranker.graph
     held = graph.answers(question.head, question.relation)
-    left_out = no_answers(graph, question.head, question.relation)
-    shown = left_out[~np.isin(left_out, held)] if question.include_known else left_out
-    ids, ranks = top(scores, question.k, shown, None)
-    confidences = loaded.confidence(question.relation, scores, left_out, ids)
+    filtered = filtered_entities(graph, question.head, question.relation)
+    hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
+    ids, ranks, _ = best_answers(scores, question.k, hidden)
+    confidences = loaded.confidence(question.relation, scores, filtered, ids)
     return [
         {
             "name": loaded.entities.name(i),

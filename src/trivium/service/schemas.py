@@ -109,7 +109,7 @@ class Score(BaseModel):
     relation: str
     tail: str
     score: float = Field(description="Of the tail as an answer to (head, relation, ?).")
-    tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties count half.")
+    tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties share a rank.")
     head_rank: float = Field(description="The head's rank among heads.")
     confidence: float | None = Field(description="Of the tail, as of an answer; null without a calibration.")
     known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")

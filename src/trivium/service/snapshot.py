@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.inference.answers import standing
+from trivium.inference.answers import ranks_and_margins
 from trivium.inference.ranker import Ranker
 from trivium.report import warn
 from trivium.service.name_index import Directory
@@ -55,18 +55,18 @@ class Loaded:
         return self.relations if kind == "relation" else self.entities
 
     def confidence(
-        self, relation: int, scores: NDArray[np.float32], left_out: NDArray[np.integer[Any]], ids: NDArray[np.int64]
+        self, relation: int, scores: NDArray[np.float32], filtered: NDArray[np.integer[Any]], ids: NDArray[np.int64]
     ) -> Sequence[float | None]:
         """The confidence in some answers to one question; ``None`` without a calibration.
 
         Args:
             scores: ``[entities]``.
-            left_out: what is no new answer, see `trivium.inference.answers.no_answers`.
+            filtered: what is no new answer, see `trivium.inference.answers.filtered_entities`.
             ids: the answers, ``[n]``.
         """
         if self.calibration is None or not len(ids):
             return [None] * len(ids)
-        ranks, margins = standing(scores, left_out, ids)
+        ranks, margins = ranks_and_margins(scores, filtered, ids)
         found: list[float] = self.calibration.confidence(
             np.full(len(ids), relation), scores[ids], margins, ranks
         ).tolist()

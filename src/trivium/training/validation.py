@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from trivium.datasets.registry import Splits, is_dataset, load_dataset
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import known_graph
-from trivium.graph.graph import Graph, inverse
+from trivium.graph.graph import Graph
 from trivium.graph.read import read_triples
+from trivium.inference.answers import both_directions
 from trivium.inference.ranker import Ranker
 from trivium.kernels.csr import IntArray
 from trivium.model.trivium import Trivium
@@ -56,9 +57,7 @@ class Validation:
             Two arrays ``[2 · n]``: first the tails, then the heads.
         """
         ranker = Ranker(model, self.graph, texts=self.texts)
-        h, r, t = self.triples.astype(np.int64).T
-        heads, answers = np.concatenate([h, t]), np.concatenate([t, h])
-        relations = np.concatenate([r, inverse(r, self.graph.num_relations)])
+        heads, relations, answers = both_directions(self.triples, self.graph.num_relations)
         out = np.zeros(len(heads))
         for places, ranks, _ in ranker.ranks(heads, relations, answers, self.known):
             out[places] = 1 / ranks.pessimistic
