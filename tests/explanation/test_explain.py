@@ -163,7 +163,7 @@ def test_the_facts_that_are_named_carry_the_score() -> None:
         model = Trivium.load("trivium")
     except CheckpointError:
         pytest.skip("this tree ships no default checkpoint")
-    graph = read_graph(Path(__file__).parents[2] / "demo" / "world.tsv")
+    graph = read_graph(Path(__file__).parents[2] / "src" / "trivium" / "demo" / "world.tsv")
     asked, rng = Ranker(model, graph), np.random.default_rng(0)
     borders = graph.relations.id("borders", "relation")
     drops = []

@@ -29,7 +29,7 @@ QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-WORLD = Path(__file__).parents[2] / "demo" / "world.tsv"
+WORLD = Path(__file__).parents[2] / "src" / "trivium" / "demo" / "world.tsv"
 WIDE, PHONE = (1280, 860), (360, 740)
 SECONDS = 60_000.0  # milliseconds: on a busy machine a kernel may have to be compiled
 Open = Callable[..., Page]

@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from trivium import released
 from trivium.errors import ConfigError, InputError, MissingPackageError
-from trivium.text.cache import Encode, cached, vectors_file
-from trivium.text.encoder import MINILM, MiniLM, find_minilm, load_encoder, sentence_transformers
+from trivium.text.encoder import (
+    MINILM,
+    Encode,
+    MiniLM,
+    cached,
+    find_minilm,
+    load_encoder,
+    sentence_transformers,
+    vectors_file,
+)
 
 LONG = "the relation between a person and the place in which that person was born " * 30
 

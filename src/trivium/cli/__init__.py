@@ -8,6 +8,7 @@ from trivium import __version__
 from trivium.errors import TriviumError
 
 VERBS = {
+    "demo": "hides facts of a real graph, asks for them, and says how good the answers are",
     "rank": "answers questions that the graph does not already answer",
     "rank score": "scores and ranks given triples",
     "rank complete": "lists the most plausible links that are not there",

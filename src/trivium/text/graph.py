@@ -23,8 +23,7 @@ from trivium.errors import InputError
 from trivium.graph.graph import Graph
 from trivium.kernels.csr import IntArray
 from trivium.nn.edges import Edges
-from trivium.text.cache import Vectors
-from trivium.text.encoder import TextEncoder
+from trivium.text.encoder import TextEncoder, Vectors
 from trivium.text.names import RelationText, data_set_tables, read_relation_texts, relation_texts, texts_beside
 
 NEAREST = 5

@@ -1,6 +1,6 @@
 """Writes world.tsv, the demo graph: facts about countries that a person can judge.
 
-    python demo/build_world.py            # needs pyworldatlas==0.10.0
+    python scripts/build_world.py          # needs pyworldatlas==0.10.0
 
 The facts come from the data that the package pyworldatlas carries; SOURCES.md says where it has each field
 from and under which terms. The same package version gives the same file, byte for byte.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyworldatlas
 
-WORLD = Path(__file__).parent / "world.tsv"
+WORLD = Path(__file__).parent.parent / "src" / "trivium" / "demo" / "world.tsv"
 PACKAGE_VERSION = "0.10.0"
 SMALLEST_CLIMATE_SHARE = 1.0  # per cent of a country's area; less is a corner that nobody would name
 
