@@ -22,9 +22,7 @@ from trivium.calibration.reliability import expected_error, reliability
 from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import known_graph
 from trivium.graph.graph import Graph
-from trivium.inference.ranker import Ranker
-from trivium.inference.tables import answer_table
-from trivium.inference.texts import model_texts
+from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.model.trivium import Trivium
 
@@ -70,7 +68,7 @@ def show_completion(ranker: Ranker, calibration: Calibration, facts: Graph, pair
     graph = ranker.graph
     asked = np.unique(graph.triples[:, [0, 1]].astype(np.int64), axis=0)
     asked = asked[np.random.default_rng(0).permutation(len(asked))[:pairs]]
-    links = answer_table(ranker, asked[:, 0], asked[:, 1], k=10, confidence=calibration.confidence)
+    links = ranker.rank_ids(asked[:, 0], asked[:, 1], confidence=calibration.confidence)
     ids = [graph.entities.ids(links["head"]), graph.relations.ids(links["relation"]), graph.entities.ids(links["tail"])]
     true, sure = facts.contains(np.stack(ids, axis=1)), links["confidence"].to_numpy()
     for least, most in ((0.9, 1.0), (0.5, 0.9), (0.1, 0.5), (0.0, 0.1)):

@@ -17,8 +17,7 @@ import torch
 
 from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
-from trivium.inference.ranker import Ranker
-from trivium.inference.texts import model_texts
+from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.checkpoint import load_checkpoint
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig

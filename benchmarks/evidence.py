@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 from trivium.datasets.registry import Splits, load_dataset
 from trivium.evaluation.evaluate import question_ranks
 from trivium.graph.graph import inverse
-from trivium.inference.ranker import Ranker
-from trivium.inference.texts import model_texts
+from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.checkpoint import load_checkpoint
 from trivium.model.prompt import PromptEnhancer
 from trivium.model.prompt_graph import extract

@@ -26,7 +26,6 @@ import numpy as np
 from trivium.datasets.registry import load_dataset
 from trivium.graph.index import save_index
 from trivium.inference.ranker import Ranker
-from trivium.inference.tables import answer_table
 from trivium.model.checkpoint import load_checkpoint
 
 Questions = list[tuple[str, str]]
@@ -92,7 +91,7 @@ def offline(ranker: Ranker, heads: np.ndarray, relations: np.ndarray, clients: i
     done, began = 0, time.monotonic()
     while time.monotonic() < began + seconds:
         part = slice(done, done + clients)
-        answer_table(ranker, heads[part], relations[part], k=10)
+        ranker.rank_ids(heads[part], relations[part])
         done += clients
     return done / (time.monotonic() - began)
 
@@ -118,7 +117,7 @@ def main() -> None:
     ranker = Ranker(load_checkpoint(chosen.checkpoint)[0], graph)
     for _ in ranker.representations.each(np.unique(asked[:, 1]).tolist()):
         pass
-    answer_table(ranker, asked[:4, 0], asked[:4, 1], k=10)
+    ranker.rank_ids(asked[:4, 0], asked[:4, 1])
     turn = min(30.0, chosen.seconds / 4)
     alone = [offline(ranker, asked[:, 0], asked[:, 1], chosen.clients, turn)]
     with tempfile.TemporaryDirectory() as folder:

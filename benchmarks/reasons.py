@@ -20,8 +20,7 @@ from trivium.explanation import Explanation, explain
 from trivium.explanation.paths import Floats, distances
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities
-from trivium.inference.ranker import Ranker
-from trivium.inference.texts import model_texts
+from trivium.inference.ranker import Ranker, model_texts
 from trivium.kernels.csr import IntArray
 from trivium.model.trivium import Trivium
 

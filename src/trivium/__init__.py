@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.calibration.calibration import Calibration as Calibration
     from trivium.evaluation.evaluate import evaluate as evaluate
+    from trivium.explanation.explain import explain as explain
     from trivium.graph.graph import Graph as Graph
     from trivium.graph.read import read_graph as read_graph
     from trivium.inference.ranker import Ranker as Ranker
     from trivium.model.trivium import Trivium as Trivium
 
-__all__ = ["Graph", "Ranker", "Trivium", "evaluate", "read_graph"]
+    load_model = Trivium.load
+
+__all__ = ["Calibration", "Graph", "Ranker", "Trivium", "evaluate", "explain", "load_model", "read_graph"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Graph": "trivium.graph.graph",
-    "Ranker": "trivium.inference.ranker",
-    "Trivium": "trivium.model.trivium",
-    "evaluate": "trivium.evaluation.evaluate",
-    "read_graph": "trivium.graph.read",
+    "Calibration": "trivium.calibration.calibration:Calibration",
+    "Graph": "trivium.graph.graph:Graph",
+    "Ranker": "trivium.inference.ranker:Ranker",
+    "Trivium": "trivium.model.trivium:Trivium",
+    "evaluate": "trivium.evaluation.evaluate:evaluate",
+    "explain": "trivium.explanation.explain:explain",
+    "load_model": "trivium.model.trivium:Trivium.load",
+    "read_graph": "trivium.graph.read:read_graph",
 }
 
 
@@ -27,6 +36,5 @@ def __getattr__(name: str) -> Any:
     """Loads a public name from its home when it is first asked for, so that importing Trivium costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, path = _HOMES[name].partition(":")
+    return attrgetter(path)(import_module(module))

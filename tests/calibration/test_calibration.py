@@ -239,19 +239,17 @@ def test_tables_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
 
 
 def test_scored_triples_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
-    from trivium.inference.tables import score_ids
-
     ranker, calibration = learned
     asked = ranker.rank("0", "1", k=1, confidence=calibration.confidence)
     tail = int(asked["tail"][0])
     known = ranker.graph.triples[:1].astype(np.int64)
-    scored = score_ids(ranker, np.concatenate([known, [[0, 1, tail]]]), calibration.confidence)
+    scored = ranker.score_ids(np.concatenate([known, [[0, 1, tail]]]), calibration.confidence)
     assert scored["confidence"][1] == pytest.approx(asked["confidence"][0], abs=1e-6)
     rest = ranker.over(ranker.graph.without(known.astype(np.int32)))
     row = rest.rank(str(known[0, 0]), str(known[0, 1]), k=40, confidence=calibration.confidence)
     place = row["tail"].to_list().index(str(known[0, 2]))
     assert scored["confidence"][0] == pytest.approx(row["confidence"][place], abs=1e-6)
-    assert "confidence" not in score_ids(ranker, known).columns
+    assert "confidence" not in ranker.score_ids(known).columns
 
 
 def test_record_is_plain_numbers(learned: tuple[Ranker, Calibration]) -> None:

@@ -7,8 +7,7 @@ import torch
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.inference.ranker import Ranker
-from trivium.inference.texts import asked_in_words, model_texts
+from trivium.inference.ranker import Ranker, asked_in_words, model_texts
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import find_minilm
@@ -101,13 +100,13 @@ def test_a_disabled_part_takes_no_part() -> None:
 
 
 def test_without_the_encoder_names_are_left_out_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from trivium.errors import MissingPackageError
 
     def missing(*_: object, **__: object) -> TextGraph:
         raise MissingPackageError("the text encoder is not installed: install it")
 
-    monkeypatch.setattr("trivium.text.graph.graph_texts", missing)
+    monkeypatch.setattr("trivium.inference.ranker.graph_texts", missing)
     assert model_texts(small_model(), world()) is None
-    assert "relation names are not read" in capsys.readouterr().err
+    assert "relation names are not read" in caplog.text

@@ -314,7 +314,6 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
     from trivium.calibration import Calibration
     from trivium.calibration.calibration import Record
-    from trivium.inference.tables import answer_table
     from trivium.model.checkpoint import Provenance, checkpoint_sha256, save_checkpoint
     from trivium.service.app import create_app
     from trivium.service.snapshot import Current, Source
@@ -345,7 +344,7 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
     calibration.check(ranker.graph, record.checkpoint)
     source = Source(lambda: Ranker(small_model(), read_graph(odd_graph)), odd_graph, str(model), place)
     head = ranker.graph.entities.id(ODD[0], "entity")
-    expected = answer_table(ranker, np.array([head]), np.array([2]), k=5, confidence=calibration.confidence)
+    expected = ranker.rank_ids(np.array([head]), np.array([2]), 5, confidence=calibration.confidence)
     with TestClient(create_app(Current(source, source.load(), source.stamp()), Limits()), "http://localhost") as client:
         wait_until_ready(client)
         answers = rank(client, head=ODD[0], relation="likes", k=5).json()["answers"]

@@ -1,5 +1,6 @@
 """The command line: a file a family of verbs, loaded when one of them is asked for."""
 
+import logging
 import sys
 
 from cyclopts import App, CycloptsError
@@ -42,7 +43,13 @@ for place, line in VERBS.items():
 
 
 def main(words: list[str] | None = None) -> None:
-    """Runs a command, the process's own by default. Wrong input is one line on standard error and exit status 2."""
+    """Runs a command, the process's own by default. Wrong input is one line on standard error and exit status 2.
+
+    What the library logs goes to standard error too, a line a record.
+    """
+    log, lines = logging.getLogger("trivium"), logging.StreamHandler()
+    log.setLevel(logging.INFO)
+    log.addHandler(lines)
     try:
         app(sys.argv[1:] if words is None else words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -56,6 +63,8 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(141)
     except OSError as error:  # without a name it is standard output, on a full disk perhaps
         _stop(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
+    finally:
+        log.removeHandler(lines)
 
 
 def _stop(message: str, status: int) -> None:

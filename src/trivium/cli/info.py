@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trivium.cli.opening import column_names, open_graph
+from trivium.cli.opening import open_graph
 from trivium.cli.options import Columns, Force, Required
+from trivium.graph.read import column_names
 
 
 def info(what: str | None = None, /, *, flags: Path | None = None, columns: Columns = None) -> None:

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trivium.cli.opening import open_calibration, open_ranker
+import numpy as np
+import polars as pl
+
+from trivium.cli.opening import open_calibration
 from trivium.cli.options import DEFAULT, CalibrationFile, Checkpoint, Columns, Count, Force, Output, Required, Strict
+from trivium.errors import InputError
+from trivium.files import check_output, check_tsv
+from trivium.graph.graph import Graph, inverse
+from trivium.graph.names import Names
+from trivium.graph.read import read_queries, read_triples
+from trivium.inference.answers import Ids
+from trivium.inference.complete import complete as complete_graph
+from trivium.inference.complete import plan_completion
+from trivium.inference.parts import digest, write_in_parts
+from trivium.inference.ranker import Ranker
+from trivium.report import progress, show_frame, warn
+
+BLOCK_QUERIES = 50_000  # of a file: those whose answers are held in memory together
+PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
+PART_FACTS = 20  # the same for triples that the graph holds: each takes a fresh pass over the graph
+MAX_REPORTED = 20  # lines with unknown names that are named
+HOUR = 3600.0
 
 
 def rank(
@@ -50,15 +71,46 @@ def rank(
     candidates
         A file with one name a line, to which the answers are narrowed.
     """
-    from trivium.inference import requests
-
-    relation = requests.check_rank(head, relation, relation_text, tail, queries, k, output, force)
-    ranker = open_ranker(graph, checkpoint, columns, relation_text)
+    if output is not None:
+        check_output(output, force)
+    if queries is not None and any(name is not None for name in (head, relation, relation_text, tail)):
+        raise InputError("give --queries FILE or one question (--head and --relation), not both")
+    if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
+        raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
+    ranker = Ranker.open(graph, checkpoint, columns=columns, relation_text=relation_text)
     sure = open_calibration(calibration, ranker, checkpoint)
-    chosen = requests.read_candidates(ranker, candidates)
-    heads, relations = requests.read_questions(ranker, head, relation, tail, queries, strict)
-    requests.answer(
-        ranker, heads, relations, k, include_known, chosen, sure.confidence if sure else None, output, force
+    confidence = sure.confidence if sure else None
+    chosen = None if candidates is None else ranker.graph.entities.each(_lines(candidates), "candidate")
+    if queries is not None:
+        heads, relations = _read_questions(ranker.graph, queries, strict)
+    else:
+        heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
+
+    def answers(part: Ids) -> pl.DataFrame:
+        return ranker.rank_ids(
+            heads[part],
+            relations[part],
+            k,
+            include_known=include_known,
+            candidates=chosen,
+            confidence=confidence,
+            numbers=part,
+        )
+
+    if output is None:
+        drop = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
+        for begin in range(0, len(heads), BLOCK_QUERIES):
+            _show(ranker.graph, answers(np.arange(begin, min(begin + BLOCK_QUERIES, len(heads)))).drop(drop))
+        return
+    settings = "rank", k, include_known, chosen is None or chosen.tolist(), sure.sha256 if sure else None
+    blocks = []
+    for begin in range(0, len(heads), BLOCK_QUERIES):
+        order = begin + np.argsort(relations[begin : begin + BLOCK_QUERIES], kind="stable")
+        blocks.append(_split(order, PART_QUERIES))
+    names = ranker.graph.entities.take(heads).to_list(), relations.tolist()
+    request = digest(ranker.sha256, ranker.graph.relations.names.to_list(), settings, names)
+    _write(
+        ranker.graph, output, force, request, blocks, answers, lambda table: table.sort("query", maintain_order=True)
     )
 
 
@@ -85,12 +137,26 @@ def score(
     triples
         A file of triples.
     """
-    from trivium.inference import requests
-
-    requests.check_table(output, force)
-    ranker = open_ranker(graph, checkpoint, columns)
+    if output is not None:
+        check_output(output, force)
+    ranker = Ranker.open(graph, checkpoint, columns=columns)
     sure = open_calibration(calibration, ranker, checkpoint)
-    requests.judge(ranker, triples, strict, sure.confidence if sure else None, output, force)
+    confidence = sure.confidence if sure else None
+    asked = _read_triples(ranker.graph, triples, strict)
+    if output is None:
+        _show(ranker.graph, ranker.score_ids(asked, confidence))
+        return
+    known = ranker.graph.contains(asked.astype(np.int32))
+    new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
+    parts = [*_split(new, PART_QUERIES), *_split(np.flatnonzero(known), PART_FACTS)]
+    names = [ids.take(asked[:, i]).to_list() for i, ids in enumerate(_names(ranker.graph))]
+    request = digest(ranker.sha256, "score", sure.sha256 if sure else None, names)
+
+    def scored(part: Ids) -> pl.DataFrame:
+        return ranker.score_ids(asked[part], confidence)
+
+    back = np.argsort(np.concatenate(parts))
+    _write(ranker.graph, output, force, request, [parts], scored, lambda rows: rows[back])
 
 
 def complete(
@@ -127,9 +193,132 @@ def complete(
     yes
         Begin even if it takes more than an hour.
     """
-    from trivium.inference import requests
-
-    requests.check_complete(k, calibration, min_confidence, output, force)
-    ranker = open_ranker(graph, checkpoint, columns)
+    check_output(output, force)
+    if min_confidence is not None and calibration is None:
+        raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
+    ranker = Ranker.open(graph, checkpoint, columns=columns)
     sure = open_calibration(calibration, ranker, checkpoint)
-    requests.complete_graph(ranker, output, relation, k, checkpoint, sure, min_confidence, yes, force)
+    _check_names(ranker.graph, output)
+    plan = plan_completion(ranker, relation, k)
+    warn(f"{len(plan.heads):,} questions, about {_duration(plan.seconds)}")
+    if plan.seconds > HOUR and not yes:
+        raise InputError(f"this takes about {_duration(plan.seconds)}: add --yes, or choose relations with --relation")
+    with progress("completing") as update:
+        count = complete_graph(
+            ranker,
+            plan,
+            output,
+            k=k,
+            confidence=sure.confidence if sure else None,
+            min_confidence=min_confidence,
+            calibration=sure.sha256 if sure else "",
+            force=force,
+            progress=update,
+        )
+    warn(f"{output}: {count:,} links")
+
+
+def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:
+    """One question by id, ``[1]`` each; one for heads becomes one of the inverse relation."""
+    given, what = (head, "head") if head is not None else (tail, "tail")
+    ids, kinds = graph.entities.each([str(given)], what), graph.relations.each([relation], "relation")
+    return ids, kinds if head is not None else inverse(kinds, graph.num_relations)
+
+
+def _read_questions(graph: Graph, path: Path, strict: bool) -> tuple[Ids, Ids]:
+    """Heads and relations of a file's questions by id, ``[queries]``; see `_question` and `_known_ids`."""
+    table = read_queries(path)
+    entity = table.select(pl.coalesce("head", "tail").alias("entity"))["entity"]
+    columns = [(graph.entities, entity, "entity"), (graph.relations, table["relation"], "relation")]
+    (ids, kinds), keep = _known_ids(columns, table["line"], path, strict)
+    turned = table["head"].is_null().to_numpy()
+    return ids[keep], np.where(turned, inverse(kinds, graph.num_relations), kinds)[keep]
+
+
+def _read_triples(graph: Graph, path: Path, strict: bool) -> Ids:
+    """A file's triples by id, ``[n, 3]``; see `_known_ids`."""
+    table = read_triples(path)
+    kinds = ("head", "relation", "tail")
+    columns = [(names, table[kind], kind) for names, kind in zip(_names(graph), kinds, strict=True)]
+    ids, keep = _known_ids(columns, table["line"], path, strict)
+    return np.stack(ids, 1)[keep]
+
+
+def _names(graph: Graph) -> tuple[Names, Names, Names]:
+    """The names of a triple's columns."""
+    return graph.entities, graph.relations, graph.entities
+
+
+def _known_ids(
+    columns: Sequence[tuple[Names, pl.Series, str]], lines: pl.Series, path: Path, strict: bool
+) -> tuple[list[Ids], np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Ids of each column, and which rows the graph knows whole; the others are reported, or, ``strict``, stop."""
+    all_ids = [names.ids(column).astype(np.int64) for names, column, _ in columns]
+    keep = np.all([ids >= 0 for ids in all_ids], axis=0)
+    for place in np.flatnonzero(~keep)[:MAX_REPORTED].tolist():
+        names, column, what = columns[[ids[place] < 0 for ids in all_ids].index(True)]
+        message = f"{path} line {lines[place]}: {names.unknown(column[place], what)}"
+        if strict:
+            raise InputError(message)
+        warn(f"{message}: skipped")
+    if (more := int((~keep).sum()) - MAX_REPORTED) > 0:
+        warn(f"{path}: {more:,} more lines with unknown names: skipped")
+    if not keep.any():
+        raise InputError(f"{path}: no line has only names that the graph knows")
+    return all_ids, keep
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of names that are not empty."""
+    try:
+        names = [line for line in path.read_text("utf-8-sig").splitlines() if line]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text") from error
+    if not names:
+        raise InputError(f"{path} holds no name: give one a line")
+    return names
+
+
+def _show(graph: Graph, table: pl.DataFrame) -> None:
+    """Prints answers, by their labels where there are any."""
+    columns = zip(("head", "relation", "tail"), _names(graph), strict=True)
+    show_frame(table.with_columns(names.shown(names.ids(table[c])).alias(c) for c, names in columns))
+    if table.is_empty():
+        warn("no answer is left")
+
+
+def _write(
+    graph: Graph,
+    output: Path,
+    force: bool,
+    request: str,
+    blocks: Sequence[Sequence[Ids]],
+    compute: Callable[[Ids], pl.DataFrame],
+    arrange: Callable[[pl.DataFrame], pl.DataFrame],
+) -> None:
+    """Writes answers in parts; see `write_in_parts`."""
+    _check_names(graph, output)
+    with progress("answering") as update:
+        write_in_parts(output, force, request, blocks, compute, arrange, update)
+
+
+def _check_names(graph: Graph, output: Path) -> None:
+    """Refuses names that the output's format cannot hold, before any question is answered."""
+    if output.suffix.lower() == ".tsv":
+        for names in (graph.entities, graph.relations):
+            check_tsv(names.names, output)
+
+
+def _split(places: Ids, size: int) -> list[Ids]:
+    """Runs of ``size`` places and a rest; none of none."""
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} hours"

@@ -11,7 +11,7 @@ from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Result, evaluate, means, write_json
 from trivium.files import check_place
-from trivium.inference.texts import model_texts
+from trivium.inference.ranker import model_texts
 from trivium.model.checkpoint import Provenance, load_checkpoint
 from trivium.model.trivium import Trivium
 from trivium.report import progress, show

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from trivium.errors import GraphError
+from trivium.errors import GraphError, InputError
 from trivium.graph import formats
 from trivium.graph.formats import INDEX, TRIPLE, Batch
 from trivium.graph.graph import Graph
@@ -189,3 +189,15 @@ def _frame(batches: Iterator[Batch], columns: Sequence[str]) -> pl.DataFrame:
         taken = {column: names.gather(batch.codes[:, i]) for i, column in enumerate(columns)}
         parts.append(pl.DataFrame(taken | {"line": batch.lines}))
     return pl.concat(parts).rechunk()
+
+
+def column_names(columns: str | None) -> dict[str, str]:
+    """``HEAD,RELATION,TAIL``, a CSV's or Parquet file's columns, as `read_graph` takes them.
+
+    Raises:
+        InputError: the columns are not three.
+    """
+    names = columns.split(",") if columns is not None else []
+    if columns is not None and (len(names) != 3 or not all(names)):
+        raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
+    return dict(zip(("head", "relation", "tail"), names, strict=False))

@@ -6,6 +6,7 @@ Arrays in, arrays out. **The rank of an answer is 1 + the number of answers whos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ MAX_MARGIN = 100.0
 Ids = NDArray[np.int64]
 EntityIds = NDArray[np.integer[Any]]
 Scores = NDArray[np.float32]
+Confidence = Callable[[Ids, Scores, Scores, Ids], NDArray[np.float64]]
+"""Of answers ``[n]``, from relations, scores, margins and ranks; see `trivium.calibration.calibration`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def best_answers(
         candidates: the entities to choose from, among which ranks and margins count then; ``None`` means all.
     """
     rivals = _rivals(scores, filtered, candidates)
-    count = min(k, np.count_nonzero(rivals > -np.inf))
+    count = min(k, int((rivals > -np.inf).sum()))
     last = np.partition(rivals, -count)[-count] if count else np.inf
     ids = np.flatnonzero(rivals + TIE_TOLERANCE >= last)  # at least `count`: all whose rank is not beyond it
     ranks, margins = _compare(rivals, rivals[ids], ids)

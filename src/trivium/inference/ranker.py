@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Literal
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.errors import ConfigError
-from trivium.graph.graph import Graph
-from trivium.inference.answers import TIE_TOLERANCE, Ids, Ranks
+from trivium import __version__
+from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.graph.graph import Graph, inverse
+from trivium.graph.read import column_names, read_graph
+from trivium.inference.answers import (
+    TIE_TOLERANCE,
+    Confidence,
+    Ids,
+    Ranks,
+    best_answers,
+    both_directions,
+    filtered_entities,
+    ranks_and_margins,
+)
 from trivium.inference.engine import Engine
+from trivium.inference.parts import digest
 from trivium.inference.representations import Representations
+from trivium.inference.tables import answer_table, triple_table
 from trivium.kernels.layer import count_rivals
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
-from trivium.text.graph import TextGraph
+from trivium.text.encoder import load_encoder
+from trivium.text.graph import TextGraph, graph_texts
+from trivium.text.names import RelationText, clean_name
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from trivium.inference.tables import Confidence
+log = logging.getLogger(__name__)
 
 PARTS = frozenset({"text", "similarity", "prompt"})
 """What can be switched off."""
@@ -61,12 +77,53 @@ class Ranker:
         self.model = model.eval()
         self.graph = graph
         if texts == "names":
-            from trivium.inference.texts import model_texts
-
             texts = model_texts(model, graph)
         self.topology = Topology(graph, texts)
         self.representations = Representations(model, self.topology, cache_bytes, disabled)
         self.engine = Engine(model.entity, self.topology, base_trajectory)
+
+    @classmethod
+    def open(
+        cls,
+        graph: str | Path | Graph,
+        checkpoint: str | Path = "trivium",
+        *,
+        columns: str | None = None,
+        relation_text: str | None = None,
+        disabled: Collection[str] = (),
+    ) -> Ranker:
+        """A ranker of a checkpoint over a graph, with the texts of its relations where the model reads them.
+
+        Args:
+            graph: a file, beside which a relations.tsv or relations.json is read too, or a graph.
+            checkpoint: a name or a file.
+            columns: the file's columns, ``HEAD,RELATION,TAIL``, if they have other names.
+            relation_text: adds a relation that only has a text, such as ``is the capital of``, which is its name too.
+                Words that name a relation of the graph add none.
+            disabled: parts of the model that are switched off.
+
+        Raises:
+            CheckpointError: there is no such checkpoint.
+            GraphError: the graph cannot be read.
+            ConfigError: a relation text for a model without text, without the text encoder, or one that says nothing.
+        """
+        model = Trivium.load(checkpoint)  # before the graph, since it fails fast
+        source: str | Path = ""
+        if not isinstance(graph, Graph):
+            source, graph = graph, read_graph(graph, **column_names(columns))
+        if relation_text is None:
+            return cls(model, graph, texts=model_texts(model, graph, source), disabled=disabled)
+        graph, texts = asked_in_words(model, graph, relation_text, source)
+        return cls(model, graph, texts=texts, disabled=disabled)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all that scores rest on: version, model, graph, relation texts and what is switched off."""
+        texts = self.topology.texts
+        tensors = [*self.model.state_dict().values(), *(() if texts is None else (texts.vectors, texts.ends))]
+        graph = self.graph.sha256, self.graph.num_entities, self.graph.num_relations
+        settings = __version__, self.model.config, sorted(self.representations.disabled), graph
+        return digest(settings, *(tensor.numpy() for tensor in tensors))
 
     def over(self, graph: Graph) -> Ranker:
         """The same model, texts and switched-off parts over another graph with the same names, without a cache."""
@@ -130,19 +187,19 @@ class Ranker:
 
     def rank(
         self,
-        head: str | list[str] | None = None,
-        relation: str | list[str] = "",
-        tail: str | list[str] | None = None,
+        head: str | Sequence[str] | None = None,
+        relation: str | Sequence[str] = "",
+        tail: str | Sequence[str] | None = None,
         k: int = 10,
         *,
         include_known: bool = False,
-        candidates: list[str] | None = None,
+        candidates: Sequence[str] | None = None,
         confidence: Confidence | None = None,
     ) -> pl.DataFrame:
         """The ``k`` best answers to ``(head, relation, ?)`` or ``(?, relation, tail)``, as a table with names.
 
         Args:
-            head, tail: a name or a list of them; exactly one of the two is given.
+            head, tail: a name or a sequence of them; exactly one of the two is given.
             relation: a name for all, or one per head or tail.
             include_known: answers that the graph already holds are in the table too, marked.
             candidates: names to which the answers are narrowed.
@@ -154,30 +211,140 @@ class Ranker:
         Raises:
             GraphError: a name is unknown; the message names the nearest.
         """
-        from trivium.inference.tables import rank_table
-
-        return rank_table(
-            self,
-            head,
-            relation,
-            tail,
-            k=k,
+        given = tail if head is None else head
+        if given is None or (head is not None and tail is not None):
+            raise InputError("give a head or a tail, not both: the other one is the question")
+        names = [given] if isinstance(given, str) else given
+        kinds = [relation] * len(names) if isinstance(relation, str) else relation
+        if len(names) != len(kinds):
+            raise InputError(f"{len(names)} entities for {len(kinds)} relations: give one relation, or one for each")
+        entities, relations = self.graph.entities, self.graph.relations.each(kinds, "relation")
+        return self.rank_ids(
+            entities.each(names, "entity"),
+            inverse(relations, self.graph.num_relations) if head is None else relations,
+            k,
             include_known=include_known,
-            candidates=candidates,
+            candidates=None if candidates is None else entities.each(candidates, "candidate"),
             confidence=confidence,
         )
 
-    def score(self, triples: list[tuple[str, str, str]]) -> pl.DataFrame:
+    def rank_ids(
+        self,
+        heads: Ids,
+        relations: Ids,
+        k: int = 10,
+        *,
+        include_known: bool = False,
+        candidates: Ids | None = None,
+        confidence: Confidence | None = None,
+        numbers: Ids | None = None,
+    ) -> pl.DataFrame:
+        """The best answers to queries by id, sorted by query and rank; see `rank`.
+
+        Args:
+            heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
+            confidence: where candidates or known answers are shown, an answer's margin and rank are still those among
+                all new answers.
+            numbers: ``[queries]``, ascending, for the column ``query``; by default from 0.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}: ask for at least 1 answer")
+        if not len(heads):
+            raise InputError("there is no question: give a head or a tail")
+        graph = self.graph
+        parts: list[tuple[NDArray[Any], ...]] = []
+        for places, rows, scores in self.blocks(heads, relations):
+            table = scores.numpy()
+            for place, row in zip(places.tolist(), rows, strict=True):
+                question = int(heads[place]), int(relations[place])
+                held, filtered = graph.answers(*question), filtered_entities(graph, *question)
+                hidden = np.setdiff1d(filtered, held) if include_known else filtered
+                ids, ranks, _ = best_answers(table[row], k, hidden, candidates)
+                part = np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)
+                parts.append(part if confidence is None else (*part, *ranks_and_margins(table[row], filtered, ids)))
+        query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.argsort(query, kind="stable")
+        query, answers, ranks, values, known, *among = (column[order] for column in (query, *rest))
+        sure = None if confidence is None else confidence(relations[query], values, among[1], among[0])
+        shown = query if numbers is None else numbers[query]
+        return answer_table(graph, shown, heads[query], relations[query], answers, ranks, values, known, sure)
+
+    def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.
 
         A triple that the graph holds is ``known`` and judged with itself and its inverse taken out of the graph.
 
         Returns:
-            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are those that
-            `Ranker.rank` gives, as floats.
+            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are those that `rank` gives.
 
         Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
         """
-        from trivium.inference.tables import score_table
+        if odd := [triple for triple in triples if len(triple) != 3]:
+            raise InputError(f"{odd[0]!r} is no triple: give head, relation and tail")
+        kinds = ((self.graph.entities, "entity"), (self.graph.relations, "relation"), (self.graph.entities, "entity"))
+        ids = [names.each([t[i] for t in triples], what) for i, (names, what) in enumerate(kinds)]
+        return self.score_ids(np.stack(ids, 1))
 
-        return score_table(self, triples)
+    def score_ids(self, triples: Ids, confidence: Confidence | None = None) -> pl.DataFrame:
+        """Scores and filtered ranks of ``[n, 3]`` triples; see `score`.
+
+        Args:
+            confidence: adds a column, of each triple as an answer to its tail question.
+        """
+        facts = triples.astype(np.int32)  # as the graph holds them
+        known = self.graph.contains(facts)
+        found, margins = np.zeros((2, len(triples)), np.float32)
+        ranks = np.zeros((2, len(triples)), np.int64)
+        for chosen in (np.flatnonzero(~known), *np.flatnonzero(known)[:, None]):
+            rest = self.over(self.graph.without(facts[chosen])) if known[chosen].any() else self
+            heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
+            for places, rows, scores in rest.blocks(heads, relations):
+                table = scores.numpy()
+                for place, row in zip(places.tolist(), rows, strict=True):
+                    filtered = filtered_entities(rest.graph, int(heads[place]), int(relations[place]))
+                    rank, margin = ranks_and_margins(table[row], filtered, answers[[place]])
+                    direction, triple = place // len(chosen), chosen[place % len(chosen)]
+                    ranks[direction, triple] = rank[0]
+                    if direction == 0:
+                        found[triple], margins[triple] = table[row, answers[place]], margin[0]
+        sure = None if confidence is None else confidence(triples[:, 1], found, margins, ranks[0])
+        return triple_table(self.graph, triples, found, ranks, known, sure)
+
+
+def model_texts(
+    model: Trivium, graph: Graph, source: str | Path = "", data_dir: str | Path | None = None
+) -> TextGraph | None:
+    """The graph's relation texts, encoded as the model was trained with; ``None`` for a model without text.
+
+    Where the text encoder is not installed the texts are left out, with a warning: the model then answers from
+    structure alone.
+
+    Args:
+        source: the graph's file or data set's name; see `trivium.text.graph.graph_texts`.
+        data_dir: the folder of data sets.
+    """
+    if not model.config.text_encoder:
+        return None
+    try:
+        return graph_texts(graph, load_encoder(model.config.text_encoder), source, data_dir)
+    except MissingPackageError as error:
+        log.warning("relation names are not read: %s", error)
+        return None
+
+
+def asked_in_words(model: Trivium, graph: Graph, words: str, source: str | Path = "") -> tuple[Graph, TextGraph | None]:
+    """The graph with one relation more, which only has a text, and the texts of all; see `Ranker.open`."""
+    if not model.config.text_encoder:
+        raise ConfigError("this checkpoint reads no text: ask a relation of the graph, or use a checkpoint with text")
+    if graph.relations.ids([words])[0] >= 0:
+        return graph, model_texts(model, graph, source)
+    text = RelationText(clean_name(words))
+    if text.name is None:
+        raise ConfigError(f"relation text {words!r} says nothing: describe the relation in words")
+    encoder = load_encoder(model.config.text_encoder)
+    texts = graph_texts(graph, encoder, source)
+    if not texts.has_text.any():
+        log.warning(
+            "no relation of this graph has a text, so nothing says what the asked words are like: bring relations.tsv"
+        )
+    return graph.with_relation(words), texts.with_relation(TextGraph.from_texts([text], encoder))

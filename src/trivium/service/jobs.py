@@ -10,7 +10,6 @@ import numpy as np
 
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import best_answers, filtered_entities
-from trivium.inference.tables import score_ids
 from trivium.service.batching import Deliver
 from trivium.service.snapshot import Loaded
 
@@ -32,7 +31,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Triple:
-    """A triple to score, by id. Its result is a row of `trivium.inference.tables.score_ids`."""
+    """A triple to score, by id. Its result is a row of `Ranker.score_ids`."""
 
     loaded: Loaded
     head: int
@@ -110,7 +109,7 @@ def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
 def _score(job: Triple) -> dict[str, Any]:
     ids = np.array([[job.head, job.relation, job.tail]], np.int64)
     calibration = job.loaded.calibration
-    table = score_ids(job.loaded.ranker, ids, calibration.confidence if calibration else None)
+    table = job.loaded.ranker.score_ids(ids, calibration.confidence if calibration else None)
     return {"confidence": None, **table.row(0, named=True)}
 
 
