@@ -54,13 +54,13 @@ def measure(name: str, checkpoint: str, data_dir: str | None, facts: int, pairs:
     calibration.check(graph, checkpoint_sha256(checkpoint))
     test = splits.test[np.random.default_rng(0).permutation(len(splits.test))[:facts]].astype(np.int32)
     asked = Graph.from_ids(*test.T, entities=graph.entities, relation_names=graph.relations)
-    answers = ask(ranker, asked, known_graph(splits))
+    answers = ask(ranker, asked, known_graph(splits.graph, splits.known))
     record = calibration.record
     own = f"{len(record.relations)} / {record.fallback}"
     cells = [name, str(record.hidden), own, str(len(test)), *errors(calibration, answers), f"{seconds:.0f}"]
     print(f"| {' | '.join(cells)} |", flush=True)
     if pairs:
-        show_completion(ranker, calibration, known_graph(splits), pairs)
+        show_completion(ranker, calibration, known_graph(splits.graph, splits.known), pairs)
 
 
 def show_completion(ranker: Ranker, calibration: Calibration, facts: Graph, pairs: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from trivium.datasets.leakage import training_graph
 from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
 from trivium.inference.ranker import Ranker, model_texts
@@ -22,7 +23,7 @@ from trivium.model.checkpoint import load_checkpoint
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer
-from trivium.training.pretrain import training_graph, training_texts
+from trivium.training.pretrain import training_texts
 
 OFF = ("text", "similarity", "prompt")
 

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from trivium.datasets.registry import Splits, load_dataset
-from trivium.evaluation.evaluate import question_ranks
+from trivium.evaluation.evaluate import Questions
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.checkpoint import load_checkpoint
@@ -58,10 +58,12 @@ def gains(
 ) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
     """Reciprocal rank with everything less that without each part, and the relation, by query; and with everything."""
     texts = model_texts(model, splits.graph, splits.name, data_dir)
+    every = Questions.of(splits)
+    questions = every if sample is None else every.sample(sample, 0)
     values = {}
     for part in ["", *parts]:
         ranker = Ranker(model, splits.graph, texts=texts, disabled=[part] if part else [])
-        relations, ranks = question_ranks(ranker, splits, sample)
+        relations, ranks = questions.ranks(ranker)
         values[part] = 1 / ranks.pessimistic
     whole = values.pop("")
     return {part: whole - value for part, value in values.items()}, relations % splits.graph.num_relations, whole

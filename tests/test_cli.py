@@ -93,7 +93,11 @@ MODEL = ("--checkpoint", "model.safetensors")
         ({}, "evaluate NoSuchSet --sample 1", "sample is 1: give 2 or more"),
         ({}, "benchmark Nations -o b --sample 0", "sample is 0: give 2 or more"),
         ({}, "benchmark Nations -o b --seed -1", "seed is -1"),
-        ({}, "benchmark Nations -o b --disable text", "--disable text: this checkpoint has prompt, similarity"),
+        (
+            {},
+            "benchmark Nations -o b --disable text",
+            "text cannot be switched off: this checkpoint has",
+        ),
         ({}, "benchmark Nations -o ok.tsv", "cannot make the folder ok.tsv"),
         ({}, "synthesize -o s.tsv --seed -1", "seed is -1"),
         ({}, "synthesize -o s.tsv --entities 0", "entities is 0: give 8 or more"),

@@ -1,11 +1,12 @@
-"""YAML to frozen dataclasses: values only, every key known, every type checked."""
+"""Settings: YAML to frozen dataclasses, every key known, every type and range checked."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, MultipleOf
 
 from trivium.errors import ConfigError
 
@@ -38,6 +39,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
     """A dataclass from plain values, nested dataclasses from nested mappings.
 
+    Args:
+        where: the file that the values come from, for messages.
+
     Raises:
         ConfigError: an unknown key (the nearest known one is named), a missing one, or a value of another type or out
             of range.
@@ -60,16 +64,43 @@ def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
         raise ConfigError(f"{where}: {key}: {reason}") from error
 
 
-def check_range(low: float, high: float = math.inf, **given: float | None) -> None:
-    """Checks that numbers lie between two bounds, these included; a number that is not given is ``None``.
+def validate(config: Any) -> None:
+    """Checks a dataclass that was made in Python: numbers by the ranges, choices by the literals on its fields.
+
+    `build` has pydantic check the same annotations, and types besides; importing that takes too long for every command.
 
     Raises:
-        ConfigError: one does not.
+        ConfigError: a value is out of range, or none of the choices.
+    """
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
+        value = getattr(config, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ConfigError(f"{name} is {value!r}: choose from {', '.join(get_args(hint))}")
+        for rule in getattr(hint, "__metadata__", ()):
+            match rule:
+                case Ge(ge=low):
+                    fits, wanted = value >= low, f"{low:g} or more"
+                case Gt(gt=low):
+                    fits, wanted = value > low, f"more than {low:g}"
+                case Le(le=high):
+                    fits, wanted = value <= high, f"{high:g} or less"
+                case MultipleOf(multiple_of=step):
+                    fits, wanted = value % step == 0, f"a multiple of {step}"
+                case _:
+                    raise TypeError(f"{name}: {rule} is a rule that nothing checks")
+            if not fits:
+                raise ConfigError(f"{name} is {value}: give {wanted}")
+
+
+def check_range(low: float, **given: float | None) -> None:
+    """Checks that a function's arguments are at least ``low``; one that is not given is ``None``.
+
+    Raises:
+        ConfigError: one is less.
     """
     for name, value in given.items():
-        if value is not None and not low <= value <= high:
-            wanted = f"{low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
-            raise ConfigError(f"{name} is {value}: give {wanted}")
+        if value is not None and not value >= low:
+            raise ConfigError(f"{name} is {value}: give {low:g} or more")
 
 
 def _keys(kind: type) -> list[str]:

@@ -4,15 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trivium.datasets.leakage import contained, leakage, overlap, without_questions
+from trivium.datasets.leakage import contained, graphs_in, leakage, overlap, training_graph, without_questions
 from trivium.datasets.registry import datasets, load_dataset
 from trivium.errors import InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance
-from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.pretrain import data_seen, training_graph
+from trivium.training.pretrain import data_seen
 
 DATA = os.environ.get("TRIVIUM_DATA", "")
 PRETRAINED_ON = ("FB15k237", "WN18RR", "CoDExMedium")
@@ -58,9 +57,10 @@ def test_a_twin_without_the_questions_has_no_leakage_and_proves_it(tmp_path: Pat
     named = full.entities.take(reduced.triples[:, 0]).to_list()
     assert sorted(named) == ["b", "x"]  # (a, r, b) is a question of B
     splits = load_dataset("B", folder)
-    assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) == 0
-    assert leakage({"A": full.sha256}, splits, folder, exclude=["B"]) == 1 / 2  # the hash tells that nothing was
-    assert leakage({"A": read_graph(folder / "B" / "train.txt").sha256}, splits, folder, exclude=["B"]) is None
+    without = {"A": {"exclude": ["B"]}}
+    assert leakage({"A": reduced.sha256}, splits, folder, without) == 0
+    assert leakage({"A": full.sha256}, splits, folder) == 1 / 2
+    assert leakage({"A": full.sha256}, splits, folder, without) is None  # the hash tells that nothing was left out
 
 
 def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tmp_path: Path) -> None:
@@ -71,31 +71,44 @@ def test_a_data_set_that_is_left_out_whole_leaves_nothing_of_its_graph_behind(tm
     for triples in (splits.graph.triples, splits.known):
         assert not contained(triples, splits.graph, [reduced]).any()
     assert 0 < reduced.num_triples < without_questions(full, ["B"], folder).num_triples
-    assert leakage({"A": reduced.sha256}, splits, folder, exclude_graphs=["B"]) == 0
-    assert leakage({"A": reduced.sha256}, splits, folder, exclude=["B"]) is None
-    less = without_questions(full, ["B"], folder)
-    assert leakage({"A": less.sha256}, splits, folder, exclude=["B"], exclude_graphs=["B"]) == 0
+    assert leakage({"A": reduced.sha256}, splits, folder, {"A": {"exclude_graphs": ["B"]}}) == 0
+    assert leakage({"A": reduced.sha256}, splits, folder, {"A": {"exclude": ["B"]}}) is None
     with pytest.raises(InputError, match="leave nothing of"):
-        training_graph(str(folder / "B" / "train.txt"), folder, exclude_graphs=["B"])
+        training_graph(str(folder / "B" / "train.txt"), folder, {"exclude_graphs": ["B"]})
 
 
 def test_of_two_runs_the_larger_graph_is_what_was_seen(tmp_path: Path) -> None:
     folder = own(tmp_path)
     name = str(folder / "A" / "train.txt")
-    full = read_graph(name).sha256
-    reduced = without_questions(read_graph(name), ["B"], folder).sha256
-    less, all_of_it = TrainingConfig((SourceConfig(name),), exclude=("B",)), TrainingConfig((SourceConfig(name),))
+    nothing: dict[str, list[str]] = {"exclude": [], "exclude_graphs": []}
+    questions = {**nothing, "exclude": ["B"]}
+    full, reduced = (training_graph(name, folder, less).sha256 for less in (nothing, questions))
 
-    def seen(first: str, excluded: list[str], then: str, config: TrainingConfig) -> dict[str, str]:
-        start = Provenance(training_data={name: first, "synthetic": ""}, settings={"exclude": excluded})
-        return data_seen(start, {name: then}, config, folder)
+    def seen(first: str, before: dict[str, list[str]], then: str, now: dict[str, list[str]]) -> Provenance:
+        start = Provenance(training_data={name: first, "synthetic": ""}, settings=before)  # as earlier versions wrote
+        return data_seen(start, Provenance(training_data={name: then}, excluded={name: now}), folder)
 
-    assert seen(full, [], reduced, less) == {name: full, "synthetic": ""}
-    assert seen(reduced, ["B"], reduced, less) == {name: reduced, "synthetic": ""}
-    assert seen(reduced, ["B"], full, all_of_it) == {name: full, "synthetic": ""}
-    unknown = seen("of some other graph", [], reduced, less), seen("of some other graph", ["B"], full, all_of_it)
-    for data in unknown:
-        assert leakage(data, load_dataset("B", folder), folder, exclude=["B"]) is None
+    for first, before, then, now, expected, less in (
+        (full, nothing, reduced, questions, full, nothing),
+        (reduced, questions, reduced, questions, reduced, questions),
+        (reduced, questions, full, nothing, full, nothing),
+        ("of some other graph", questions, full, nothing, "unknown", nothing),
+    ):
+        found = seen(first, before, then, now)
+        assert found.training_data == {name: expected, "synthetic": ""}
+        assert found.excluded_from(name) == less
+    assert leakage(found.training_data, load_dataset("B", folder), folder, found.excluded) is None
+
+
+def test_a_folder_of_graphs_is_as_many_training_graphs(tmp_path: Path) -> None:
+    folder = own(tmp_path)
+    (folder / "texts").mkdir()
+    assert graphs_in(str(folder)) == [f"{folder}/A", f"{folder}/B"]
+    assert graphs_in(f"{folder}/A") == [f"{folder}/A"]
+    assert graphs_in("Nations") == ["Nations"]
+    whole = training_graph(f"{folder}/A")
+    assert whole.sha256 == read_graph(folder / "A" / "train.txt").sha256
+    assert training_graph(f"{folder}/A", folder, {"exclude": ["B"]}).num_triples == whole.num_triples - 1
 
 
 def test_contained_is_membership_of_names_in_any_graph() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import run_command
 from trivium.datasets.registry import dataset_names
 from trivium.errors import InputError
-from trivium.evaluation.benchmark import MODELS, SUITES, benchmark, graphs_of, markdown, published, tabulate
+from trivium.evaluation.benchmark import MODELS, SUITES, graphs_of, markdown, published, tabulate
 from trivium.evaluation.evaluate import Result
 from trivium.evaluation.metrics import Metrics
 
@@ -55,14 +56,14 @@ def test_the_table_has_means_over_whole_suites_and_over_clean_graphs() -> None:
     table = {"a": {graph: result(graph, 0.1 * i, 0.0 if i > 5 else 1.0) for i, graph in enumerate(graphs, 1)}}
     columns, rows = tabulate(table, graphs)
     by_name = {row[0].strip("*"): dict(zip(columns, row, strict=True)) for row in rows}
-    assert by_name["mean of grail 9"]["a"] == "0.500 / 0.600"
+    assert by_name["mean of grail 9"]["MRR / Hits@10"] == "0.500 / 0.600"
     assert by_name["mean of grail 9"]["ULTRA"].startswith("0.559")
-    assert by_name["mean of leakage under 2.5%: 4"]["a"] == "0.750 / 0.850"
-    assert by_name[graphs[0]]["a leakage"] == "1.000"
+    assert by_name["mean of leakage under 2.5%: 4"]["MRR / Hits@10"] == "0.750 / 0.850"
+    assert by_name[graphs[0]]["leakage"] == "1.000"
     seen = {"b": {graph: result(graph, 0.1, 0.5 if graph == graphs[-1] else 0.0) for graph in graphs}}
     wider, both = tabulate(table | seen, graphs)  # clean is what no checkpoint has seen
     last = dict(zip(wider, both[-1], strict=True))
-    assert (last["graph"], last["a"]) == ("**mean of leakage under 2.5%: 3**", "0.700 / 0.800")
+    assert (last["graph"], last["a MRR / Hits@10"]) == ("**mean of leakage under 2.5%: 3**", "0.700 / 0.800")
     assert not any("ingram" in name for name in by_name)
     assert all(len(row) == len(columns) for row in rows)
     assert markdown(columns, rows).count("\n") == len(rows) + 2
@@ -84,15 +85,14 @@ def test_finished_results_are_kept_and_belong_to_what_was_asked(
             raise KeyboardInterrupt
         return result(name, 0.5)
 
-    monkeypatch.setattr("trivium.evaluation.benchmark.evaluate_dataset", evaluated)
+    monkeypatch.setattr("trivium.cli.evaluate.evaluate_dataset", evaluated)
 
-    def run(sample: int = 10) -> None:
-        benchmark(["trivium"], ["Metafam", "UMLS"], tmp_path, None, None, sample, 0, [])
+    def run(sample: int = 10) -> int:
+        return run_command("evaluate", "Metafam", "UMLS", "-o", tmp_path, "--sample", sample)
 
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    run()
+    assert run() == 130
+    assert run() == 0
     assert asked == ["Metafam", "UMLS", "UMLS"]
-    assert "| Metafam | MTDEA | 100 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
+    assert "| Metafam | 100 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
     run(sample=12)
     assert asked[3:] == ["Metafam", "UMLS"]

@@ -19,7 +19,7 @@ from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium
-from trivium.training.monitor import look
+from trivium.training.monitor import fusion_figures
 
 CONFIGS = {
     "plain": ModelConfig(layers=3, use_similarity_enhancer=False, use_prompt_enhancer=False),
@@ -103,7 +103,7 @@ def test_what_the_relation_leaned_on() -> None:
     asked = ranker("enhanced")
     model, graph = asked.model, asked.graph
     found = explain(asked, 3, 1, unknown(graph, 3, 1))
-    seen = look(model, [(asked.topology, torch.tensor([1]))])
+    seen = fusion_figures(model, [(asked.topology, torch.tensor([1]))])
     for name in ("similarity", "prompt"):
         assert found.leaned_on["branches"][name] == {
             "weight": pytest.approx(seen[name]["weight"]),

@@ -19,10 +19,10 @@ from trivium.model.config import ModelConfig
 from trivium.model.fusion import start_weights
 from trivium.model.trivium import Trivium
 from trivium.training import ablation
-from trivium.training.ablation import ARMS, BASE, SCORES, WHOLE, ablate, read_ablation, with_parts
+from trivium.training.ablation import ARMS, BASE, SCORES, ablate, read_ablation, with_parts
 from trivium.training.evidence import Difference, Scores, differences, draw, suggest, table_of
 from trivium.training.loop import Trainer
-from trivium.training.pretrain import pretrain, read_config
+from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 
 
@@ -151,7 +151,11 @@ def settings(tmp_path: Path) -> Path:
 
 
 def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
-    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: dict[tuple[object, ...], list[list[int]]] = {}
     starts: dict[tuple[object, ...], torch.Tensor] = {}
@@ -169,7 +173,7 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     words = ["--data-dir", tmp_path / "data"]
     assert run_command("ablate", settings, "--run", folder, *words) == 0
     printed = capsys.readouterr()
-    assert "no arm reads texts" in printed.err
+    assert "no arm reads texts" in caplog.text
     assert "suggested start: similarity_enhancer_weight" in printed.out
     assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
     table = pl.read_csv(folder / "ablation.csv")
@@ -235,8 +239,8 @@ def test_f10_a_graph_that_training_has_seen_is_refused(settings: Path, tmp_path:
     ("change", "message"),
     [
         ({"seeds": [0, 1]}, "at least three"),
-        ({"seeds": [0, 1, -2]}, "seeds is -2"),
-        ({"questions": 0}, "questions is 0"),
+        ({"seeds": [0, 1, -2]}, "seeds.2: .*not -2"),
+        ({"questions": 0}, "questions: .*not 0"),
     ],
 )
 def test_f10_settings_that_make_no_ablation(settings: Path, change: dict[str, object], message: str) -> None:
@@ -255,57 +259,3 @@ def test_f10_arms_differ_in_their_parts_alone() -> None:
         assert found.prompt_dim == 16
     assert with_parts(model, "all, learnable").use_learnable_fusion
     assert not with_parts(model, "all, fixed").use_learnable_fusion
-
-
-def test_trials_change_one_choice_of_the_training_at_a_time(
-    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = yaml.safe_load(settings.read_text())
-    content["changes"] = {"denser": {"min_entities": 35}, "no prompts": {"model": {"use_prompt_enhancer": False}}}
-    settings.write_text(yaml.safe_dump(content))
-    folder = tmp_path / "run"
-    assert run_command("ablate", settings, "--run", folder, "--data-dir", tmp_path / "data") == 0
-    assert "suggested start" not in capsys.readouterr().out
-    table = pl.read_csv(folder / "ablation.csv")
-    assert table["arm"].to_list() == [WHOLE, "denser", "no prompts"]
-    assert table["verdict"][0] == ""
-    configs = [read_config(folder / f"{arm}-1" / "config.yaml") for arm in ("all-learnable", "denser", "no-prompts")]
-    assert [config.min_entities for config in configs] == [30, 35, 30]
-    assert [config.model.use_prompt_enhancer for config in configs] == [True, True, False]
-    assert len({(config.start_from, config.model.dim, config.seed, config.steps) for config in configs}) == 1
-    whole = read_ablation(folder / "config.yaml")
-    assert whole.changes["denser"] == {"min_entities": 35}
-
-
-def test_trials_of_choices_begin_with_all_parts_of_a_given_start(
-    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(5)
-    warm = Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
-    path = tmp_path / "warm.safetensors"
-    save_checkpoint(warm, Provenance(training_data={"synthetic": ""}), path)
-    frozen = {"train_only": ["fusion"], "steps": 1}
-    config = replace(read_ablation(settings), warm_start=str(path), changes={"frozen": frozen})
-    folder = RunFolder.create(tmp_path / "run", config)
-    ablate(folder, tmp_path / "data")
-    after = load_checkpoint(folder.path / "frozen-0" / "checkpoint.safetensors")[0].state_dict()
-    moved = {name for name, value in warm.state_dict().items() if not torch.equal(value, after[name])}
-    assert moved <= {"fusion.fusion_weights_logits", "branches.similarity.threshold"}
-    whole = load_checkpoint(folder.path / "all-learnable-0" / "checkpoint.safetensors")[0].state_dict()
-    assert any(not torch.equal(value, whole[name]) for name, value in after.items() if name.startswith("branches."))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"a": {"min_entitys": 3}}, "changes.a: min_entitys: unknown setting: did you mean 'min_entities'"),
-        ({"a": {"steps": 0}}, "changes.a: steps is 0"),
-        ({WHOLE: {"steps": 3}}, "is the arm that changes nothing"),
-    ],
-)
-def test_a_trial_that_cannot_be_is_refused_at_once(
-    settings: Path, changes: dict[str, dict[str, Any]], message: str
-) -> None:
-    settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | {"changes": changes}))
-    with pytest.raises(ConfigError, match=message):
-        read_ablation(settings)

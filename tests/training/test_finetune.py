@@ -14,13 +14,11 @@ from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.model.config import ModelConfig
-from trivium.model.semantics import kept_texts
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import PARTS, Trainer, train, valid_course
-from trivium.training.loss import LOSSES
+from trivium.training.loop import PARTS, Trainer, train
 from trivium.training.run import RunFolder
 from trivium.training.validation import Validation, held_out
 
@@ -77,22 +75,19 @@ def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
         assert all(name.startswith(PARTS[part]) for name in changed)
 
 
-def test_a_step_lowers_the_loss_that_is_configured() -> None:
-    losses = {}
-    for name, loss in LOSSES.items():
-        config = settings(loss=name)
-        [(source, example)] = Batches(config, {"g": GRAPH}).step(0)
-        trainer = Trainer(config, TEXTS)
-        rng = np.random.default_rng([config.seed, 0, 0, 2])
-        kept = kept_texts(4, config.relation_text_dropout, 0.0, torch.Generator().manual_seed(int(rng.integers(2**62))))
-        topology = trainer.topology(source, example)
-        scores = trainer.model(topology, example.head, example.query, kept_texts=kept, rng=rng)
-        losses[name] = loss(scores, example.answer, example.known).item()
-        assert trainer.step(0, [(source, example)])["loss"] == pytest.approx(losses[name], abs=1e-5)
-    assert abs(losses["softmax"] - losses["adversarial"]) > 0.01
+def test_a_step_averages_the_loss_and_the_gradient_of_its_subgraphs() -> None:
+    config = settings(subgraphs_per_step=2)
+    subgraphs = Batches(config, {"g": GRAPH}).step(0)
+    trainer = Trainer(config, TEXTS)
+    losses = [trainer.loss(*subgraph, [config.seed, 0, place, 2]) for place, subgraph in enumerate(subgraphs)]
+    mean = torch.stack(losses).mean()
+    mean.backward()  # type: ignore[no-untyped-call]
+    norm = sum(float(p.grad.norm()) ** 2 for p in trainer.model.parameters() if p.grad is not None) ** 0.5
+    assert losses[0].item() != losses[1].item()
+    assert Trainer(config, TEXTS).step(0, subgraphs) == pytest.approx({"loss": mean.item(), "gradient": norm}, rel=1e-4)
 
 
-def test_a_start_lends_the_weights_that_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_lends_the_weights_that_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     start = saved(tmp_path / "start.safetensors", SMALL)
     held = load_checkpoint(start)[0].state_dict()
     other = replace(SMALL, layers=SMALL.layers + 1, prompt_dim=2 * SMALL.prompt_dim)
@@ -101,7 +96,7 @@ def test_a_start_lends_the_weights_that_fit(tmp_path: Path, capsys: pytest.Captu
     assert {name for name in held if name.startswith(("entity.", "structure.", "semantics."))} <= fits
     assert any(name.startswith("branches.prompt.") for name in held.keys() - fits)
     assert all(torch.equal(held[name], now[name]) for name in fits)
-    assert f"{len(held) - len(fits)} of its {len(held)} weights do not fit" in capsys.readouterr().err
+    assert f"{len(held) - len(fits)} of its {len(held)} weights do not fit" in caplog.text
 
 
 def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
@@ -150,14 +145,14 @@ def test_text_alone_needs_a_text(tmp_path: Path) -> None:
 
 
 def judged(values: list[float]) -> tuple[Callable[[Trivium], float], list[dict[str, torch.Tensor]]]:
-    """A judge that gives these values in turn, and what it was shown."""
+    """A validation that gives these values in turn, and what it was shown."""
     seen: list[dict[str, torch.Tensor]] = []
 
-    def judge(model: Trivium) -> float:
+    def validate(model: Trivium) -> float:
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         return values[len(seen) - 1]
 
-    return judge, seen
+    return validate, seen
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -167,9 +162,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_training_stops_when_validation_does_not_improve_and_keeps_the_best(tmp_path: Path) -> None:
     config = settings(steps=20, validate_every=1, patience=3)
     run = RunFolder.create(tmp_path / "run", config)
-    judge, seen = judged([0.1, 0.2, 0.5, 0.4, 0.5, 0.3, 0.9])
-    trainer = train(config, {"g": GRAPH}, run, None, TEXTS, judge)
-    assert valid_course(run) == {0: 0.1, 1: 0.2, 2: 0.5, 3: 0.4, 4: 0.5, 5: 0.3}
+    validate, seen = judged([0.1, 0.2, 0.5, 0.4, 0.5, 0.3, 0.9])
+    trainer = train(config, {"g": GRAPH}, run, None, TEXTS, validate)
+    assert run.validations() == {0: 0.1, 1: 0.2, 2: 0.5, 3: 0.4, 4: 0.5, 5: 0.3}
     assert same(trainer.best, seen[2])
     assert not same(trainer.best, seen[3])
     again, more = judged([1.0])
@@ -192,45 +187,45 @@ def test_a_resumed_run_keeps_the_same_best_weights(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         train(config, {"g": GRAPH}, cut, stop, TEXTS, judged([0.3, 0.6, 0.4])[0])
     resumed = train(config, {"g": GRAPH}, cut, None, TEXTS, judged([0.5])[0])
-    assert valid_course(cut) == valid_course(whole) == values
+    assert cut.validations() == whole.validations() == values
     assert same(resumed.best, expected.best)
     assert same(resumed.average.state_dict(), expected.average.state_dict())
 
 
 def test_triples_are_held_out_by_seed_and_hidden() -> None:
     rest, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
-    assert len(validation.triples) == 20
-    assert not rest.contains(validation.triples).any()
+    assert len(validation.questions.triples) == 20
+    assert not rest.contains(validation.questions.triples).any()
     assert rest.num_triples == GRAPH.num_triples - 20
-    assert validation.graph is rest
-    assert validation.known.sha256 == GRAPH.sha256
-    again = held_out(settings(valid_questions=40), GRAPH, None, None)[1]
-    other = held_out(settings(valid_questions=40, seed=1), GRAPH, None, None)[1]
-    assert again.triples.tolist() == validation.triples.tolist() != other.triples.tolist()
+    assert validation.questions.graph is rest
+    assert validation.questions.known.sha256 == GRAPH.sha256
+    again = held_out(settings(valid_questions=40), GRAPH, None, None)[1].questions
+    other = held_out(settings(valid_questions=40, seed=1), GRAPH, None, None)[1].questions
+    assert again.triples.tolist() == validation.questions.triples.tolist() != other.triples.tolist()
 
 
 def test_validation_is_the_ranking_of_the_held_out_triples() -> None:
     model = Trivium(NO_TEXT)
     _, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
     relations, found = validation.reciprocal_ranks(model)
-    assert relations.tolist() == validation.triples[:, 1].tolist() * 2
+    assert relations.tolist() == validation.questions.triples[:, 1].tolist() * 2
     from trivium.inference.ranker import Ranker
 
-    ranker = Ranker(model, validation.graph)
-    for place, (h, r, t) in enumerate(validation.triples[:5].tolist()):
+    ranker = Ranker(model, validation.questions.graph)
+    for place, (h, r, t) in enumerate(validation.questions.triples[:5].tolist()):
         scores = ranker.scores(np.array([h]), np.array([r]))[0].numpy()
         rivals = np.setdiff1d(np.arange(60), np.append(GRAPH.answers(h, r), t))
         assert found[place] == pytest.approx(1 / (1 + (scores[rivals] >= scores[t] - 1e-5).sum()))
 
 
-def test_validation_triples_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validation_triples_from_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     graph = read_graph(written(tmp_path / "g.tsv", GRAPH))
     file = tmp_path / "valid.tsv"
     file.write_text("e1\tr0\te2\ne3\tr1\tnobody\n")
     rest, validation = held_out(settings(valid=str(file)), graph, None, None)
-    assert "1 triples name what the graph lacks" in capsys.readouterr().err
-    assert [graph.entities.names[int(i)] for i in validation.triples[0, [0, 2]]] == ["e1", "e2"]
-    assert not rest.contains(validation.triples).any()
+    assert "1 triples name what the graph lacks" in caplog.text
+    assert [graph.entities.names[int(i)] for i in validation.questions.triples[0, [0, 2]]] == ["e1", "e2"]
+    assert not rest.contains(validation.questions.triples).any()
     file.write_text("x\tr0\ty\n")
     with pytest.raises(InputError, match="nothing to validate on"):
         held_out(settings(valid=str(file)), graph, None, None)
@@ -254,14 +249,15 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monk
         "earlier": "abc",
         str(tmp_path / "g.tsv"): read_graph(tmp_path / "g.tsv").sha256,
     }
-    assert provenance.settings["exclude"] == ["Nations"]  # the start's: what its hashes mean
+    assert provenance.excluded_from("earlier") == {"exclude": ["Nations"], "exclude_graphs": []}  # by the start
+    assert provenance.excluded_from(str(tmp_path / "g.tsv")) == {"exclude": [], "exclude_graphs": []}
     assert provenance.steps == 2
     assert "MRR 0.2000 after step 2, 0.1000 at the start" in provenance.note
     start = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, start[name])]
     assert changed == ["fusion.fusion_weights_logits"]
-    looks = [row for row in RunFolder(run).metrics() if "fusion" in row]
-    assert looks[0]["step"] == 0
+    logged = [row for row in RunFolder(run).metrics() if "fusion" in row]
+    assert logged[0]["step"] == 0
 
 
 def test_where_nothing_beats_the_start_its_weights_are_written(
@@ -287,5 +283,5 @@ def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
     start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"
     words = ["finetune", graph, "-o", output, "--checkpoint", start, "--steps", 40]
     assert run_command(*words, "--run", tmp_path / "run") == 0
-    course = valid_course(RunFolder(tmp_path / "run"))
+    course = RunFolder(tmp_path / "run").validations()
     assert max(course.values()) > course[0] + 0.01

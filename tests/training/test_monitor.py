@@ -13,7 +13,7 @@ from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import train
-from trivium.training.monitor import look, warnings
+from trivium.training.monitor import fusion_figures, fusion_warnings
 from trivium.training.run import RunFolder
 
 SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
@@ -25,19 +25,19 @@ def test_f8_training_logs_weight_contribution_and_activity(tmp_path: Path, capsy
         SMALL,
         steps=8,
         steps_per_epoch=2,
-        look_every=2,
+        log_every=2,
         min_entities=40,
         max_entities=60,
         max_questions=6,
     )
     run = RunFolder.create(tmp_path / "run", config)
     model = train(config, {}, run).model
-    looks = {row["step"]: row["fusion"] for row in run.metrics() if "fusion" in row}
-    assert list(looks) == [4, 8]
-    last = {name: row["weight"] for name, row in looks[8].items()}
+    logged = {row["step"]: row["fusion"] for row in run.metrics() if "fusion" in row}
+    assert list(logged) == [4, 8]
+    last = {name: row["weight"] for name, row in logged[8].items()}
     assert last == pytest.approx(model.fusion_weights())
     assert sum(last.values()) == pytest.approx(1)
-    for row in looks[8].values():
+    for row in logged[8].values():
         assert 0 <= row["activity"] <= 1
         assert row["contribution"] >= 0
     # the document's monitoring snippet, unchanged but for its stand-ins
@@ -48,7 +48,7 @@ def test_f8_training_logs_weight_contribution_and_activity(tmp_path: Path, capsy
     assert f"sim={last['similarity']:.4f}" in capsys.readouterr().out
 
 
-def test_f8_a_look_by_hand() -> None:
+def test_f8_the_figures_by_hand() -> None:
     torch.manual_seed(0)
     model = Trivium(SMALL)
     topology, query = Topology(random_graph(1)), torch.tensor([0, 3, 5])
@@ -56,7 +56,7 @@ def test_f8_a_look_by_hand() -> None:
     assert isinstance(similarity, SimilarityEnhancer)
     with torch.no_grad():
         similarity.threshold.fill_(2.0)  # no cosine reaches it
-    found = look(model, [(topology, query)])
+    found = fusion_figures(model, [(topology, query)])
     assert found["similarity"] == {"weight": pytest.approx(0.1), "contribution": 0.0, "activity": 0.0}
     with torch.no_grad():
         r, deltas = model.parts(topology, query)
@@ -65,7 +65,7 @@ def test_f8_a_look_by_hand() -> None:
     assert prompt is not None
     expected = 0.4 * (prompt[row].norm(dim=1) / r[row].norm(dim=1)).mean()
     assert found["prompt"]["contribution"] == pytest.approx(float(expected), rel=1e-5)
-    (idle,) = warnings(None, found)
+    (idle,) = fusion_warnings(None, found)
     assert "similarity acts on 0.0% of the queries" in idle
 
 
@@ -73,7 +73,7 @@ def test_f8_a_sudden_change_names_the_remedies() -> None:
     def at(weight: float) -> dict[str, dict[str, float]]:
         return {"prompt": {"weight": weight, "contribution": 0.1, "activity": 1.0}}
 
-    (line,) = warnings(at(0.4), at(0.55))
+    (line,) = fusion_warnings(at(0.4), at(0.55))
     for words in ("prompt", "0.40 to 0.55", "fusion_learning_rate", "another start"):
         assert words in line
-    assert warnings(at(0.4), at(0.45)) == []
+    assert fusion_warnings(at(0.4), at(0.45)) == []

@@ -2,82 +2,100 @@
 
 from __future__ import annotations
 
+import json as to_json
 from pathlib import Path
+from typing import Annotated, Any
 
-from trivium.cli.options import DEFAULT, Checkpoint, Conditioning, DataDir, Disable, Force, Required
+from cyclopts import Parameter
+
+from trivium.cli.options import DEFAULT, Conditioning, DataDir, Disable, Force
+from trivium.datasets import leakage
+from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
+from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
+from trivium.files import check_place, whole_file
+from trivium.model.checkpoint import load_checkpoint
+from trivium.report import progress, show, warn
 
 
 def evaluate(
     datasets: list[str],
     /,
     *,
-    checkpoint: Checkpoint = DEFAULT,
+    checkpoint: list[str] | None = None,
     data_dir: DataDir = None,
     conditioning: Conditioning = None,
     sample: int | None = None,
     seed: int = 0,
     groups: bool = False,
     disable: Disable = None,
+    valid: bool = False,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     json: Path | None = None,
     force: Force = False,
 ) -> None:
-    """Measures filtered ranking on data sets, zero-shot: both directions, three tie policies, leakage.
+    """Measures filtered ranking, zero-shot: both directions, three tie policies, leakage beside each figure.
 
     Parameters
     ----------
     datasets
-        Names such as FB15k237Inductive:v1; see `trivium datasets`.
+        Names such as FB15k237Inductive:v1, see `trivium datasets`; suites: clean, grail, ingram, transductive,
+        validation.
+    checkpoint
+        Shipped names or files (repeatable); trivium by default.
     sample
-        Ask only about so many queries of each data set; the table then gives an interval.
+        Ask only about so many queries of each data set; the JSON file then gives an interval.
     seed
         Of the sample.
     groups
         Also report each relation and each direction.
+    valid
+        Ask the validation questions, to choose between checkpoints without looking at the test.
+    output
+        A folder in which finished results are kept: interrupted, the same command goes on. It gets a table.md with
+        published figures too.
     json
         Also write the figures there.
     """
-    from trivium.evaluation import tables
+    if json is not None:
+        check_place(json, force, ".json")
+    models = {name: load_checkpoint(name) for name in checkpoint or [DEFAULT]}
+    disabled = sorted(disable or ())
+    for model, _ in models.values():
+        check_asked(model, sample, seed, disabled)
+    graphs = graphs_of(datasets, data_dir)
+    asked: dict[str, Any] = {"conditioning": conditioning, "sample": sample, "seed": seed}
+    asked |= {key: value for key, value in (("disabled", disabled), ("groups", groups), ("valid", valid)) if value}
+    table: dict[str, dict[str, Result]] = {name: {} for name in models}
+    for name, (model, provenance) in models.items():
+        kept = None if output is None else Results(output, name, **asked)
+        for number, graph in enumerate(graphs, 1):
+            result = None if kept is None else kept.load(graph)
+            if result is None:
+                with progress(f"{Path(name).stem} {number}/{len(graphs)} {graph}") as update:
+                    result = evaluate_dataset(model, provenance, graph, data_dir, progress=update, **asked)
+                if kept is not None:
+                    kept.save(result)
+            table[name][graph] = result
+    columns, rows = tabulate(table, graphs, MODELS if output and not valid else ())
+    kind = "validation" if valid else "test"
+    show(columns, rows, f"pessimistic figures, zero-shot, {kind} questions; ± is the error, clustered by relation")
+    for name, results in table.items():
+        for graph, result in results.items():
+            for kind, found in result.groups.items():
+                figures = [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in found.items()]
+                show([kind, "MRR", "Hits@1", "Hits@3", "Hits@10"], figures, f"\n{Path(name).stem} {graph}")
+    if json is not None:
+        entries = [{"checkpoint": n, **r.as_dict()} for n, results in table.items() for r in results.values()]
+        with whole_file(json, force) as file:
+            file.write(to_json.dumps(entries, indent=2, allow_nan=False).encode())
+    if output is not None:
+        with whole_file(output / "table.md", force=True) as file:
+            file.write(markdown(columns, rows).encode())
+        warn(f"{output / 'table.md'}: written")
 
-    tables.evaluate_all(checkpoint, datasets, data_dir, conditioning, sample, seed, groups, disable or [], json, force)
 
-
-def benchmark(
-    graphs: list[str] | None = None,
-    /,
-    *,
-    output: Required,
-    checkpoint: list[str] | None = None,
-    data_dir: DataDir = None,
-    conditioning: Conditioning = None,
-    sample: int | None = None,
-    seed: int = 0,
-    disable: Disable = None,
-    valid: bool = False,
-) -> None:
-    """Evaluates checkpoints over many graphs beside published figures, and writes the table.
-
-    Finished results are kept in the output folder; interrupted, the same command goes on.
-
-    Parameters
-    ----------
-    graphs
-        Suites (clean, grail, ingram, transductive, validation) and data sets; the first four by default.
-    output
-        The folder of results and of table.md.
-    checkpoint
-        Shipped names or files (repeatable).
-    sample
-        Ask only about so many queries of each graph.
-    seed
-        Of the sample.
-    valid
-        Ask the validation questions, to choose between checkpoints without looking at the test.
-    """
-    from trivium.evaluation.benchmark import TEST_SUITES
-    from trivium.evaluation.benchmark import benchmark as run
-
-    chosen, parts = checkpoint or [DEFAULT], disable or []
-    run(chosen, graphs or TEST_SUITES, output, data_dir, conditioning, sample, seed, parts, valid)
+benchmark = evaluate
+"""The verb's former name for suites and several checkpoints."""
 
 
 def overlap(a: str, b: str, /, *, data_dir: DataDir = None) -> None:
@@ -90,6 +108,6 @@ def overlap(a: str, b: str, /, *, data_dir: DataDir = None) -> None:
     b
         A data set's name.
     """
-    from trivium.evaluation import tables
-
-    tables.show_overlap(a, b, data_dir)
+    shares = leakage.overlap(a, b, data_dir)
+    rows = [[part, f"{share:.4f}"] for part, share in shares.items()]
+    show(["part", "share"], rows, f"share of {b} in {a}'s training triples")

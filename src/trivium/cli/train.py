@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 from cyclopts import Parameter
 
-from trivium.cli.options import DataDir, Force, Required, Resume
+from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
+from trivium.datasets import synthetic
+from trivium.errors import ConfigError
+from trivium.files import check_output, check_place, save_figure, whole_file, write_table
+from trivium.model.checkpoint import ENDING, load_checkpoint
+from trivium.report import progress, show, show_frame, warn
+from trivium.settings import check_range
+from trivium.training import finetune as fit
+from trivium.training import pretrain as training
+from trivium.training.ablation import ablate as run_ablation
+from trivium.training.ablation import read_ablation
+from trivium.training.evidence import differences, draw, suggest, table_of
+from trivium.training.run import CONFIG, RunFolder, best_step
+from trivium.training.weights import draw_fusion, fusion_course
 
 
 def pretrain(
@@ -22,9 +36,38 @@ def pretrain(
     run
         The folder of the run; runs/NAME by default, after the configuration's name.
     """
-    from trivium.training import commands
+    folder = run_folder("a configuration", config, resume, run=run)
+    begin = None if config is None else training.read_config(config)
+    with progress("training") as update:
+        path = training.pretrain(folder, data_dir, update, config=begin)
+    warn(f"{path}: trained")
 
-    commands.pretrain_run(config, run, resume, data_dir)
+
+def run_folder(
+    what: str, name: Path | str | None, resume: Path | None, run: Path | None, **others: object
+) -> RunFolder:
+    """The folder of a run that begins, by default ``runs/NAME``, or of one that goes on.
+
+    Args:
+        what: a run begins with.
+        name: the file that a run is named after; ``None`` where none begins.
+        others: options that only a run that begins has.
+
+    Raises:
+        ConfigError: both are asked for or neither, there is no run to go on, or an option would change it.
+        OutputError: there is a run where one should begin.
+    """
+    if (name is None) == (resume is None):
+        raise ConfigError(f"give {what} to begin a run, or --resume RUN to continue one")
+    if resume is None:
+        return RunFolder.free(run or Path("runs", Path(str(name)).stem))
+    for option, value in {"run": run, **others}.items():
+        if value is not None:
+            raise ConfigError(f"--{option}: {resume} goes on as it began: leave --{option} out, or begin a new run")
+    folder = RunFolder(resume)
+    if not folder.begun:
+        raise ConfigError(f"{resume} holds no run: its {CONFIG} is missing")
+    return folder
 
 
 def finetune(
@@ -60,9 +103,23 @@ def finetune(
     run
         The folder of the run; runs/NAME by default, after the output's name.
     """
-    from trivium.training import commands
-
-    commands.finetune_run(graph, output, checkpoint, list(only or ()), valid, steps, run, resume, data_dir, force)
+    began = {"checkpoint": checkpoint, "only": only, "valid": valid, "steps": steps}
+    folder = run_folder("a graph", graph and output, resume, run=run, **began)
+    check_place(output, force, ENDING)
+    if graph is None:
+        config = training.read_config(folder.path / CONFIG)
+    else:
+        config = fit.finetune_config(graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps)
+    start = load_checkpoint(config.start_from)[0].fusion_weights()
+    with progress("fitting") as update:
+        course = fit.finetune(folder, output, data_dir, update, force, config)
+    best = best_step(course)
+    if best == 0:
+        warn(f"{output}: nothing beat the start (validation MRR {course[0]:.4f}): it holds the start's weights")
+    else:
+        warn(f"{output}: validation MRR {course[best]:.4f} after step {best}; the start had {course[0]:.4f}")
+    now = load_checkpoint(output)[0].fusion_weights()
+    show(["part", "fusion weight at the start", "now"], [[name, start[name], now[name]] for name in now])
 
 
 def ablate(
@@ -77,9 +134,16 @@ def ablate(
     run
         The folder of the ablation; runs/NAME by default, after the configuration's name.
     """
-    from trivium.training import commands
-
-    commands.ablate_run(config, run, resume, data_dir)
+    folder = run_folder("a configuration", config, resume, run=run)
+    scores = run_ablation(folder, data_dir, None if config is None else read_ablation(config), progress)
+    rows = differences(scores)
+    report = table_of(rows)
+    write_table(report, folder.path / "ablation.csv", force=True)
+    save_figure(draw(rows), folder.path / "ablation.png", force=True)
+    show_frame(report)
+    for line in suggest({row.arm: row for row in rows}).evidence:
+        print(line)
+    warn(f"{folder.path / 'ablation.png'}: drawn")
 
 
 def weights(
@@ -101,9 +165,15 @@ def weights(
     table
         Also write the figures there (.tsv, .csv, .parquet, .jsonl).
     """
-    from trivium.training import commands
-
-    commands.show_weights(runs, output, table, force)
+    check_place(output, force, ".png")
+    if table is not None:
+        check_output(table, force)
+    course = fusion_course(runs)
+    if table is not None:
+        write_table(course, table, force)
+    save_figure(draw_fusion(course), output, force)
+    show_frame(course.group_by("run", "data", "branch", maintain_order=True).last())
+    warn(f"{output}: drawn")
 
 
 def synthesize(
@@ -133,6 +203,16 @@ def synthesize(
     triples_per_relation
         The mean number of base facts of a relation.
     """
-    from trivium.training import commands
-
-    commands.write_synthetic(output, seed, entities, relations, rules, triples_per_relation, force)
+    check_place(output, force, ".tsv", ".csv", ".parquet")
+    check_range(0, seed=seed)
+    graph = synthetic.synthesize(
+        seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
+    )
+    h, r, t = graph.triples.T
+    names = {"head": graph.entities.take(h), "relation": graph.relations.take(r), "tail": graph.entities.take(t)}
+    if output.suffix.lower() == ".tsv":
+        with whole_file(output, force) as file:  # without a header, as readers expect
+            pl.DataFrame(names).write_csv(file, separator="\t", include_header=False, quote_style="never")
+    else:
+        write_table(pl.DataFrame(names), output, force)
+    warn(f"{output}: {graph.num_triples:,} triples, {graph.num_entities:,} entities, {graph.num_relations:,} relations")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.datasets.registry import Splits, datasets, load_dataset
+from trivium.datasets.registry import Splits, datasets, is_dataset, load_dataset
 from trivium.errors import InputError
 from trivium.graph.formats import FORMATS, INDEX
 from trivium.graph.graph import Graph
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy import bool_
 
 SYNTHETIC = "synthetic"
+Exclusion = Mapping[str, Sequence[str]]
+"""What is taken out of a training graph: ``exclude`` names data sets whose questions are, ``exclude_graphs`` those that
+are taken out whole."""
 
 
 def contained(triples: IntArray, graph: Graph, others: Sequence[Graph]) -> NDArray[bool_]:
@@ -52,7 +55,7 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
     Raises:
         InputError: a data set or file cannot be read.
     """
-    known = [_training_graph(a, data_dir, True)]
+    known = [training_graph(a, data_dir)]
     if is_file(b):
         graph = read_graph(b)
         return {"graph": float(contained(graph.triples, graph, known).mean())}
@@ -72,28 +75,29 @@ def without_questions(
     Raises:
         InputError: a data set cannot be read.
     """
-    found = np.zeros(graph.num_triples, np.bool_)
-    for name in dict.fromkeys([*names, *whole]):
-        splits = load_dataset(name, data_dir)
-        asked = Graph.from_ids(*splits.known.T, entities=splits.graph.entities, relation_names=splits.graph.relations)
-        found |= contained(graph.triples, graph, [asked, splits.graph] if name in whole else [asked])
+    asked = [_questions(name, data_dir) for name in dict.fromkeys([*names, *whole])]
+    found = contained(graph.triples, graph, asked + [load_dataset(name, data_dir).graph for name in whole])
     return graph.without(graph.triples[found]) if found.any() else graph
+
+
+@lru_cache(maxsize=64)
+def _questions(name: str, data_dir: str | Path | None) -> Graph:
+    """The validation and test triples of a data set; kept, because many training graphs meet them."""
+    splits = load_dataset(name, data_dir)
+    return Graph.from_ids(*splits.known.T, entities=splits.graph.entities, relation_names=splits.graph.relations)
 
 
 def leakage(
     training_data: Mapping[str, str],
     splits: Splits,
     data_dir: str | Path | None = None,
-    exclude: Sequence[str] = (),
-    exclude_graphs: Sequence[str] = (),
+    excluded: Mapping[str, Exclusion] | None = None,
 ) -> float | None:
     """The share of test triples that a model's training data holds.
 
     Args:
         training_data: SHA-256 by data set or file, as a checkpoint's provenance has it; ``synthetic`` holds none.
-        exclude: data sets whose questions may have been taken out of the training graphs (`without_questions`); the
-            hash tells.
-        exclude_graphs: data sets that may have been taken out whole.
+        excluded: by training data, what was taken out of it.
 
     Returns:
         The share, or ``None`` if nothing is on record, or a part of it is not at hand or has another hash.
@@ -102,17 +106,12 @@ def leakage(
     if not training_data:
         return None
     graphs = []
-    for name, sha256 in training_data.items():
-        if name == SYNTHETIC:
-            continue
-        for less in ((tuple(exclude), tuple(exclude_graphs)), (tuple(exclude), ()), ((), ())):
-            try:
-                graph = _training_graph(name, data_dir, False, *less)
-            except InputError:
-                return None
-            if graph.sha256 == sha256:
-                break
-        else:
+    for name in training_data.keys() - {SYNTHETIC}:
+        try:
+            graph = training_graph(name, data_dir, (excluded or {}).get(name, {}), download=False)
+        except InputError:
+            return None
+        if graph.sha256 != training_data[name]:
             return None
         graphs.append(graph)
     return float(contained(splits.test, splits.graph, graphs).mean())
@@ -125,7 +124,34 @@ def is_file(name: str) -> bool:
     return name not in datasets() and (named or path.is_file())
 
 
-@lru_cache(maxsize=32)
+def graph_file(name: str) -> str:
+    """The file of a training graph: in a folder its ``train.txt``; another name stays as it is."""
+    files = (Path(name, file) for file in ("train.txt", "train.txt.gz") if name not in datasets())
+    return next((str(file) for file in files if file.is_file()), name)
+
+
+def graphs_in(name: str, data_dir: str | Path | None = None) -> list[str]:
+    """The names of the graphs in a folder of folders that hold a ``train.txt`` each; of anything else its own name."""
+    folders = [] if is_dataset(name, data_dir) else [path.as_posix() for path in sorted(Path(name).glob("*"))]
+    return [folder for folder in folders if graph_file(folder) != folder] or [name]
+
+
+def training_graph(
+    name: str, data_dir: str | Path | None = None, excluded: Exclusion | None = None, *, download: bool = True
+) -> Graph:
+    """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
+
+    Raises:
+        InputError: it cannot be read, or nothing is left of it.
+    """
+    less = {key: tuple(names) for key, names in (excluded or {}).items()}
+    graph = _training_graph(name, data_dir, download, less.get("exclude", ()), less.get("exclude_graphs", ()))
+    if not graph.num_triples:
+        raise InputError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
+    return graph
+
+
+@lru_cache(maxsize=64)
 def _training_graph(
     name: str,
     data_dir: str | Path | None,
@@ -134,5 +160,6 @@ def _training_graph(
     exclude_graphs: tuple[str, ...] = (),
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
-    graph = read_graph(name) if is_file(name) else load_dataset(name, data_dir, download=download).train
+    own = is_file(name)
+    graph = read_graph(graph_file(name)) if own else load_dataset(name, data_dir, download=download).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -1,25 +1,24 @@
-"""Checkpoints over lists of graphs, beside published figures: resumable graph by graph."""
+"""Suites of graphs, published figures, kept results, and the table that sets them side by side."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trivium.datasets.registry import datasets, is_dataset
+from trivium.datasets.registry import is_dataset
 from trivium.errors import InputError
-from trivium.evaluation.evaluate import CLEAN, Result
-from trivium.evaluation.tables import check_asked, evaluate_dataset
+from trivium.evaluation.evaluate import Result
 from trivium.files import make_folder, whole_file
-from trivium.model.checkpoint import checkpoint_sha256, load_checkpoint
-from trivium.report import progress, show, warn
+from trivium.model.checkpoint import checkpoint_sha256
 
+CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
 PUBLISHED = Path(__file__).with_name("published.csv")
 MODELS = ("ULTRA", "SEMMA", "ARE", "TRIX", "KG-ICL")
 
@@ -42,7 +41,6 @@ SUITES = {
 }
 """Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 %
 of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
-TEST_SUITES = ("clean", "grail", "ingram", "transductive")
 
 
 def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
@@ -62,130 +60,92 @@ def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
     return list(found)
 
 
-@lru_cache(maxsize=1)
+@cache
 def published() -> dict[tuple[str, str], tuple[float, float]]:
     """Published zero-shot MRR and Hits@10 by (data set, model); the file names the source of each."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         return {(r["dataset"], r["model"]): (float(r["mrr"]), float(r["hits_at_10"])) for r in csv.DictReader(file)}
 
 
-def benchmark(
-    checkpoints: Sequence[str],
-    names: Sequence[str],
-    folder: Path,
-    data_dir: Path | None,
-    conditioning: str | None,
-    sample: int | None,
-    seed: int,
-    disabled: Sequence[str],
-    valid: bool = False,
-) -> None:
-    """Evaluates what is not evaluated yet, one file a result, and writes ``table.md`` beside the results.
+class Results:
+    """Finished results in a folder, a file each. They belong to the bytes of the checkpoint and to what was asked:
+    another checkpoint under the same name has none.
 
-    A result belongs to the bytes of the checkpoint and to what was asked; another checkpoint under the same name is
-    evaluated afresh.
+    Args:
+        asked: the choices that a result depends on.
+
+    Raises:
+        OutputError: the folder cannot be made.
     """
-    graphs = graphs_of(names, data_dir)
-    models = {checkpoint: load_checkpoint(checkpoint) for checkpoint in checkpoints}
-    for model, _ in models.values():
-        check_asked(model, sample, seed, disabled)
-    table: dict[str, dict[str, Result]] = {}
-    for checkpoint, (model, provenance) in models.items():
-        digest = checkpoint_sha256(checkpoint)
-        asked: dict[str, Any] = {"checkpoint": digest, "conditioning": conditioning, "sample": sample, "seed": seed}
-        asked |= {"disabled": sorted(disabled)} if disabled else {}
-        asked |= {"valid": True} if valid else {}
-        short = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-        place = make_folder(folder / f"{Path(checkpoint).stem}-{short}")
-        results = table.setdefault(checkpoint, {})
-        for number, name in enumerate(graphs):
-            file = place / f"{name.replace(':', '-')}.json"
-            if file.exists():
-                results[name] = Result.from_dict(json.loads(file.read_text("utf-8"))["result"])
-                continue
-            with progress(f"{Path(checkpoint).stem} {number + 1}/{len(graphs)} {name}") as update:
-                result = evaluate_dataset(
-                    model,
-                    provenance,
-                    name,
-                    data_dir,
-                    conditioning=conditioning,
-                    sample=sample,
-                    seed=seed,
-                    disabled=disabled,
-                    valid=valid,
-                    progress=update,
-                )
-            with whole_file(file, force=True) as out:
-                out.write(json.dumps({"asked": asked, "result": result.as_dict()}, indent=1).encode())
-            worst = result.metrics["pessimistic"]
-            warn(f"{Path(checkpoint).stem} {name}: {worst.mrr:.3f} / {worst.hits_at_10:.3f}, {result.seconds:.0f} s")
-            results[name] = result
-    columns, rows = tabulate(table, graphs, () if valid else MODELS)
-    show(columns, rows, f"pessimistic MRR / Hits@10, zero-shot, {'validation' if valid else 'test'} questions")
-    with whole_file(folder / "table.md", force=True) as out:
-        out.write(markdown(columns, rows).encode())
-    warn(f"{folder / 'table.md'}: written")
+
+    def __init__(self, folder: Path, checkpoint: str, **asked: Any) -> None:
+        self.asked = {"checkpoint": checkpoint_sha256(checkpoint), **asked}
+        short = hashlib.sha256(json.dumps(self.asked, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder = make_folder(folder / f"{Path(checkpoint).stem}-{short}")
+
+    def load(self, dataset: str) -> Result | None:
+        """The result on a data set, if it is there."""
+        file = self._file(dataset)
+        return Result.from_dict(json.loads(file.read_text("utf-8"))["result"]) if file.exists() else None
+
+    def save(self, result: Result) -> None:
+        """Keeps a result."""
+        with whole_file(self._file(result.dataset), force=True) as file:
+            file.write(json.dumps({"asked": self.asked, "result": result.as_dict()}, indent=1).encode())
+
+    def _file(self, dataset: str) -> Path:
+        return self.folder / f"{dataset.replace(':', '-')}.json"
 
 
 def tabulate(
-    table: dict[str, dict[str, Result]], graphs: Sequence[str], models: Sequence[str] = MODELS
+    table: Mapping[str, Mapping[str, Result]], graphs: Sequence[str], models: Sequence[str] = MODELS
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a row per graph, then the means, beside the published figures.
 
     Means are over suites all of whose graphs are there, over all graphs, and over those that are clean for every
     checkpoint; a model without a figure for each of them has none.
+
+    Args:
+        table: the results by checkpoint and graph.
+        models: whose published figures are shown.
     """
     first = next(iter(table.values()))
-    columns = ["graph", "family", "queries"]
-    for name in table:
-        stem = Path(name).stem
-        columns += [stem, f"{stem} ±", f"{stem} realistic", f"{stem} optimistic", f"{stem} leakage"]
-    columns += models
-    rows = []
-    for graph in graphs:
-        one = first[graph]
-        row = [graph, datasets()[graph].family if graph in datasets() else "", f"{one.queries:,}"]
+    columns = ["graph", "queries"]
+    for checkpoint in table:
+        stem = f"{Path(checkpoint).stem} " if len(table) > 1 else ""
+        columns += [stem + name for name in ("MRR / Hits@10", "±", "realistic", "optimistic", "leakage", "seconds")]
+
+    def row(label: str, chosen: Sequence[str]) -> list[str]:
+        cells = [label, f"{sum(first[graph].queries for graph in chosen):,}"]
         for results in table.values():
-            m, leakage = results[graph].metrics, results[graph].leakage
-            row += [
-                _pair(m["pessimistic"].mrr, m["pessimistic"].hits_at_10),
-                f"{results[graph].mrr_error:.3f}",
-                f"{m['realistic'].mrr:.3f}",
-                f"{m['optimistic'].mrr:.3f}",
+            found = [results[graph] for graph in chosen]
+            error, leakage = (found[0].mrr_error, found[0].leakage) if len(found) == 1 else (None, None)
+            cells += [
+                _pair([(r.metrics["pessimistic"].mrr, r.metrics["pessimistic"].hits_at_10) for r in found]),
+                "" if error is None else f"{error:.3f}",
+                *(f"{np.mean([r.metrics[policy].mrr for r in found]):.3f}" for policy in ("realistic", "optimistic")),
                 "-" if leakage is None else f"{leakage:.3f}",
-            ]
-        rows.append([*row, *(_pair(*published().get((graph, model), (None, None))) for model in models)])
-    groups = {f"mean of {name} {len(s)}": list(s) for name, s in SUITES.items() if set(s) <= set(graphs)}
-    groups[f"mean of all {len(graphs)}"] = list(graphs)
-    leaks = {g: [results[g].leakage for results in table.values()] for g in graphs}
-    clean = [g for g in graphs if all(leak is not None and leak < CLEAN for leak in leaks[g])]
-    if clean:
-        groups[f"mean of leakage under {CLEAN:.1%}: {len(clean)}"] = clean
-    for label, chosen in groups.items():
-        row = [f"**{label}**", "", f"{sum(first[g].queries for g in chosen):,}"]
-        for results in table.values():
-            mean = {
-                policy: np.mean([results[g].metrics[policy].mrr for g in chosen])
-                for policy in ("pessimistic", "realistic", "optimistic")
-            }
-            hits = np.mean([results[g].metrics["pessimistic"].hits_at_10 for g in chosen])
-            row += [
-                _pair(float(mean["pessimistic"]), float(hits)),
-                "",
-                f"{mean['realistic']:.3f}",
-                f"{mean['optimistic']:.3f}",
-                "",
+                f"{sum(r.seconds for r in found):.1f}",
             ]
         for model in models:
-            known = [published()[g, model] for g in chosen if (g, model) in published()]
-            row.append(_pair(*np.mean(known, axis=0)) if len(known) == len(chosen) else "-")
-        rows.append(row)
-    return columns, rows
+            known = [published()[graph, model] for graph in chosen if (graph, model) in published()]
+            cells.append(_pair(known) if len(known) == len(chosen) else "-")
+        return cells
+
+    means = {f"mean of {name} {len(suite)}": suite for name, suite in SUITES.items() if set(suite) <= set(graphs)}
+    means[f"mean of all {len(graphs)}"] = list(graphs)
+    leaks = {graph: [results[graph].leakage for results in table.values()] for graph in graphs}
+    clean = [graph for graph in graphs if all(leak is not None and leak < CLEAN for leak in leaks[graph])]
+    means[f"mean of leakage under {CLEAN:.1%}: {len(clean)}"] = clean
+    rows = [row(graph, [graph]) for graph in graphs]
+    rows += [row(f"**{label}**", chosen) for label, chosen in means.items() if len(chosen) > 1]
+    return [*columns, *models], rows
 
 
-def _pair(mrr: float | None, hits: float | None) -> str:
-    return "-" if mrr is None or hits is None else f"{mrr:.3f} / {hits:.3f}"
+def _pair(figures: Sequence[tuple[float, float]]) -> str:
+    """The means of MRR and Hits@10."""
+    mrr, hits = np.mean(figures, axis=0)
+    return f"{mrr:.3f} / {hits:.3f}"
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from trivium.evaluation.metrics import POLICIES, Metrics, by_policy, clustered_error
+from trivium.datasets.leakage import leakage as leakage_of
+from trivium.datasets.registry import Splits, load_dataset
+from trivium.errors import ConfigError
+from trivium.evaluation.metrics import POLICIES, Metrics, clustered_error
 from trivium.graph.graph import Graph
 from trivium.inference.answers import Ids, Ranks, both_directions
-from trivium.inference.ranker import Ranker
+from trivium.inference.ranker import Ranker, model_texts
+from trivium.kernels.csr import IntArray
+from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import Trivium
+from trivium.settings import check_range
 from trivium.text.graph import TextGraph
 
-if TYPE_CHECKING:
-    from trivium.datasets.registry import Splits
-
-CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Result:
         seconds: of evaluation, without loading.
         leakage: the share of test triples that the pretraining data holds; ``None`` where that data is not at hand.
         metrics: by tie policy.
-        mrr_error: standard error of the pessimistic MRR, clustered by relation.
+        mrr_error: standard error of the pessimistic MRR, clustered by relation; ``None`` where only one is asked.
         interval: 95 % interval of the pessimistic MRR, for a sample of the queries; else ``None``.
         groups: pessimistic metrics by relation and by direction, where that was asked for.
     """
@@ -42,7 +45,7 @@ class Result:
     seconds: float
     leakage: float | None
     metrics: dict[str, Metrics]
-    mrr_error: float
+    mrr_error: float | None
     interval: tuple[float, float] | None
     groups: dict[str, dict[str, Metrics]]
 
@@ -62,6 +65,57 @@ class Result:
         return cls(**{**rest, "metrics": metrics, "interval": interval, "groups": groups})
 
 
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Triples to be asked in both directions.
+
+    Attributes:
+        graph: what messages pass on.
+        triples: ``[n, 3]``, ids of ``graph``.
+        known: ``graph`` with every fact that the filtered protocol leaves out of the rivals.
+    """
+
+    graph: Graph
+    triples: IntArray
+    known: Graph
+
+    @classmethod
+    def of(cls, splits: Splits) -> Questions:
+        """The test questions of a data set."""
+        return cls(splits.graph, splits.test, known_graph(splits.graph, splits.known))
+
+    def sample(self, queries: int, seed: int | list[int]) -> Questions:
+        """Triples enough for so many queries, one in each direction; all of them if there are no more."""
+        if queries >= 2 * len(self.triples):
+            return self
+        chosen = np.random.default_rng(seed).permutation(len(self.triples))[: max(1, queries // 2)]
+        return replace(self, triples=self.triples[chosen])
+
+    def ranks(self, ranker: Ranker, progress: Progress | None = None) -> tuple[Ids, Ranks]:
+        """The asked relation (over ``2 · num_relations``) and the filtered ranks of each query, ``[2 · n]``: first all
+        queries for tails, then all for heads.
+
+        Args:
+            ranker: over ``graph``.
+            progress: called with the queries done and in all.
+        """
+        heads, relations, answers = both_directions(self.triples, self.graph.num_relations)
+        better, tied = np.zeros((2, len(heads)), np.int64)
+        done = 0
+        for places, ranks, _ in ranker.ranks(heads, relations, answers, self.known):
+            better[places], tied[places] = ranks.better, ranks.tied
+            done += len(places)
+            if progress is not None:
+                progress(done, len(heads))
+        return relations, Ranks(better, tied)
+
+
+def known_graph(graph: Graph, facts: IntArray) -> Graph:
+    """A graph with further facts, ``[n, 3]`` ids of its own."""
+    every = np.concatenate([graph.triples, facts.astype(np.int32)])
+    return Graph.from_ids(*every.T, entities=graph.entities, relation_names=graph.relations)
+
+
 def evaluate(
     model: Trivium,
     splits: Splits,
@@ -73,7 +127,7 @@ def evaluate(
     groups: bool = False,
     texts: TextGraph | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
 
@@ -86,59 +140,69 @@ def evaluate(
             ``None`` leaves them out.
         disabled: parts that are switched off, ``text`` among them (F9).
         progress: called with the queries done and in all.
+
+    Raises:
+        ConfigError: as `check_asked`.
     """
+    check_asked(model, sample, seed, disabled)
     model = model if conditioning is None else model.conditioned(conditioning)
-    graph = splits.graph
-    ranker = Ranker(model, graph, texts=texts, disabled=disabled)
+    every = Questions.of(splits)
+    questions = every if sample is None else every.sample(sample, seed)
+    ranker = Ranker(model, splits.graph, texts=texts, disabled=disabled)
     started = time.monotonic()
-    relations, ranks = question_ranks(ranker, splits, sample, seed, progress)
+    relations, ranks = questions.ranks(ranker, progress)
     seconds = time.monotonic() - started
     reciprocal = 1 / ranks.pessimistic
-    error = clustered_error(reciprocal, relations % graph.num_relations)
+    error = clustered_error(reciprocal, relations % splits.graph.num_relations)
     mean = float(reciprocal.mean())
     return Result(
         dataset=splits.name,
         queries=len(relations),
         seconds=seconds,
         leakage=leakage,
-        metrics=by_policy(ranks),
+        metrics={policy: Metrics.of(getattr(ranks, policy)) for policy in POLICIES},
         mrr_error=error,
-        interval=(mean - 1.96 * error, mean + 1.96 * error) if len(relations) < 2 * len(splits.test) else None,
-        groups=_groups(graph, relations, ranks) if groups else {},
+        interval=None if questions is every or error is None else (mean - 1.96 * error, mean + 1.96 * error),
+        groups=_groups(splits.graph, relations, ranks) if groups else {},
     )
 
 
-def question_ranks(
-    ranker: Ranker,
-    splits: Splits,
-    sample: int | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Ids, Ranks]:
-    """The asked relation (over ``2 · num_relations``) and the filtered ranks of each test question, ``[queries]``.
+def evaluate_dataset(
+    model: Trivium,
+    provenance: Provenance,
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    valid: bool = False,
+    **choices: Any,
+) -> Result:
+    """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
 
-    All questions for tails come first, then all for heads; a sample holds as many of both.
+    Args:
+        valid: ask the validation questions instead of the test's.
     """
-    questions = splits.test
-    if sample is not None and sample < 2 * len(questions):
-        chosen = np.random.default_rng(seed).permutation(len(questions))[: max(1, sample // 2)]
-        questions = questions[chosen]
-    heads, relations, answers = both_directions(questions, splits.graph.num_relations)
-    better, tied = np.zeros((2, len(heads)), np.int64)
-    done = 0
-    for places, ranks, _ in ranker.ranks(heads, relations, answers, known_graph(splits)):
-        better[places], tied[places] = ranks.better, ranks.tied
-        done += len(places)
-        if progress is not None:
-            progress(done, len(heads))
-    return relations, Ranks(better, tied)
+    splits = load_dataset(name, data_dir)
+    if valid:
+        splits = splits.validation()
+    texts = model_texts(model, splits.graph, name, data_dir)
+    excluded = {source: provenance.excluded_from(source) for source in provenance.training_data}
+    share = leakage_of(provenance.training_data, splits, data_dir, excluded)
+    return evaluate(model, splits, leakage=share, texts=texts, **choices)
 
 
-def known_graph(splits: Splits) -> Graph:
-    """The graph with every known fact, which the filtered protocol leaves out of the rivals."""
-    graph = splits.graph
-    facts = np.concatenate([graph.triples, splits.known.astype(np.int32)])
-    return Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
+def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collection[str]) -> None:
+    """Refuses what cannot be asked, before any work is done for it.
+
+    Raises:
+        ConfigError: a sample without a query in each direction, a negative seed, or a part that the model lacks.
+    """
+    check_range(2, sample=sample)
+    check_range(0, seed=seed)
+    parts = {*model.branches, *(["text"] if model.semantics is not None else [])}
+    for part in disabled:
+        if part not in parts:
+            has = ", ".join(sorted(parts)) or "no part to switch off"
+            raise ConfigError(f"{part} cannot be switched off: this checkpoint has {has}")
 
 
 def _groups(graph: Graph, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
@@ -153,25 +217,3 @@ def _groups(graph: Graph, relations: Ids, ranks: Ranks) -> dict[str, dict[str, M
             for relation in np.unique(relations % graph.num_relations)
         },
     }
-
-
-def means(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    """Pessimistic MRR and Hits@10 over all graphs, and over the clean ones (leakage known and under 2.5 %)."""
-    clean = [r for r in results if r.leakage is not None and r.leakage < CLEAN]
-    out = {}
-    for name, rows in (("all", list(results)), ("clean", clean)):
-        if rows:
-            worst = [r.metrics["pessimistic"] for r in rows]
-            mrr, hits = np.mean([m.mrr for m in worst]), np.mean([m.hits_at_10 for m in worst])
-            out[name] = {"graphs": len(rows), "mrr": float(mrr), "hits_at_10": float(hits)}
-    return out
-
-
-def write_json(results: Sequence[Result], path: str | Path, force: bool = False) -> None:
-    """The results as a JSON list, whole or not at all."""
-    import json
-
-    from trivium.files import whole_file
-
-    with whole_file(path, force) as file:
-        file.write(json.dumps([r.as_dict() for r in results], indent=2, allow_nan=False).encode())

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.inference.answers import Ranks
-
 POLICIES = ("optimistic", "realistic", "pessimistic")
 
 
@@ -29,15 +27,10 @@ class Metrics:
         return cls(float((1 / ranks).mean()), float(ranks.mean()), *hits)
 
 
-def by_policy(ranks: Ranks) -> dict[str, Metrics]:
-    """The metrics under each tie policy; see `trivium.inference.answers.Ranks`."""
-    return {policy: Metrics.of(getattr(ranks, policy)) for policy in POLICIES}
-
-
-def clustered_error(values: NDArray[np.floating], clusters: NDArray[np.integer]) -> float:
+def clustered_error(values: NDArray[np.floating], clusters: NDArray[np.integer]) -> float | None:
     """The standard error of a mean whose values come in clusters that fail or succeed together.
 
-    ``√( G/(G−1) Σ_g (Σ_{i∈g} (v_i − v̄))² ) / n`` over ``G`` clusters; nan for fewer than two.
+    ``√( G/(G−1) Σ_g (Σ_{i∈g} (v_i − v̄))² ) / n`` over ``G`` clusters; ``None`` for fewer than two.
 
     Args:
         values: ``[n]``, a query's reciprocal rank, say.
@@ -49,5 +42,5 @@ def clustered_error(values: NDArray[np.floating], clusters: NDArray[np.integer])
     sums = np.bincount(place, values - values.mean())
     groups = len(sums)
     if groups < 2:
-        return float("nan")
+        return None
     return float(np.sqrt(groups / (groups - 1) * (sums**2).sum()) / len(values))

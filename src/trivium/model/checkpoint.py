@@ -32,6 +32,13 @@ class Provenance:
     settings: dict[str, Any] = field(default_factory=dict)
     """The training configuration."""
     note: str = ""
+    excluded: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """By training data: the data sets whose questions (``exclude``), or which whole (``exclude_graphs``), are not in
+    it. Earlier versions did not record it: what their settings say holds for all."""
+
+    def excluded_from(self, name: str) -> dict[str, list[str]]:
+        """What was taken out of one training graph."""
+        return self.excluded.get(name, {key: self.settings.get(key, []) for key in ("exclude", "exclude_graphs")})
 
 
 def save_checkpoint(model: Trivium, provenance: Provenance, path: str | Path, force: bool = False) -> None:

@@ -9,7 +9,7 @@ from trivium.errors import ConfigError
 from trivium.files import whole_file
 from trivium.model.checkpoint import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Progress, narrow, valid_course
+from trivium.training.loop import Progress, narrow
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 
@@ -52,7 +52,7 @@ def finetune_config(
         relation_text_dropout=0.0,
         graph_text_dropout=0.0,
         steps_per_epoch=20,
-        look_every=1,
+        log_every=1,
         save_every=20,
         train_only=tuple(only),
         validate_every=2,
@@ -80,4 +80,4 @@ def finetune(
     checkpoint = pretrain(run, data_dir, progress, "trivium finetune", config)
     with whole_file(output, force) as file:
         file.write(checkpoint.read_bytes())
-    return valid_course(run)
+    return run.validations()

@@ -1,8 +1,14 @@
 """The training loop."""
 
+import logging
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,17 +23,16 @@ from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.nn.threads import set_threads
-from trivium.report import warn
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import TrainingConfig
-from trivium.training.loss import LOSSES
-from trivium.training.monitor import look, warnings
+from trivium.training.loss import softmax_loss
+from trivium.training.monitor import fusion_figures, fusion_warnings
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Example
 
 Progress = Callable[[int, int, float], None]
-Judge = Callable[[Trivium], float]
+Validate = Callable[[Trivium], float]
 
 PARTS = {
     "fusion": "fusion.",
@@ -38,6 +43,8 @@ PARTS = {
     "entity": "entity.",
 }
 """The parts of a model that training can be narrowed to, and how the names of their parameters begin."""
+
+log = logging.getLogger(__name__)
 
 
 def narrow(model: Trivium, parts: Collection[str]) -> None:
@@ -57,11 +64,38 @@ def narrow(model: Trivium, parts: Collection[str]) -> None:
             parameter.requires_grad_(any(name.startswith(PARTS[part]) for part in parts))
 
 
+def adamw(model: Trivium, config: TrainingConfig) -> torch.optim.AdamW:
+    """The optimizer of the parameters that learn; each group has its ``peak``, the highest rate of the schedule."""
+    logits = model.fusion_weights_logits
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter is not logits]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [{**group, "peak": config.learning_rate} for group in groups]
+    if logits is not None and logits.requires_grad:  # decay would pull the weights together and look like learning
+        peak = config.fusion_learning_rate or config.learning_rate
+        groups.append({"params": [logits], "weight_decay": 0.0, "peak": peak})
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, then a cosine to the final rate."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
 class Trainer:
     """A model, its running average and its optimizer, and how one step changes them.
 
     Args:
         texts: the textual relation graphs of sources that have one, by name.
+
+    Attributes:
+        best: the averaged weights that validated best; empty where nothing was validated.
     """
 
     def __init__(self, config: TrainingConfig, texts: Mapping[str, TextGraph] | None = None) -> None:
@@ -69,32 +103,25 @@ class Trainer:
         self.config = config
         self.texts = texts or {}
         self.model = Trivium(config.model)
-        held: dict[str, Tensor] = {}
-        if config.start_from:
-            own = self.model.state_dict()
-            start = load_checkpoint(config.start_from)[0].state_dict()
-            held = {name: value for name, value in start.items() if name in own and value.shape == own[name].shape}
-            self.model.load_state_dict(held, strict=False)
-            if len(held) < len(start):
-                warn(f"{config.start_from}: {len(start) - len(held)} of its {len(start)} weights do not fit this model")
-        known = "branches.similarity.threshold" in held and not config.restart_threshold
+        fits = self._start_from(config.start_from) if config.start_from else set()
+        known = "branches.similarity.threshold" in fits and not config.restart_threshold
         self.begins_threshold = "similarity" in self.model.branches and not known
         narrow(self.model, config.train_only)
-        self.average = Trivium(config.model)
-        self.average.load_state_dict(self.model.state_dict())
+        self.average = deepcopy(self.model)
         self.best: dict[str, Tensor] = {}
-        logits = self.model.fusion_weights_logits
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        matrices = [p for p in learning if p.ndim > 1]
-        others = [p for p in learning if p.ndim <= 1 and p is not logits]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay, "peak": config.learning_rate},
-            {"params": others, "weight_decay": 0.0, "peak": config.learning_rate},
-        ]
-        if logits is not None and logits.requires_grad:  # decay would pull the weights together and look like learning
-            peak = config.fusion_learning_rate or config.learning_rate
-            groups.append({"params": [logits], "weight_decay": 0.0, "peak": peak})
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        self.optimizer = adamw(self.model, config)
+
+    def _start_from(self, checkpoint: str) -> set[str]:
+        """Takes over the weights of a checkpoint that fit, and returns their names."""
+        own = self.model.state_dict()
+        start = load_checkpoint(checkpoint)[0].state_dict()
+        fits = {name: value for name, value in start.items() if name in own and value.shape == own[name].shape}
+        self.model.load_state_dict(fits, strict=False)
+        if len(fits) < len(start):
+            log.warning(
+                "%s: %d of its %d weights do not fit this model", checkpoint, len(start) - len(fits), len(start)
+            )
+        return set(fits)
 
     def topology(self, name: str, example: Example) -> Topology:
         """The subgraph as the model reads it, with its relations' texts where the source has any."""
@@ -116,6 +143,18 @@ class Trainer:
             assert isinstance(similarity, SimilarityEnhancer)
             similarity.threshold.fill_(cosine_quantile(seen))
 
+    def loss(self, name: str, example: Example, seed: list[int]) -> Tensor:
+        """The loss on one subgraph; the seed decides which texts are dropped and what stands in a prompt."""
+        config, rng = self.config, np.random.default_rng(seed)
+        kept = kept_texts(
+            example.graph.num_relations,
+            config.relation_text_dropout,
+            config.graph_text_dropout,
+            torch.Generator().manual_seed(int(rng.integers(2**62))),
+        )
+        scores = self.model(self.topology(name, example), example.head, example.query, kept_texts=kept, rng=rng)
+        return softmax_loss(scores, example.answer, example.known)
+
     def step(self, step: int, subgraphs: list[tuple[str, Example]]) -> dict[str, float]:
         """One optimizer step. Returns the loss and the gradient's norm.
 
@@ -128,16 +167,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for place, (name, example) in enumerate(subgraphs):
-            rng = np.random.default_rng([config.seed, step, place, 2])  # of prompts and text dropout
-            kept = kept_texts(
-                example.graph.num_relations,
-                config.relation_text_dropout,
-                config.graph_text_dropout,
-                torch.Generator().manual_seed(int(rng.integers(2**62))),
-            )
-            topology = self.topology(name, example)
-            scores = self.model(topology, example.head, example.query, kept_texts=kept, rng=rng)
-            loss = LOSSES[config.loss](scores, example.answer, example.known, config.temperature) / len(subgraphs)
+            loss = self.loss(name, example, [config.seed, step, place, 2]) / len(subgraphs)
             if loss.requires_grad:  # not where the only part that learns has nothing to read here
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -160,36 +190,82 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later step depends on, by name."""
-        out = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        out |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        out |= {f"best.{name}": value for name, value in self.best.items()}
+        states = {"model": self.model.state_dict(), "average": self.average.state_dict(), "best": self.best}
         for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                out[f"optimizer.{name}.{key}"] = value
-        return out
+            states[f"optimizer.{name}"] = self.optimizer.state.get(parameter, {})
+        return {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
-        for part, module in (("model.", self.model), ("average.", self.average)):
-            module.load_state_dict(_under(part, tensors))
-        self.best = _under("best.", tensors)
+
+        def under(part: str) -> dict[str, Tensor]:
+            return {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+
+        self.model.load_state_dict(under("model."))
+        self.average.load_state_dict(under("average."))
+        self.best = under("best.")
         for name, parameter in self.model.named_parameters():
-            if state := _under(f"optimizer.{name}.", tensors):
+            if state := under(f"optimizer.{name}."):
                 self.optimizer.state[parameter] = state
 
 
-def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, by the rest of their names."""
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+class Course:
+    """What a run writes of its course: a line an epoch, the fusion and the validation every few of them.
 
+    Begins with a validation of the start, where there is none yet.
+    """
 
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to the final rate."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    span = config.learning_rate - config.final_learning_rate
-    return config.final_learning_rate + span * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    def __init__(self, trainer: Trainer, batches: Batches, run: RunFolder, validate: Validate | None) -> None:
+        self.trainer, self.batches, self.run, self.validate = trainer, batches, run, validate
+        self.fusion = next((row["fusion"] for row in reversed(run.metrics()) if "fusion" in row), None)
+        self.validations = run.validations()
+        self.figures: list[dict[str, float]] = []
+        self.started = time.monotonic()
+        if validate is not None:
+            if not self.validations:
+                fusion = {"fusion": self._fusion(range(8))} if trainer.model.branches else {}
+                run.log({"step": 0, "valid_mrr": self._validate(validate, 0), **fusion})
+            if not trainer.best:
+                trainer.keep()
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last ``patience`` validations were no better than the best one before."""
+        values = list(self.validations.values())
+        return bool(values) and len(values) - 1 - values.index(max(values)) >= self.trainer.config.patience
+
+    def add(self, done: int, figures: dict[str, float]) -> None:
+        """Takes in the figures of a step; at an epoch's end and after the last step it writes a line."""
+        config = self.trainer.config
+        self.figures.append(figures)
+        epoch, rest = divmod(done, config.steps_per_epoch)
+        if rest and done < config.steps:
+            return
+        row: dict[str, Any] = {"step": done}
+        row |= {key: sum(each[key] for each in self.figures) / len(self.figures) for key in figures}
+        row["learning_rate"] = learning_rate(config, done - 1)
+        row["seconds"] = round(time.monotonic() - self.started, 1)
+        if self.trainer.model.branches and not rest and epoch % config.log_every == 0:
+            row["fusion"] = self._fusion(range(max(0, done - 8), done))
+            row["warnings"] = fusion_warnings(self.fusion, row["fusion"])
+            self.fusion = row["fusion"]
+        if self.validate is not None and (done == config.steps or epoch % config.validate_every == 0):
+            row["valid_mrr"] = self._validate(self.validate, done)
+        self.run.log(row)
+        self.figures = []
+
+    def _validate(self, validate: Validate, done: int) -> float:
+        """Judges the averaged weights, and keeps them if none were better."""
+        mrr = validate(self.trainer.average)
+        if mrr > max(self.validations.values(), default=-math.inf):
+            self.trainer.keep()
+        self.validations[done] = mrr
+        return mrr
+
+    def _fusion(self, subgraphs: range) -> dict[str, dict[str, float]]:
+        recent = [self.batches.subgraph(k) for k in subgraphs]
+        seen = [(self.trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
+        return fusion_figures(self.trainer.model, seen)
 
 
 def train(
@@ -198,7 +274,7 @@ def train(
     run: RunFolder,
     progress: Progress | None = None,
     texts: Mapping[str, TextGraph] | None = None,
-    judge: Judge | None = None,
+    validate: Validate | None = None,
 ) -> Trainer:
     """Trains from the run's last saved state, or from scratch, to its last step.
 
@@ -209,85 +285,59 @@ def train(
         graphs: the training graphs by source name.
         progress: called after each step with the steps done, the steps in all, and the loss.
         texts: the textual relation graphs of sources that have one, by name.
-        judge: how good weights are, more is better: asked of the averaged weights at the start and every
-            ``validate_every`` epochs. The best are the trainer's ``best``; training ends early when ``patience``
-            times in a row none was better.
+        validate: how good weights are, more is better: asked of the averaged weights at the start, every
+            ``validate_every`` epochs and at the end. The best are the trainer's ``best``; training ends early when
+            ``patience`` times in a row none was better.
 
     Raises:
         TrainingError: the loss is not finite, or the state cannot be saved; the last good state is kept.
-        KeyboardInterrupt: passed on, after the state is saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step is done and its state saved.
     """
     set_threads(config.threads)
-    trainer = Trainer(config, texts)
-    batches = Batches(config, graphs)
-    begin, tensors = run.load()
+    trainer, batches = Trainer(config, texts), Batches(config, graphs)
+    done, tensors = run.load()
     if tensors:
         trainer.restore(tensors)
     else:
         trainer.set_threshold(batches)
     if not run.begun:  # what is wrong with the settings has shown by now
         RunFolder.create(run.path, config)
-    run.rewind(begin)
-    looked = next((row["fusion"] for row in reversed(run.metrics()) if "fusion" in row), None)
-    course = valid_course(run)
-    if judge is not None:
-        if not course:
-            fusion = {"fusion": _look(trainer, batches, 0)} if trainer.model.branches else {}
-            course = {0: judge(trainer.average)}
-            run.log({"step": 0, "valid_mrr": course[0], **fusion})
-        if not trainer.best:
-            trainer.keep()
-        if _out_of_patience(course, config.patience):
-            return trainer
-    window: list[dict[str, float]] = []
-    started = time.monotonic()
-    done = begin
-    try:
-        for subgraphs in batches.steps(begin, config.steps):
-            window.append(trainer.step(done, subgraphs))
+    run.rewind(done)
+    course = Course(trainer, batches, run, validate)
+    with signals_wait() as stopped:
+        while done < config.steps and not course.out_of_patience:
+            figures = trainer.step(done, batches.step(done))
             done += 1
             if progress is not None:
-                progress(done, config.steps, window[-1]["loss"])
-            if done % config.steps_per_epoch == 0 or done == config.steps:
-                mean = {key: sum(row[key] for row in window) / len(window) for key in window[0]}
-                seconds = round(time.monotonic() - started, 1)
-                rate = learning_rate(config, done - 1)
-                row: dict[str, Any] = {"step": done, **mean, "learning_rate": rate, "seconds": seconds}
-                if trainer.model.branches and done % (config.steps_per_epoch * config.look_every) == 0:
-                    row["fusion"] = _look(trainer, batches, done)
-                    row["warnings"] = warnings(looked, row["fusion"])
-                    looked = row["fusion"]
-                due = config.validate_every and done % (config.steps_per_epoch * config.validate_every) == 0
-                if judge is not None and (due or done == config.steps):
-                    row["valid_mrr"] = judge(trainer.average)
-                    if row["valid_mrr"] > max(course.values()):
-                        trainer.keep()
-                    course[done] = row["valid_mrr"]
-                run.log(row)
-                window = []
-            stop = judge is not None and _out_of_patience(course, config.patience)
-            if stop or done % config.save_every == 0 or done == config.steps:
+                progress(done, config.steps, figures["loss"])
+            course.add(done, figures)
+            if done % config.save_every == 0 or done == config.steps or course.out_of_patience or stopped:
                 run.save(done, trainer.tensors())
-            if stop:
-                break
-    except KeyboardInterrupt:
-        run.save(done, trainer.tensors())
-        raise
+            if stopped:
+                raise KeyboardInterrupt
     return trainer
 
 
-def valid_course(run: RunFolder) -> dict[int, float]:
-    """The validations of a run so far, by step; step 0 is the start."""
-    return {row["step"]: row["valid_mrr"] for row in run.metrics() if "valid_mrr" in row}
+@contextmanager
+def signals_wait() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM do nothing but fill the list, so that a step can end; a second one acts at once.
 
+    Only the main thread can set handlers; in another one signals act as ever.
+    """
+    caught: list[int] = []
+    before: dict[int, Any] = {}
 
-def _out_of_patience(course: Mapping[int, float], patience: int) -> bool:
-    values = list(course.values())
-    return len(values) - 1 - values.index(max(values)) >= patience
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, before[number])
 
-
-def _look(trainer: Trainer, batches: Batches, done: int) -> dict[str, dict[str, float]]:
-    """A look at the fusion over the last eight subgraphs; at the start over the first."""
-    recent = [batches.subgraph(k) for k in (range(max(0, done - 8), done) if done else range(8))]
-    seen = [(trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
-    return look(trainer.model, seen)
+    if threading.current_thread() is threading.main_thread():
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before |= {kind: signal.getsignal(kind) for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN}
+    for kind in before:
+        signal.signal(kind, note)
+    try:
+        yield caught
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from trivium import __version__
-from trivium.datasets.leakage import SYNTHETIC, is_file, without_questions
-from trivium.datasets.registry import load_dataset
+from trivium.datasets.leakage import SYNTHETIC, Exclusion, graph_file, graphs_in, training_graph
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
-from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import TextGraph, graph_texts
-from trivium.training.config import TrainingConfig
-from trivium.training.loop import Progress, train, valid_course
-from trivium.training.run import CONFIG, RunFolder
+from trivium.training.config import SourceConfig, TrainingConfig
+from trivium.training.loop import Progress, train
+from trivium.training.run import CONFIG, RunFolder, best_step
 from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -34,44 +34,31 @@ def read_config(path: str | Path) -> TrainingConfig:
     return build(TrainingConfig, read_yaml(path), path)
 
 
-def training_graph(
-    name: str, data_dir: str | Path | None = None, exclude: Sequence[str] = (), exclude_graphs: Sequence[str] = ()
-) -> Graph:
-    """The training split of a data set, or the graph of a file, less what `without_questions` takes out of it.
+def training_graphs(
+    config: TrainingConfig, data_dir: str | Path | None = None
+) -> tuple[TrainingConfig, dict[str, Graph]]:
+    """The graphs of all sources by name, and the configuration with a source for each graph of a folder.
+
+    Graphs of one folder share its weight in proportion to the logarithm of one plus their number of relations with ten
+    triples or more: what a graph teaches grows with its kinds of relation, and less and less.
 
     Raises:
-        InputError: it cannot be read, or nothing is left of it.
+        InputError: a graph cannot be read, or nothing is left of it.
     """
-    graph = read_graph(name) if is_file(name) else load_dataset(name, data_dir).train
-    graph = without_questions(graph, exclude, data_dir, exclude_graphs)
-    if not graph.num_triples:
-        raise ConfigError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
-    return graph
-
-
-def data_seen(
-    start: Provenance, now: Mapping[str, str], config: TrainingConfig, data_dir: str | Path | None
-) -> dict[str, str]:
-    """SHA-256 by name of all that weights have seen: in the run that they began from, and in this one.
-
-    Where one of the two took less out of a data set, its larger graph is what was seen. If nobody can tell which that
-    is, `UNKNOWN` stands in the hash's place, and leakage is unknown too: it must not look smaller than it is.
-    """
-
-    def hashes(name: str, *choices: tuple[Sequence[str], Sequence[str]]) -> list[str]:
-        return [training_graph(name, data_dir, *choice).sha256 for choice in choices]
-
-    earlier = start.training_data
-    out = {**earlier, **now}
-    for name in earlier.keys() & now.keys():
-        if earlier[name] == now[name] or name == SYNTHETIC:
+    sources: list[SourceConfig] = []
+    graphs: dict[str, Graph] = {}
+    for source in config.sources:
+        if source.name == SYNTHETIC:
+            sources.append(source)
             continue
-        theirs = start.settings.get("exclude", ()), start.settings.get("exclude_graphs", ())
-        if earlier[name] in hashes(name, (config.exclude, ()), ((), ())):
-            out[name] = earlier[name]
-        elif config.exclude or config.exclude_graphs or earlier[name] not in hashes(name, theirs, (theirs[0], ())):
-            out[name] = UNKNOWN
-    return out
+        names = graphs_in(source.name, data_dir)
+        found = {name: training_graph(name, data_dir, exclusion(config)) for name in names}
+        counts = [np.bincount(graph.triples[:, 1]) for graph in found.values()]
+        schemas = np.log1p([int((count >= 10).sum()) for count in counts]) if len(names) > 1 else np.ones(1)
+        shares = source.weight * schemas / max(schemas.sum(), 1e-9)
+        sources += [SourceConfig(name, float(share)) for name, share in zip(names, shares, strict=True)]
+        graphs |= found
+    return replace(config, sources=tuple(sources)), graphs
 
 
 def training_texts(
@@ -81,7 +68,30 @@ def training_texts(
     if not config.model.text_encoder:
         return {}
     encoder = load_encoder(config.model.text_encoder)
-    return {name: graph_texts(graph, encoder, name, data_dir) for name, graph in graphs.items()}
+    return {name: graph_texts(graph, encoder, graph_file(name), data_dir) for name, graph in graphs.items()}
+
+
+def exclusion(config: TrainingConfig) -> dict[str, list[str]]:
+    """What a run takes out of each of its graphs."""
+    return {"exclude": list(config.exclude), "exclude_graphs": list(config.exclude_graphs)}
+
+
+def data_seen(start: Provenance, now: Provenance, data_dir: str | Path | None) -> Provenance:
+    """The training data of a run and of the one that its weights began from.
+
+    Where both trained on a graph and took different triples out of it, it counts as seen but for what both took out.
+    If its hash is not what that says, `UNKNOWN` takes its place, and leakage is unknown too: it must not look smaller
+    than it is.
+    """
+    data = {**start.training_data, **now.training_data}
+    excluded = {name: start.excluded_from(name) for name in start.training_data} | now.excluded
+    for name in (start.training_data.keys() & now.training_data.keys()) - {SYNTHETIC}:
+        if start.training_data[name] != now.training_data[name]:
+            before: Exclusion = start.excluded_from(name)
+            certain = training_graph(name, data_dir, before).sha256 == start.training_data[name]
+            excluded[name] = {key: [n for n in names if n in before[key]] for key, names in now.excluded[name].items()}
+            data[name] = training_graph(name, data_dir, excluded[name]).sha256 if certain else UNKNOWN
+    return replace(now, training_data=data, excluded=excluded)
 
 
 def pretrain(
@@ -103,41 +113,38 @@ def pretrain(
     """
     if config is None or run.begun:
         config = read_config(run.path / CONFIG)
-    names = [source.name for source in config.sources if source.name != SYNTHETIC]
-    graphs = {name: training_graph(name, data_dir, config.exclude, config.exclude_graphs) for name in names}
+    config, graphs = training_graphs(config, data_dir)
     texts = training_texts(config, graphs, data_dir)
     if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
         raise ConfigError("train_only: no relation of the sources has a text to learn from: bring texts, or train more")
     hashes = {name: graph.sha256 for name, graph in graphs.items()}
-    judge = None
+    synthetic = {SYNTHETIC: ""} if any(source.name == SYNTHETIC for source in config.sources) else {}
+    provenance = Provenance(
+        made_by=made_by,
+        version=__version__,
+        training_data=hashes | synthetic,
+        excluded={name: exclusion(config) for name in hashes},
+        steps=config.steps,
+        seed=config.seed,
+        settings=asdict(config),
+    )
+    if config.start_from:
+        provenance = data_seen(load_checkpoint(config.start_from)[1], provenance, data_dir)
+    validate = None
     if config.validate_every:
         first = config.sources[0].name
         if first not in graphs:
             raise ConfigError(f"validate_every: the first source, {first}, has no triples to hold out: name a graph")
         graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
-        judge = validation.mrr
-    trainer = train(config, graphs, run, progress, texts, judge)
-    note = f"began with the weights of {Path(config.start_from).name}" if config.start_from else ""
-    steps = config.steps
+        validate = validation.mrr
+    trainer = train(config, graphs, run, progress, texts, validate)
+    notes = [f"began with the weights of {Path(config.start_from).name}"] if config.start_from else []
     if trainer.best:
-        course = valid_course(run)
-        steps = max(course, key=lambda step: (course[step], -step))
+        course = run.validations()
+        best = best_step(course)
         trainer.average.load_state_dict(trainer.best)
-        note += f"; best on validation, MRR {course[steps]:.4f} after step {steps}, {course[0]:.4f} at the start"
-    start = load_checkpoint(config.start_from)[1] if config.start_from else Provenance()
-    settings = asdict(config)
-    for key in ("exclude", "exclude_graphs"):  # what the start left out tells what its hashes mean
-        settings[key] = settings[key] or start.settings.get(key, ())
-    provenance = Provenance(
-        made_by=made_by,
-        version=__version__,
-        training_data=data_seen(start, hashes, config, data_dir)
-        | ({SYNTHETIC: ""} if len(names) < len(config.sources) else {}),
-        steps=steps,
-        seed=config.seed,
-        settings=settings,
-        note=note.removeprefix("; "),
-    )
+        notes.append(f"best on validation, MRR {course[best]:.4f} after step {best}, {course[0]:.4f} at the start")
+        provenance = replace(provenance, steps=best)
     path = run.path / CHECKPOINT
-    save_checkpoint(trainer.average, provenance, path, force=True)
+    save_checkpoint(trainer.average, replace(provenance, note="; ".join(notes)), path, force=True)
     return path

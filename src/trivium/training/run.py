@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,9 @@ class RunFolder:
         import yaml
 
         run = cls.free(path)
+        plain = json.loads(json.dumps(asdict(config)))  # tuples as lists
         with whole_file(make_folder(run.path) / CONFIG, force=True) as file:
-            file.write(yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True).encode())
+            file.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
         return run
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
@@ -92,17 +95,16 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The metrics so far; a line that a kill cut short is left out."""
-        try:
-            lines = (self.path / METRICS).read_text("utf-8").splitlines()
-        except FileNotFoundError:
-            return []
+        file = self.path / METRICS
         rows = []
-        for line in lines:
-            try:
+        for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+            with suppress(json.JSONDecodeError):
                 rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
         return rows
+
+    def validations(self) -> dict[int, float]:
+        """The validation MRR so far, by step; step 0 is the start."""
+        return {row["step"]: row["valid_mrr"] for row in self.metrics() if "valid_mrr" in row}
 
     def rewind(self, step: int) -> None:
         """Forgets metrics after ``step``, which the resumed run writes again."""
@@ -111,8 +113,6 @@ class RunFolder:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def best_step(course: Mapping[int, float]) -> int:
+    """The step that validated best, the earliest of equals."""
+    return max(course, key=lambda step: (course[step], -step))

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.graph.graph import Graph, inverse
 from trivium.kernels.csr import IntArray
+from trivium.kernels.sampling import grow, induced
 
 FAN_OUTS = (2, 4, 8, 20, 50)
 
@@ -64,9 +63,9 @@ def example(
     """
     low, high = np.log(entities[0]), np.log(entities[1])
     size = int(np.exp(rng.uniform(low, high)))
-    start = _random_entity(graph, rng)
-    visited = _grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
-    heads, relations, tails = _induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
+    start = int(graph.sources[int(rng.integers(len(graph.sources)))])
+    visited = grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
+    heads, relations, tails = induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
     cap = max(5000, min(max_triples, 5 * len(visited)))
     if density is not None:
         cap = min(cap, int(len(visited) * np.exp(rng.uniform(*np.log(density)))) + 2)
@@ -85,8 +84,7 @@ def example(
             gone |= rng.random(len(present)) < rng.uniform(0, unseen)
         hidden = seen[gone[compact[seen]]]
         asked = rng.permutation(hidden)[:count]
-    full = _graph(ids, size, len(present))
-    message_graph = _graph(ids[seen], size, len(present)).without(ids[hidden])
+    full, shown = (Graph.from_ids(*part.T, entities=size, relation_names=len(present)) for part in (ids, ids[seen]))
     triples = ids[asked].astype(np.int64)
     turned = rng.random(len(asked)) < 0.5
     head = np.where(turned, triples[:, 2], triples[:, 0])
@@ -96,87 +94,16 @@ def example(
     for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
         known[row, full.answers(h, q)] = True
     h, q, a, k = (torch.from_numpy(array) for array in (head, query, answer, known))
-    return Example(message_graph, h, q, a, k, present)
+    return Example(shown.without(ids[hidden]), h, q, a, k, present)
 
 
 def _kept(
     heads: IntArray, relations: IntArray, tails: IntArray, seen: IntArray, size: int
 ) -> tuple[IntArray, IntArray, IntArray, IntArray, int]:
-    """The triples among the entities that a seen triple touches, the entities numbered anew."""
+    """The triples among the entities that a seen triple touches, entities renumbered."""
     touched = np.zeros(size, np.bool_)
     touched[heads[seen]] = touched[tails[seen]] = True
     place = np.cumsum(touched, dtype=np.int32) - 1
     both = touched[heads] & touched[tails]
     row = np.cumsum(both, dtype=np.int32) - 1
     return place[heads[both]], relations[both], place[tails[both]], row[seen], int(touched.sum())
-
-
-def _graph(ids: IntArray, entities: int, relations: int) -> Graph:
-    return Graph.from_ids(ids[:, 0], ids[:, 1], ids[:, 2], entities=entities, relation_names=relations)
-
-
-def _random_entity(graph: Graph, rng: np.random.Generator) -> int:
-    """The head of a random triple."""
-    return int(graph.sources[int(rng.integers(len(graph.sources)))])
-
-
-@njit(cache=True)
-def _grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untyped-def]
-    """Entities reached from ``start``, in the order of the visit."""
-    seen = np.zeros(len(offsets) - 1, np.bool_)
-    visited = np.empty(min(size, len(offsets) - 1), np.int32)
-    visited[0] = start
-    seen[start] = True
-    count, place = 1, 0
-    while place < count and count < len(visited):
-        entity = visited[place]
-        place += 1
-        begin = offsets[entity]
-        degree = offsets[entity + 1] - begin
-        for i in range(min(degree, fan_out)):
-            edge = begin + (i if degree <= fan_out else rng.integers(0, degree))
-            other = sources[edge]
-            if not seen[other] and count < len(visited):
-                seen[other] = True
-                visited[count] = other
-                count += 1
-    tries = 0
-    while count < len(visited) and tries < 20 * size:
-        tries += 1
-        entity = visited[rng.integers(0, count)]
-        begin = offsets[entity]
-        degree = offsets[entity + 1] - begin
-        if degree > 0:
-            other = sources[begin + rng.integers(0, degree)]
-            if not seen[other]:
-                seen[other] = True
-                visited[count] = other
-                count += 1
-    return visited[:count].copy()
-
-
-@njit(cache=True)
-def _induced(offsets, sources, relations, num_relations, visited):  # type: ignore[no-untyped-def]
-    """The triples among visited entities, by their places in ``visited``; relations keep their ids."""
-    local = np.full(len(offsets) - 1, -1, np.int32)
-    for place in range(len(visited)):
-        local[visited[place]] = place
-    count = 0
-    for entity in visited:
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            count += relations[edge] < num_relations and local[sources[edge]] >= 0
-    heads, kinds, tails = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    place = 0
-    for entity in visited:
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            if relations[edge] < num_relations and local[sources[edge]] >= 0:
-                heads[place] = local[sources[edge]]
-                kinds[place] = relations[edge]
-                tails[place] = local[entity]
-                place += 1
-    return heads, kinds, tails
-
-
-def chosen_source(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
-    """A source's place, drawn by weight."""
-    return int(rng.choice(len(weights), p=weights / weights.sum()))

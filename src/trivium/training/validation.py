@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.datasets.registry import Splits, is_dataset, load_dataset
+from trivium.datasets.registry import is_dataset, load_dataset
 from trivium.errors import InputError
-from trivium.evaluation.evaluate import known_graph
+from trivium.evaluation.evaluate import Questions, known_graph
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_triples
-from trivium.inference.answers import both_directions
 from trivium.inference.ranker import Ranker
 from trivium.kernels.csr import IntArray
 from trivium.model.trivium import Trivium
-from trivium.report import warn
 from trivium.text.graph import TextGraph
 from trivium.training.config import TrainingConfig
 
 SHARE = 0.1  # of a graph's triples, at most, that are held out where nobody brings any
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Triples to be asked in both directions.
+    """Questions, and the texts of their graph's relations for a model that reads them."""
 
-    Attributes:
-        graph: what messages pass on.
-        triples: ``[n, 3]``, ids of ``graph``.
-        known: ``graph`` with every fact that the filter leaves out.
-        texts: of the graph's relations, for a model that reads them.
-    """
-
-    graph: Graph
-    triples: IntArray
-    known: Graph
+    questions: Questions
     texts: TextGraph | None = None
 
-    @classmethod
-    def of(cls, splits: Splits, questions: int, texts: TextGraph | None = None) -> Validation:
-        """A sample of a data set's validation triples, the same at every call.
-
-        Raises:
-            InputError: the data set has none.
-        """
-        asked = splits.validation()
-        return cls(asked.graph, _sample(asked.test, questions, 0), known_graph(asked), texts)
-
     def reciprocal_ranks(self, model: Trivium) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Each question's relation (inverses counted as their relation), and 1 / its pessimistic filtered rank.
+        """Each query's relation (inverses counted as their relation), and 1 / its pessimistic filtered rank.
 
         Returns:
             Two arrays ``[2 · n]``: first the tails, then the heads.
         """
-        ranker = Ranker(model, self.graph, texts=self.texts)
-        heads, relations, answers = both_directions(self.triples, self.graph.num_relations)
-        out = np.zeros(len(heads))
-        for places, ranks, _ in ranker.ranks(heads, relations, answers, self.known):
-            out[places] = 1 / ranks.pessimistic
-        return relations % self.graph.num_relations, out
+        relations, ranks = self.questions.ranks(Ranker(model, self.questions.graph, texts=self.texts))
+        return relations % self.questions.graph.num_relations, 1 / ranks.pessimistic
 
     def mrr(self, model: Trivium) -> float:
         """The mean reciprocal rank, pessimistic about ties."""
@@ -79,21 +57,20 @@ def held_out(
         InputError: the file holds none that the graph can be asked, or the graph is too small to hold some out.
     """
     name, count = config.sources[0].name, config.valid_questions
+    if not config.valid and is_dataset(name, data_dir) and len((splits := load_dataset(name, data_dir)).valid):
+        return graph, Validation(Questions.of(splits.validation()).sample(count, [0, 3]), texts)
+    seed = [config.seed, 3]
     if config.valid:
         triples = read_valid(config.valid, graph)
-    elif is_dataset(name, data_dir) and len((splits := load_dataset(name, data_dir)).valid):
-        return graph, Validation.of(splits, count, texts)
     else:
         share = int(SHARE * graph.num_triples)
         if share < 1:
             raise InputError(f"{name}: {graph.num_triples} triples are too few to hold some out: give --valid FILE")
-        triples = _sample(graph.triples, min(count, 2 * share), config.seed)
+        triples = Questions(graph, graph.triples, graph).sample(min(count, 2 * share), seed).triples
     rest = graph.without(triples)
     if not rest.num_triples:
         raise InputError(f"{config.valid}: it holds every triple of the graph: leave some to train on")
-    facts = np.concatenate([graph.triples, triples])
-    known = Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
-    return rest, Validation(rest, _sample(triples, count, config.seed), known, texts)
+    return rest, Validation(Questions(rest, triples, known_graph(graph, triples)).sample(count, seed), texts)
 
 
 def read_valid(path: str | Path, graph: Graph) -> IntArray:
@@ -110,10 +87,5 @@ def read_valid(path: str | Path, graph: Graph) -> IntArray:
     if not known.any():
         raise InputError(f"{path}: no triple has names that are all in the graph: nothing to validate on")
     if not known.all():
-        warn(f"{path}: {int((~known).sum()):,} triples name what the graph lacks, and are left out")
+        log.warning("%s: %s triples name what the graph lacks, and are left out", path, f"{(~known).sum():,}")
     return ids[known]
-
-
-def _sample(triples: IntArray, questions: int, seed: int) -> IntArray:
-    """Triples enough for so many questions, one in each direction."""
-    return triples[np.random.default_rng([seed, 3]).permutation(len(triples))[: max(1, questions // 2)]]
