@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trivium.errors import InputError
 from trivium.text.encoder import TextEncoder
 from trivium.text.graph import TextGraph
 from trivium.text.names import RelationText
@@ -120,8 +119,3 @@ def test_a_relation_is_added_by_its_text() -> None:
     assert np.array_equal(graph.vectors, table[[0, 1, 2, 3, 2, 4, 5, 6, 7, 6]])
     assert np.array_equal(graph.ends, table[[0, 1, 2, 3, 3, 4, 5, 6, 7, 5]])
     assert edges(graph)[2, 4] == pytest.approx(1, abs=1e-6)
-
-
-def test_an_odd_number_of_vectors_is_refused() -> None:
-    with pytest.raises(InputError, match="3 text vectors"):
-        TextGraph.from_vectors(np.eye(3, dtype=np.float32), 0.5)

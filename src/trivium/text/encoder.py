@@ -62,23 +62,14 @@ def load_encoder(name: str = MINILM, *, cache: Path | None = None) -> TextEncode
         ConfigError: MiniLM's weights under another hash, or as `sentence_transformers`.
     """
     if name.removeprefix("sentence-transformers/").partition("@")[0] == MINILM:
-        encoder = minilm()
-        if "@" in name and not name.endswith(encoder.name):
-            raise ConfigError(f"text encoder {name!r}: the weights known here are {encoder.name!r}")
+        known, model = f"{MINILM}@{MINILM_SHA256[:12]}", MiniLM()
+        if "@" in name and not name.endswith(known):
+            raise ConfigError(f"text encoder {name!r}: the weights known here are {known!r}")
+        encoder = TextEncoder(known, model.dim, model.threshold, model.encode, model.words)
     else:
         encoder = sentence_transformers(name)
     folder = cache_folder() / "text" if cache is None else cache
     return replace(encoder, encode=cached(encoder.encode, encoder.name, encoder.dim, folder))
-
-
-def minilm(folder: Path | None = None) -> TextEncoder:
-    """The default encoder; `trivium.text.graph` says how its threshold was chosen.
-
-    Args:
-        folder: see `MiniLM`.
-    """
-    model = MiniLM(folder)
-    return TextEncoder(f"{MINILM}@{MINILM_SHA256[:12]}", model.dim, 0.7, model.encode, model.words)
 
 
 class MiniLM:
@@ -97,6 +88,7 @@ class MiniLM:
     """
 
     dim = 384
+    threshold = 0.7  # `trivium.text.graph` says why
     heads = 12
     longest = 256
     batch = 64

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from trivium.errors import InputError
 from trivium.graph.graph import Graph
 from trivium.kernels.csr import IntArray
 from trivium.nn.edges import Edges
@@ -103,14 +102,9 @@ class TextGraph:
         Args:
             ends: what the nodes lead to; ``vectors`` by default.
 
-        Raises:
-            InputError: the number of nodes is odd.
-
         Cost: O(nodes² · dim) time, O(nodes) memory beyond the answer.
         """
         nodes = len(vectors)
-        if nodes % 2:
-            raise InputError(f"{nodes} text vectors: one for each relation and one for each inverse are needed")
         offsets, sources, weights = np.zeros(nodes + 1, np.int64), [], []
         for begin in range(0, nodes, _ROWS):
             rows = np.arange(begin, min(begin + _ROWS, nodes))

@@ -185,16 +185,15 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
     path = Path(path)
     try:
         content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as reason:
-        raise InputError(f"{path} is not UTF-8: save the file as UTF-8") from reason
+        table = json.loads(content) if path.suffix.lower() == ".json" else None
     except OSError as reason:
         raise InputError(f"{path} cannot be read: {reason.strerror or reason}") from reason
-    if path.suffix.lower() != ".json":
-        return _from_tsv(path, content)
-    try:
-        table = json.loads(content)
+    except UnicodeDecodeError as reason:
+        raise InputError(f"{path} is not UTF-8: save the file as UTF-8") from reason
     except ValueError as reason:
         raise InputError(f"{path} is not JSON: {reason}") from reason
+    if path.suffix.lower() != ".json":
+        return _from_tsv(path, content)
     if not isinstance(table, dict):
         raise InputError(f"{path}: a JSON object with relations as keys is needed, not {type(table).__name__}")
     if isinstance(table.get("Relations"), list):
@@ -202,10 +201,8 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
     names, about = table.get("cleaned_relations"), table.get("relation_descriptions")
     if isinstance(names, dict) or isinstance(about, dict):
         names, about = names or {}, about or {}
-        rows = {name: [names.get(name), *_fields(about.get(name, []))] for name in {**names, **about}}
-    else:
-        rows = {name: _fields(fields) for name, fields in table.items()}
-    return {name: _text(path, name, fields) for name, fields in rows.items()}
+        table = {name: [names.get(name), *_fields(about.get(name, []))] for name in {**names, **about}}
+    return {name: _text(path, name, _fields(fields)) for name, fields in table.items()}
 
 
 def _from_tsv(path: Path, content: str) -> dict[str, RelationText]:
