@@ -47,7 +47,7 @@ def fetch(name: str, url: str, sha256: str) -> Path:
     place = cache_folder() / "models" / name
     pooch.get_logger().setLevel("WARNING")
     if not place.exists():
-        log.warning("downloading %s, once", url)
+        log.info("downloading %s, once", url)
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", place.name, place.parent))
     except (OSError, ValueError) as reason:

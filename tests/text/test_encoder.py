@@ -123,6 +123,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line_that_says_what_to_do(
     nowhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("tokenizers", reason="the extra trivium[text] is not installed: tokenizers is missing")
+    caplog.set_level("INFO", "trivium")
     encoder = load_encoder(cache=nowhere)
     assert encoder.words() is None
     with pytest.raises(MissingPackageError) as caught:

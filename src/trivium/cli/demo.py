@@ -15,7 +15,6 @@ from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.inference.answers import Ids, Ranks, both_directions
 from trivium.inference.ranker import Ranker
-from trivium.model.trivium import Trivium
 from trivium.report import show
 
 WORLD = Path(__file__).parent.parent / "demo" / "world.tsv"
@@ -68,7 +67,7 @@ def demo(
         f"{full.num_triples:,} facts about countries, {full.num_entities:,} entities, {full.num_relations} relations.\n"
         f"Hidden: {len(hidden)} facts at random (seed {seed}), and {len(QUESTIONS)} that these questions ask for (✓)."
     )
-    ranker = Ranker(Trivium.load(checkpoint), graph)
+    ranker = Ranker.open(graph, checkpoint)
     for head, relation, _ in QUESTIONS:
         show_question(ranker, full, head, relation)
     print(f"\nAll {len(hidden)} random ones, in both directions, other true answers left out, ties count half:\n")
