@@ -35,7 +35,7 @@ budget: $(READY)  ## code lines of the source by folder against docs/budget.md
 	$(BIN)/python scripts/check_budget.py
 
 docs: $(READY)  ## the documentation as a site, in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 coverage: $(READY)  ## which lines no test runs
 	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
