@@ -1,10 +1,7 @@
 """The command line from outside: exit status, what is printed where, what is left on disk."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,15 +363,6 @@ def test_evaluate_writes_json_for_machines(run: Run, data: Path) -> None:
         assert set(row[policy]) == {"mrr", "mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"}
     assert row["optimistic"]["mrr"] >= row["realistic"]["mrr"] >= row["pessimistic"]["mrr"]
     assert run(*words)[0] == 2  # never over an existing file
-
-
-def test_the_command_itself_starts_lightly() -> None:
-    """What `--help` loads: no torch, numba, polars or pyarrow, whose imports take most of a second each."""
-    heavy = "{'torch', 'numba', 'polars', 'pyarrow', 'sklearn', 'matplotlib'}"
-    code = f"import sys; from trivium import cli; print(sorted({heavy} & set(sys.modules)))"
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout == "[]\n"
 
 
 def dense_graph(name: str) -> None:
