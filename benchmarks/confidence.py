@@ -20,7 +20,6 @@ from trivium.calibration.collect import Answers, ask
 from trivium.calibration.fit import SHOWN, calibrate
 from trivium.calibration.reliability import expected_error, reliability
 from trivium.datasets.registry import load_dataset
-from trivium.evaluation.evaluate import known_graph
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.checkpoint import checkpoint_sha256
@@ -54,13 +53,13 @@ def measure(name: str, checkpoint: str, data_dir: str | None, facts: int, pairs:
     calibration.check(graph, checkpoint_sha256(checkpoint))
     test = splits.test[np.random.default_rng(0).permutation(len(splits.test))[:facts]].astype(np.int32)
     asked = Graph.from_ids(*test.T, entities=graph.entities, relation_names=graph.relations)
-    answers = ask(ranker, asked, known_graph(splits.graph, splits.known))
+    answers = ask(ranker, asked, splits.graph.with_triples(splits.known))
     record = calibration.record
     own = f"{len(record.relations)} / {record.fallback}"
     cells = [name, str(record.hidden), own, str(len(test)), *errors(calibration, answers), f"{seconds:.0f}"]
     print(f"| {' | '.join(cells)} |", flush=True)
     if pairs:
-        show_completion(ranker, calibration, known_graph(splits.graph, splits.known), pairs)
+        show_completion(ranker, calibration, splits.graph.with_triples(splits.known), pairs)
 
 
 def show_completion(ranker: Ranker, calibration: Calibration, facts: Graph, pairs: int) -> None:

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trivium.datasets.registry import Splits, load_dataset
+from trivium.datasets.registry import load_dataset
+from trivium.datasets.splits import Splits
 from trivium.evaluation.evaluate import Questions
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker, model_texts

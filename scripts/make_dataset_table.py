@@ -12,7 +12,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from trivium.datasets.registry import SPLITS, TABLE, family_of
+from trivium.datasets.splits import family_of
+from trivium.datasets.table import SPLITS, TABLE
 from trivium.graph.graph import triples_sha256
 from trivium.graph.read import read_triples
 
@@ -95,7 +96,7 @@ def counts(path: Path) -> dict[str, str | int]:
         "triples": len(frame),
         "entities": frame["head"].append(frame["tail"]).n_unique(),
         "relations": frame["relation"].n_unique(),
-        "sha256": triples_sha256(frame["head"], frame["relation"], frame["tail"]),
+        "sha256": triples_sha256(frame),
     }
 
 

@@ -109,7 +109,7 @@ def _texts(graph: Graph, path: str) -> list[tuple[str, str]]:
 
 def list_datasets() -> None:
     """The data sets that are known by name, with their counts."""
-    from trivium.datasets.registry import datasets
+    from trivium.datasets.table import datasets
 
     rows = [[d.name, d.family, d.entities, d.relations, d.triples.get("test"), d.citation] for d in datasets().values()]
     show(["data set", "family", "entities", "relations", "test triples", "citation"], rows)

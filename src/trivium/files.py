@@ -73,7 +73,7 @@ def check_tsv(names: pl.Series, path: Path) -> None:
     Raises:
         OutputError: one holds a tab or a line break.
     """
-    if len(odd := names.filter(names.str.contains("[\t\n]"))):
+    if len(odd := names.filter(names.str.contains("[\t\r\n]"))):
         raise OutputError(f"{path}: {odd[0]!r} cannot stand in a TSV: write .csv or .parquet")
 
 
@@ -87,7 +87,7 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
     place = check_place(path, force).resolve()  # through a link, to what it names
     part = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
+        with part.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from trivium.datasets.leakage import contained, graphs_in, leakage, overlap, training_graph, without_questions
-from trivium.datasets.registry import datasets, load_dataset
+from trivium.datasets.registry import load_dataset
+from trivium.datasets.table import datasets
 from trivium.errors import InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_command
-from trivium.datasets.registry import dataset_names
+from trivium.datasets.table import datasets
 from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, SUITES, graphs_of, markdown, published, tabulate
 from trivium.evaluation.evaluate import Result
@@ -26,7 +26,7 @@ def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:
         "transductive": 8,
         "validation": 12,
     }
-    assert {graph for graphs in SUITES.values() for graph in graphs} <= set(dataset_names())
+    assert {graph for graphs in SUITES.values() for graph in graphs} <= set(datasets())
     assert graphs_of(["Metafam", "clean"])[0] == "Metafam"
     assert len(graphs_of(["Metafam", "clean"])) == 15
     with pytest.raises(InputError, match="grail"):

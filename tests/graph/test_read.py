@@ -16,7 +16,7 @@ TRIPLES = [
     ("b", "r", "a"),
     ('"q', "s", "عربي"),
     ("é😀", "r", 'a"'),
-    ("c\x01 \x7f\r|", "r", " b "),
+    ("c\x01 \x7f|", "r", " b "),
     ("b", "r", "a"),
 ]
 QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,6 +133,49 @@ def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:
     assert graph.entities.id("B", "entity") == 2
 
 
+RDF = {
+    "g.nq": '<x:a> <x:r> <x:b> <x:one> .\n<x:a> <x:r> <x:c> <x:two> .\n<x:a> <x:r> "text" .\n<x:b> <x:s> <x:a> .\n',
+    "g.nt": "<x:a> <x:r> <x:b> <x:one> .\n<x:a> <x:r> <x:c> <x:two> .\n<x:b> <x:s> <x:a> .\n",
+    "g.trig": "@prefix : <x:> .\n:one { :a :r :b } :two { :a :r :c }\n:b :s :a .\n",
+    "g.jsonld": """[{"@id": "x:b", "x:s": {"@id": "x:a"}},
+        {"@id": "x:one", "@graph": [{"@id": "x:a", "x:r": {"@id": "x:b"}}]},
+        {"@id": "x:two", "@graph": {"@id": "x:a", "x:r": {"@id": "x:c"}}}]""",
+}
+XML = """<?xml version="1.0"?>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:x="x:">
+<rdf:Description rdf:about="x:a"><x:r rdf:resource="x:b"/><x:r rdf:resource="x:c"/></rdf:Description>
+<rdf:Description rdf:about="x:b"><x:s rdf:resource="x:a"/></rdf:Description>
+</rdf:RDF>"""
+
+
+@pytest.mark.parametrize("name", [*RDF, "g.rdf", "g.owl", "g.xml"])
+@pytest.mark.parametrize("form", ["", "BOM", ".gz"])
+def test_every_form_of_rdf_is_read_with_all_its_graphs(tmp_path: Path, name: str, form: str) -> None:
+    data = b"\xef\xbb\xbf" * (form == "BOM") + RDF.get(name, XML).encode()
+    path = tmp_path / (name + form * (form == ".gz"))
+    path.write_bytes(gzip.compress(data) if form == ".gz" else data)
+    assert named(read_graph(path)) == [("x:a", "x:r", "x:b"), ("x:a", "x:r", "x:c"), ("x:b", "x:s", "x:a")]
+    assert sorted(rows(read_triples(path))) == named(read_graph(path))
+
+
+@pytest.mark.parametrize("name", RDF)
+def test_a_named_graph_can_be_read_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(RDF[name])
+    assert named(read_graph(tmp_path / name, named_graph="x:two")) == [("x:a", "x:r", "x:c")]
+    assert rows(read_triples(tmp_path / name, named_graph="x:one")) == [("x:a", "x:r", "x:b")]
+    with pytest.raises(GraphError, match=r"has no graph 'x:none': it has .*<x:one>, <x:two>"):
+        read_graph(tmp_path / name, named_graph="x:none")
+    with pytest.raises(GraphError, match="only RDF has named graphs"):
+        read_graph(tmp_path / "g.tsv", named_graph="x:one")
+
+
+def test_nodes_without_a_name_are_called_the_same_at_each_reading(tmp_path: Path) -> None:
+    (tmp_path / "g.ttl").write_text("<x:a> <x:r> [ <x:s> <x:b> ] , [ <x:s> _:c ] .")
+    graph = read_graph(tmp_path / "g.ttl")
+    assert graph.entities.names.to_list() == ["_:anonymous1", "_:anonymous2", "_:c", "x:a", "x:b"]
+    assert read_graph(tmp_path / "g.ttl").sha256 == graph.sha256
+
+
 def test_a_label_that_two_share_shows_neither(tmp_path: Path) -> None:
     (tmp_path / "g.ttl").write_text(
         "@prefix : <x:> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .\n"
@@ -175,12 +218,18 @@ BAD = [
     ("twice.csv", b"head,head,relation,tail\n", "several columns 'head'"),
     ("short.csv", b'head,relation,tail\n"a\nb",r,c\na,r\n', "short.csv line 4: 2 fields"),
     ("empty.csv", b"head,relation,tail\na,r,b\na,,b\n", "empty.csv line 3: the relation is empty"),
+    ("open2.csv", b'head,relation,tail\na,r,"c\nb,r,c\n', "open2.csv line 2: not CSV"),
     ("quote.csv", b'head,relation,tail\n"a"b,r,c\n', "quote.csv line 2: not CSV"),
     ("open.csv", b'head,relation,tail\na,r,c\n"a,r,c\n', "open.csv line 3: not CSV"),
     ("utf.csv", b"head,relation,tail\na,r,\xff\n", "utf.csv line 2: not UTF-8"),
     ("not.parquet", b"PAR1 but not really", "not.parquet is not a Parquet file"),
     ("bad.nt", b"<x:a> <x:r> <x:b> .\n<x:a> .\n", "bad.nt line 2: "),
     ("bad.ttl", b"<x:a> <x:r> \xff .\n", "bad.ttl line 1: "),
+    ("long.nt", b"<x:" + b"a" * (1 << 24) + b"> <x:r> <x:b> .\n", "long.nt: Reached the buffer maximal size"),
+    ("bad.nq", b"<x:a> <x:r> <x:b> <x:g> <x:h> .\n", "bad.nq line 1: "),
+    ("bad.trig", b"<x:g> { <x:a> }", "bad.trig line 1: "),
+    ("bad.rdf", b"<rdf:RDF", "bad.rdf: "),
+    ("bad.jsonld", b'{"@id": ', "bad.jsonld line 1: "),
     ("lit.nt", b'<x:a> <x:r> "b" .\n', "lit.nt holds no triple"),
     ("g.tsv.gz", b"a\tr\tb\n", "g.tsv.gz is not a whole gzip file"),
     ("cut.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-9], "cut.tsv.gz is not a whole gzip file"),
@@ -258,7 +307,7 @@ def test_bad_questions(tmp_path: Path, name: str, text: str, words: str) -> None
 @QUIET
 @given(
     st.binary(max_size=200) | st.text("ab\t\n\r,\"<:>. '\ufeffé#", max_size=60).map(str.encode),
-    st.sampled_from([".tsv", ".csv", ".parquet", ".nt", ".ttl", ".tsv.gz"]),
+    st.sampled_from([".tsv", ".csv", ".parquet", ".nt", ".ttl", ".trig", ".rdf", ".jsonld", ".tsv.gz"]),
 )
 def test_any_bytes_are_a_graph_or_one_clear_error(tmp_path: Path, data: bytes, ending: str) -> None:
     path = tmp_path / f"any{ending}"
@@ -288,13 +337,12 @@ def test_a_damaged_parquet_file_is_a_graph_or_one_clear_error(tmp_path: Path, pl
 @QUIET
 @given(
     st.lists(
-        st.tuples(*[st.text(st.characters(blacklist_characters="\t\n", codec="utf-8"), min_size=1, max_size=4)] * 3),
+        st.tuples(*[st.text(st.characters(blacklist_characters="\t\r\n", codec="utf-8"), min_size=1, max_size=4)] * 3),
         min_size=1,
         max_size=8,
     )
 )
 def test_any_names_survive(tmp_path: Path, triples: list[tuple[str, str, str]]) -> None:
-    safe = [(h, r, t.rstrip("\r") or "x") for h, r, t in triples]
-    safe[0] = (safe[0][0].lstrip("\ufeff") or "x", *safe[0][1:])
+    safe = [(triples[0][0].lstrip("\ufeff") or "x", *triples[0][1:]), *triples[1:]]
     for ending in (".tsv", ".csv", ".parquet"):
         assert rows(read_triples(write(tmp_path / f"g{ending}", safe))) == safe

@@ -6,7 +6,10 @@ import gzip
 import zipfile
 from pathlib import Path
 
-from trivium.datasets.registry import Dataset, read_split
+import pooch
+
+from trivium.datasets.splits import read_split
+from trivium.datasets.table import Dataset
 from trivium.errors import InputError
 from trivium.files import whole_file
 
@@ -19,8 +22,6 @@ def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool 
     Raises:
         InputError: a split has no address or checksum on record, cannot be had, or is not what is on record.
     """
-    import pooch
-
     root = Path(cache_dir) if cache_dir is not None else Path(pooch.os_cache("trivium"))
     folder = root / dataset.name.replace(":", "/")
     for split, home in dataset.homes.items():
@@ -50,8 +51,6 @@ def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool 
 
 def _lines(dataset: Dataset, url: str, columns: str, member: str, downloads: Path, instead: str) -> str:
     """The lines of one public file, brought into our order of columns."""
-    import pooch
-
     pooch.get_logger().setLevel("WARNING")
     archive = member != ""
     try:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.datasets.registry import Splits, datasets, is_dataset, load_dataset
+from trivium.datasets.registry import is_dataset, load_dataset
+from trivium.datasets.splits import Splits
+from trivium.datasets.table import datasets
 from trivium.errors import InputError
 from trivium.graph.formats import FORMATS, INDEX
 from trivium.graph.graph import Graph

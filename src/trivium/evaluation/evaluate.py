@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from trivium.datasets.leakage import leakage as leakage_of
-from trivium.datasets.registry import Splits, load_dataset
+from trivium.datasets.registry import load_dataset
+from trivium.datasets.splits import Splits
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import POLICIES, Metrics, clustered_error
 from trivium.graph.graph import Graph
@@ -82,7 +83,7 @@ class Questions:
     @classmethod
     def of(cls, splits: Splits) -> Questions:
         """The test questions of a data set."""
-        return cls(splits.graph, splits.test, known_graph(splits.graph, splits.known))
+        return cls(splits.graph, splits.test, splits.graph.with_triples(splits.known))
 
     def sample(self, queries: int, seed: int | list[int]) -> Questions:
         """Triples enough for so many queries, one in each direction; all of them if there are no more."""
@@ -108,12 +109,6 @@ class Questions:
             if progress is not None:
                 progress(done, len(heads))
         return relations, Ranks(better, tied)
-
-
-def known_graph(graph: Graph, facts: IntArray) -> Graph:
-    """A graph with further facts, ``[n, 3]`` ids of its own."""
-    every = np.concatenate([graph.triples, facts.astype(np.int32)])
-    return Graph.from_ids(*every.T, entities=graph.entities, relation_names=graph.relations)
 
 
 def evaluate(

@@ -1,68 +1,63 @@
-"""Files to batches of rows: one generator per format, and errors that name the file and the line.
+"""Files to Arrow tables of names: one function per format, and errors that name the file and the line.
 
-A batch keeps each name once and its rows as int32 codes, so that no Python object per row outlives a batch.
+A table's columns are dictionary-encoded: a name is kept once per batch and a row costs three int32, so that no
+Python object per row outlives a batch.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from itertools import chain
+from io import BytesIO, TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet, types
+from pyoxigraph import BlankNode, Literal, RdfFormat, Triple, parse
 
 from trivium.errors import GraphError
 
-FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet", ".nt": "nt", ".ttl": "ttl"}
+RDF = {
+    ".nt": RdfFormat.N_QUADS,  # which holds N-Triples; many a .nt has a fourth field
+    ".nq": RdfFormat.N_QUADS,
+    ".ttl": RdfFormat.TURTLE,
+    ".trig": RdfFormat.TRIG,
+    ".rdf": RdfFormat.RDF_XML,
+    ".owl": RdfFormat.RDF_XML,
+    ".xml": RdfFormat.RDF_XML,
+    ".jsonld": RdfFormat.JSON_LD,
+}
+FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet", **dict.fromkeys(RDF, "rdf")}
 INDEX = ".trivium"
 TRIPLE = ("head", "relation", "tail")
-RENAME = " (of a graph, --columns HEAD,RELATION,TAIL names others)"
 
-_BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
 _BOM = b"\xef\xbb\xbf"
+_DRAWN = re.compile("[0-9a-f]{32}")  # an anonymous node's name, as the parser draws it
 _LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
+_NAME = pa.dictionary(pa.int32(), pa.large_string())
+_ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
+
+Row = tuple[str, str, str, int]  # head, relation, tail, 1-based line (the statement's number in RDF)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some rows of a file.
-
-    Attributes:
-        codes: ``[rows, columns]``, places in ``names``.
-        names: an Arrow string array without repeats.
-        lines: ``[rows]``, 1-based (the row's number in Parquet, the statement's in Turtle).
-    """
-
-    codes: NDArray[np.int32]
-    names: Any
-    lines: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, fields: Any, lines: Any, *, by_column: bool) -> Batch:
-        """From an Arrow array of all fields, column after column or row after row."""
-        encoded = fields.dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-        lines = np.asarray(lines, np.int64)
-        codes = codes.reshape(-1, len(lines)).T if by_column else codes.reshape(len(lines), -1)
-        return cls(codes, encoded.dictionary, lines)
+def fail(path: Path, line: int | None, what: str, unit: str = "line") -> NoReturn:
+    """Raises the error that every reader raises: file, 1-based line where it is known, what is wrong there."""
+    where = f"{path} {unit} {line}" if line else str(path)
+    raise GraphError(f"{where}: {' '.join(what.split())}")
 
 
-def fail(path: Path, line: int, what: str, unit: str = "line") -> NoReturn:
-    """Raises the error that every reader raises: file, 1-based line, what is wrong there."""
-    raise GraphError(f"{path} {unit} {line}: {what}")
-
-
-def format_of(path: Path) -> str:
-    """The format that a file's ending names, ``.gz`` aside.
+def ending_of(path: Path) -> str:
+    """The ending that names a graph's format, ``.gz`` aside.
 
     Raises:
         GraphError: it names none.
@@ -72,14 +67,21 @@ def format_of(path: Path) -> str:
     if not plain or plain[-1] not in FORMATS:
         known = ", ".join([*FORMATS, INDEX])
         raise GraphError(f"{path}: its ending names no graph format: use one of {known} (.gz may follow)")
-    return FORMATS[plain[-1]]
+    return plain[-1]
+
+
+def format_of(path: Path) -> str:
+    """``tsv``, ``csv``, ``parquet`` or ``rdf``; see `ending_of`."""
+    return FORMATS[ending_of(path)]
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unzipped; what the system or gzip cannot read is a GraphError."""
+    """The file's bytes, unzipped, after a byte order mark; what the system or gzip cannot read is a GraphError."""
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            if file.peek(3).startswith(_BOM):
+                file.read(3)
             yield cast(IO[bytes], file)
     except FileNotFoundError as reason:
         raise GraphError(f"{path}: no such file") from reason
@@ -89,227 +91,206 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise GraphError(f"{path} cannot be read: {reason.strerror or reason}") from reason
 
 
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Blocks of whole lines, each with its end, without a byte order mark."""
-    rest: list[bytes] = []
-    block = file.read(_BLOCK_BYTES).removeprefix(_BOM)
-    while block:
-        cut = block.rfind(b"\n") + 1
-        if cut:
-            yield b"".join([*rest, block[:cut]])
-            rest = []
-        rest.append(block[cut:])
-        block = file.read(_BLOCK_BYTES)
-    if any(rest):
-        yield b"".join([*rest, b"\n"])
+def text_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a TSV or CSV, each with the line on which it begins; blank lines are skipped.
+
+    Fields of a TSV stand between tabs, unquoted; a CSV is quoted as RFC 4180 says, and a field may hold line breaks.
+
+    Raises:
+        GraphError: the file cannot be read, or a line is not UTF-8 or no CSV.
+    """
+    with opened(path) as file:
+        if format_of(path) == "tsv":
+            for number, line in enumerate(_text_lines(file, path, None), 1):
+                if line := line.removesuffix("\n"):
+                    yield number, line.split("\t")
+            return
+        reader = csv.reader(_text_lines(file, path, "\n"), strict=True)
+        while True:
+            begin = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as reason:
+                fail(path, begin, f"not CSV as RFC 4180 has it: {reason}")
+            if row:
+                yield begin, row
 
 
-def tsv_batches(
-    file: IO[bytes], path: Path, columns: Sequence[str], *, header: bool = False, empty: bool = False
-) -> Iterator[Batch]:
-    """Lines of fields between tabs; nothing is quoted, blank lines are passed over, CRLF ends a line too.
+def _text_lines(file: IO[bytes], path: Path, newline: str | None) -> Iterator[str]:
+    """Lines as text; bytes that are not UTF-8 come as surrogates, so that the error knows its line."""
+    with TextIOWrapper(file, "utf-8", "surrogateescape", newline) as lines:
+        for number, line in enumerate(lines, 1):
+            if odd := re.search("[\udc80-\udcff]", line):
+                fail(path, number, f"not UTF-8 (byte 0x{ord(odd[0]) - 0xDC00:02x}): save the file as UTF-8")
+            yield line
+
+
+def check_width(path: Path, line: int, row: Sequence[str], columns: Sequence[str]) -> None:
+    """Checks that a row of a TSV or CSV has as many fields as there are columns."""
+    if len(row) != len(columns):
+        between = "tabs" if format_of(path) == "tsv" else "commas"
+        fail(path, line, f"{len(row)} fields between {between}, not {len(columns)} ({', '.join(columns)})")
+
+
+def text_triples(path: Path, columns: Sequence[str] = TRIPLE) -> Iterator[Row]:
+    """The triples of a TSV or CSV, row by row.
 
     Args:
-        columns: what the fields are, in order.
-        header: whether the first line names them, to be passed over.
-        empty: whether fields may be empty.
+        columns: the names of a CSV's columns that hold head, relation and tail; others are skipped.
+
+    Raises:
+        GraphError: as `text_rows`, a row has another number of fields or an empty one, or a CSV lacks a column.
     """
-    import pyarrow as pa
-
-    before, width = 0, len(columns)
-    for block in _blocks(file):
-        try:
-            block.decode()
-        except UnicodeDecodeError as reason:
-            line = before + block.count(b"\n", 0, reason.start) + 1
-            fail(path, line, f"not UTF-8 (byte 0x{block[reason.start]:02x}): save the file as UTF-8")
-        data = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero(data == ord("\n"))
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        tabs = np.flatnonzero(data == ord("\t"))
-        returned = data[ends - 1] == ord("\r")
-        keep = np.ones(len(data), np.bool_)
-        for dropped in (ends, ends[returned] - 1, tabs):
-            keep[dropped] = False
-        ends = ends - returned
-        filled = np.flatnonzero(ends > starts)
-        found = np.diff(np.searchsorted(tabs, np.append(starts, len(data))))[filled] + 1
-        if (found != width).any():
-            at = int((found != width).argmax())
-            wanted = ", ".join(columns)
-            fail(path, before + int(filled[at]) + 1, f"{found[at]} fields between tabs, not {width} ({wanted})")
-        bounds = np.empty((len(filled), width + 1), np.int64)
-        bounds[:, 0] = starts[filled] - 1
-        bounds[:, 1:-1] = tabs.reshape(-1, width - 1)
-        bounds[:, -1] = ends[filled]
-        lengths = np.diff(bounds, axis=1) - 1
-        if not empty and (lengths == 0).any():
-            row, column = (int(place[0]) for place in np.nonzero(lengths == 0))
-            fail(
-                path,
-                before + int(filled[row]) + 1,
-                f"the {columns[column]} is empty: every field needs a name",
-            )
-        offsets = np.concatenate([[0], np.cumsum(lengths.ravel())])
-        buffers = pa.py_buffer(offsets), pa.py_buffer(data[keep])
-        fields = pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers)
-        drop = int(header and before == 0)
-        if len(filled) > drop:
-            yield Batch.of(fields[drop * width :], before + 1 + filled[drop:], by_column=False)
-        before += len(starts)
-
-
-def _text_lines(file: IO[bytes], path: Path) -> Iterator[str]:
-    """Decoded lines, their ends kept, so that an error knows its line."""
-    for number, line in enumerate(file, 1):
-        try:
-            yield (line.removeprefix(_BOM) if number == 1 else line).decode()
-        except UnicodeDecodeError as reason:
-            fail(path, number, f"not UTF-8 (byte 0x{line[reason.start]:02x}): save the file as UTF-8")
-
-
-def csv_batches(file: IO[bytes], path: Path, columns: Sequence[str], *, empty: bool = False) -> Iterator[Batch]:
-    """Rows under a header, quoted as RFC 4180 says; a field may hold line breaks.
-
-    Args:
-        columns: the names of the wanted columns; others are passed over.
-        empty: whether fields may be empty.
-    """
-    reader = csv.reader(_text_lines(file, path), strict=True)
-    rows = _csv_rows(reader, path)
-    _, header = next(rows, (0, []))
-    places = []
+    rows = text_rows(path)
+    first, header = next(rows, (1, []))
+    if format_of(path) == "tsv":
+        if header and not _is_header(header):
+            rows = chain([(first, header)], rows)
+        header = list(columns)
     for column in columns:
         if header.count(column) != 1:
             problem = "has several columns" if column in header else "has no column"
-            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}{RENAME}")
-        places.append(header.index(column))
-    fields: tuple[list[str], ...] = tuple([] for _ in columns)
-    lines: list[int] = []
+            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}")
+    places = [header.index(column) for column in columns]
     for line, row in rows:
-        if len(row) != len(header):
-            fail(path, line, f"{len(row)} fields between commas, but the header names {len(header)}")
-        picked = [row[place] for place in places]
-        if not empty and "" in picked:
-            fail(path, line, f"the {columns[picked.index('')]} is empty: every field needs a name")
-        for values, field in zip(fields, picked, strict=True):
-            values.append(field)
-        lines.append(line)
-        if len(lines) == _BATCH_ROWS:
-            yield _string_batch(fields, lines)
-            fields, lines = tuple([] for _ in columns), []
-    if lines:
-        yield _string_batch(fields, lines)
+        check_width(path, line, row, header)
+        head, relation, tail = (row[place] for place in places)
+        if not (head and relation and tail):
+            empty = columns[[head, relation, tail].index("")]
+            fail(path, line, f"the {empty} is empty: every field needs a name")
+        yield head, relation, tail, line
 
 
-def _csv_rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with the line on which each begins."""
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as reason:
-            fail(path, line, f"not CSV as RFC 4180 has it: {reason}")
-        if row:
-            yield line, row
+def _is_header(fields: Sequence[str]) -> bool:
+    return [field.lower() for field in fields] == list(TRIPLE)
 
 
-def _string_batch(columns: Sequence[list[str]], lines: list[int]) -> Batch:
-    import pyarrow as pa
+def read_table(
+    path: Path, columns: Sequence[str], labels: dict[str, str], named_graph: str | None = None, lines: bool = False
+) -> Any:
+    """The triples of a file: an Arrow table ``head``, ``relation``, ``tail`` of dictionary-encoded names, none empty.
 
-    return Batch.of(pa.array(chain(*columns), pa.large_string()), lines, by_column=True)
+    Args:
+        columns: the names of the three columns, where a format names them.
+        labels: filled with what an RDF file says of its names.
+        named_graph: read only what an RDF file says in this graph.
+        lines: also a column ``line``, 1-based (the row's number in Parquet, the statement's in RDF).
+
+    Raises:
+        GraphError: see `trivium.graph.read.read_graph`.
+    """
+    kind = format_of(path)
+    if kind == "tsv" and not lines:
+        return _tsv_table(path)
+    if kind == "parquet":
+        return pa.Table.from_batches(_parquet_batches(path, columns), _ROW)
+    rows = _rdf_rows(path, labels, named_graph) if kind == "rdf" else text_triples(path, columns)
+    return pa.Table.from_batches(_batches(rows), _ROW)
 
 
-def parquet_batches(file: IO[bytes], path: Path, columns: Sequence[str]) -> Iterator[Batch]:
-    """Rows of three columns by name, of strings (plain or dictionary-encoded) or of integers."""
-    import pyarrow as pa
-    from pyarrow import parquet, types
+def _batches(rows: Iterator[Row]) -> Iterator[Any]:
+    while part := list(islice(rows, _BATCH_ROWS)):
+        *names, lines = zip(*part, strict=True)
+        encoded = [pa.array(column, pa.large_string()).dictionary_encode() for column in names]
+        yield pa.record_batch([*encoded, pa.array(lines, pa.int64())], schema=_ROW)
 
+
+def _tsv_table(path: Path) -> Any:
+    """A TSV, by Arrow; if that finds a fault, `text_triples` says where."""
+    _, first = next(text_rows(path), (0, []))
+    if not first:
+        return _ROW.empty_table()
     try:
-        table = parquet.ParquetFile(file if path.suffix.lower() != ".gz" else BytesIO(file.read()))
-        schema = table.schema_arrow
-        for column in columns:
-            if schema.names.count(column) != 1:
-                raise GraphError(
-                    f"{path}: no one column {column!r}: it has {', '.join(map(repr, schema.names))}{RENAME}"
-                )
-            kind = schema.field(column).type
-            kind = kind.value_type if types.is_dictionary(kind) else kind
-            if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
-                raise GraphError(f"{path}: column {column!r} holds {kind}, not names: make it a string column")
-        before = 0
-        for rows in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
-            parts = [rows.column(column).cast(pa.large_string()) for column in columns]
-            for column, part in zip(columns, parts, strict=True):
-                part.validate(full=True)
-                bad = pa.compute.fill_null(pa.compute.equal(part, ""), True)
-                if pa.compute.any(bad).as_py():
-                    fail(path, before + bad.index(True).as_py() + 1, f"the {column} is empty", "row")
-            lines = np.arange(before + 1, before + len(rows) + 1)
-            yield Batch.of(pa.concat_arrays(parts), lines, by_column=True)
-            before += len(rows)
-    except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
-        raise GraphError(f"{path} is not a Parquet file that can be read: {_one_line(reason)}") from reason
+        with opened(path) as file:
+            table = arrow_csv.read_csv(
+                file,
+                arrow_csv.ReadOptions(column_names=TRIPLE, block_size=_BLOCK_BYTES),
+                arrow_csv.ParseOptions(delimiter="\t", quote_char=False),
+                arrow_csv.ConvertOptions(column_types=dict.fromkeys(TRIPLE, _NAME), strings_can_be_null=False),
+            )
+        if not any(chunk.dictionary.index("").as_py() >= 0 for column in table.columns for chunk in column.chunks):
+            return table[1:] if _is_header(first) else table
+        reason = "a field is empty"
+    except pa.ArrowInvalid as found:
+        reason = str(found)
+    for _ in text_triples(path):
+        pass
+    fail(path, None, f"cannot be read as TSV: {reason}")
 
 
-def rdf_batches(file: IO[bytes], path: Path, kind: str, labels: dict[str, str]) -> Iterator[Batch]:
-    """Triples of IRIs and blank nodes; ``rdfs:label`` goes to ``labels``, other literals are passed over.
+def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Three columns by name, of strings (plain or dictionary-encoded) or of integers."""
+    with opened(path) as file:
+        try:
+            table = parquet.ParquetFile(BytesIO(file.read()) if path.suffix.lower() == ".gz" else file)
+            schema = table.schema_arrow
+            for column in columns:
+                if schema.names.count(column) != 1:
+                    held = ", ".join(map(repr, schema.names))
+                    raise GraphError(f"{path}: no one column {column!r}: it has {held}")
+                kind = schema.field(column).type
+                kind = kind.value_type if types.is_dictionary(kind) else kind
+                if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
+                    raise GraphError(f"{path}: column {column!r} holds {kind}, not names: make it a string column")
+            before = 0
+            for rows in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
+                parts = [rows.column(column).cast(pa.large_string()) for column in columns]
+                for column, part in zip(columns, parts, strict=True):
+                    part.validate(full=True)
+                    bad = pc.fill_null(pc.equal(part, ""), True)
+                    if (place := bad.index(True).as_py()) >= 0:
+                        fail(path, before + place + 1, f"the {column} is empty", "row")
+                numbers = pa.array(range(before + 1, before + len(rows) + 1), pa.int64())
+                yield pa.record_batch([*(part.dictionary_encode() for part in parts), numbers], schema=_ROW)
+                before += len(rows)
+        except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
+            why = " ".join(str(reason).split())
+            raise GraphError(f"{path} is not a Parquet file that can be read: {why}") from reason
+
+
+def _rdf_rows(path: Path, labels: dict[str, str], named_graph: str | None) -> Iterator[Row]:
+    """Triples of IRIs and blank nodes; ``rdfs:label`` goes to ``labels``, other literals are skipped.
 
     Of several labels the one without a language is taken, else the English one, else the first.
     """
-    import pyoxigraph as ox
-
-    form = ox.RdfFormat.N_TRIPLES if kind == "nt" else ox.RdfFormat.TURTLE
+    others: set[str] = set()
+    found = named_graph is None
     best: dict[str, int] = {}
-    triples: tuple[list[str], ...] = ([], [], [])
-    lines: list[int] = []
+    form = RDF[ending_of(path)]
+    anonymous: dict[str, str] = {}
+
+    def name(node: Any) -> str:
+        if not isinstance(node, BlankNode):
+            return str(node.value)
+        if form != RdfFormat.N_QUADS and _DRAWN.fullmatch(node.value):  # else each reading would name it anew
+            return anonymous.setdefault(node.value, f"_:anonymous{len(anonymous) + 1}")
+        return str(node)
+
     try:
-        for number, triple in enumerate(ox.parse(cast(Any, file), format=form), 1):
-            nodes = (triple.subject, triple.predicate, triple.object)
-            if isinstance(nodes[2], ox.Literal):
-                if nodes[1].value == _LABEL and nodes[2].value and not isinstance(nodes[0], ox.Triple):
-                    worth = {None: 3, "en": 2}.get(nodes[2].language, 1)
-                    if worth > best.get(_name(nodes[0]), 0):
-                        best[_name(nodes[0])] = worth
-                        labels[_name(nodes[0])] = nodes[2].value
-                continue
-            if isinstance(nodes[0], ox.Triple) or isinstance(nodes[2], ox.Triple):
-                continue
-            for column, node in zip(triples, nodes, strict=True):
-                column.append(_name(node))
-            lines.append(number)
-            if len(lines) == _BATCH_ROWS:
-                yield _string_batch(triples, lines)
-                triples, lines = ([], [], []), []
-    except SyntaxError as reason:
-        fail(path, reason.lineno or 1, _one_line(reason.msg))
-    if lines:
-        yield _string_batch(triples, lines)
+        with opened(path) as file:
+            for number, quad in enumerate(parse(file, format=form), 1):
+                if named_graph is not None and (graph := str(quad.graph_name)) != f"<{named_graph}>":
+                    others.add(graph)
+                    continue
+                found = True
+                if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple):
+                    continue
+                if not isinstance(quad.object, Literal):
+                    yield name(quad.subject), quad.predicate.value, name(quad.object), number
+                elif quad.predicate.value == _LABEL and quad.object.value:
+                    worth = {None: 3, "en": 2}.get(quad.object.language, 1)
+                    if worth > best.get(subject := name(quad.subject), 0):
+                        best[subject] = worth
+                        labels[subject] = quad.object.value
+    except (SyntaxError, MemoryError) as reason:  # the latter: a name of more than 16 MiB
+        fail(path, getattr(reason, "lineno", None), str(getattr(reason, "msg", reason)))
+    if not found:
+        raise GraphError(f"{path} has no graph {named_graph!r}: it has {', '.join(sorted(others)[:5]) or 'none'}")
 
 
-def _name(node: Any) -> str:
-    return str(node) if type(node).__name__ == "BlankNode" else str(node.value)
-
-
-def _one_line(reason: object) -> str:
-    return " ".join(str(reason).split())
-
-
-def first_fields(path: Path) -> list[str]:
-    """The fields of a TSV's or CSV's first line, to see whether it is a header."""
+def statement_lines(path: Path) -> list[int]:
+    """The line of each statement of N-Triples or N-Quads: one a line, blank lines and comments between."""
     with opened(path) as file:
-        line = file.readline().removeprefix(_BOM).decode(errors="replace").rstrip("\r\n")
-    if format_of(path) == "tsv":
-        return line.split("\t")
-    try:
-        return next(csv.reader([line]), [])
-    except csv.Error as reason:
-        fail(path, 1, f"not CSV as RFC 4180 has it: {reason}")
-
-
-def statement_lines(file: Iterable[bytes]) -> NDArray[np.int64]:
-    """The line of each statement of N-Triples, which has one a line, blank lines and comments between."""
-    filled = (number for number, line in enumerate(file, 1) if line.strip() and line.lstrip()[:1] != b"#")
-    return np.fromiter(filled, np.int64)
+        return [number for number, line in enumerate(file, 1) if line.strip() and line.lstrip()[:1] != b"#"]

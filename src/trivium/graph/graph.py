@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
 from trivium.graph.names import Names
 from trivium.kernels.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 
-if TYPE_CHECKING:
-    import polars as pl
+Column = pl.Series | Sequence[str]
 
 
 def inverse(relation: Any, num_relations: int) -> Any:
@@ -153,31 +153,36 @@ class Graph:
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
         return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
 
+    def with_triples(self, triples: IntArray) -> Graph:
+        """The graph and ``[n, 3]`` triples more; names and ids stay."""
+        facts = np.concatenate([self.triples, triples])
+        return Graph.from_ids(*facts.T, entities=self.entities, relation_names=self.relations)
+
     def with_relation(self, name: str) -> Graph:
         """The graph with one relation more, which has no edge; its id is ``num_relations``, inverses move up by one."""
         kinds = self.edge_relations + (self.edge_relations >= self.num_relations).astype(np.int32)
         return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_name(name))
 
+    def ids(self, heads: Column, relations: Column, tails: Column) -> IntArray:
+        """``[n, 3]`` ids of triples by name; -1 where a name is not held, see `Names.ids`."""
+        columns = self.entities.ids(heads), self.relations.ids(relations), self.entities.ids(tails)
+        return np.stack(columns, axis=1)
+
+    def named(self, triples: IntArray) -> pl.DataFrame:
+        """The names of ``[n, 3]`` triples: columns ``head``, ``relation``, ``tail``."""
+        heads, relations, tails = triples.T
+        names = {"head": self.entities.take(heads), "relation": self.relations.take(relations)}
+        return pl.DataFrame(names | {"tail": self.entities.take(tails)})
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each."""
-        return triples_sha256(
-            self.entities.take(self.triples[:, 0]),
-            self.relations.take(self.triples[:, 1]),
-            self.entities.take(self.triples[:, 2]),
-        )
+        return triples_sha256(self.named(self.triples))
 
 
-Column = Union["pl.Series", Sequence[str]]
-
-
-def triples_sha256(heads: Column, relations: Column, tails: Column) -> str:
+def triples_sha256(triples: pl.DataFrame) -> str:
     """SHA-256 over the sorted, de-duplicated lines ``head<TAB>relation<TAB>tail``, each with its newline."""
-    import polars as pl
-
-    columns = {"h": heads, "r": relations, "t": tails}
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    lines = frame.select(pl.format("{}\t{}\t{}\n", "h", "r", "t")).to_series().unique().sort()
+    lines = triples.select(pl.format("{}\t{}\t{}\n", "head", "relation", "tail")).to_series().unique().sort()
     digest = hashlib.sha256()
     for part in lines.to_frame().iter_slices(1 << 16):
         digest.update("".join(part.to_series()).encode())

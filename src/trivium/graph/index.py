@@ -1,19 +1,19 @@
 """A graph in one file that opens memory-mapped.
 
-Layout, little-endian: ``TRIVIUM`` and a version byte; length and CRC-32 of a JSON header (uint32 each); the
-header, ``[[section, dtype, count, crc], ...]``; the sections in that order, each at a multiple of 64 bytes.
-Names and labels are Arrow large-string buffers: ``count + 1`` int64 offsets and UTF-8 bytes.
+Layout: ``TRIVIUM``, a version byte and the little-endian CRC-32 of all that follows; zeros up to byte 64; an Arrow IPC
+file of one record batch with one row, a list to each column of `SCHEMA`. Labels are null where there are none.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
@@ -22,11 +22,17 @@ from trivium.graph.formats import INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 
+_NUMBERS = {"sources": pa.int32(), "edge_relations": pa.int32(), "offsets": pa.int64()}
+_NAMES = ("entity_names", "entity_labels", "relation_names", "relation_labels")
+SCHEMA = pa.schema(
+    {name: pa.large_list(kind) for name, kind in (_NUMBERS | dict.fromkeys(_NAMES, pa.large_string())).items()}
+)
+_PREFIX = struct.Struct("<7sBI")
 _MAGIC = b"TRIVIUM"
-_VERSION = 1
-_PREFIX = struct.Struct("<7sBII")
-_ALIGNMENT = 64
-_EDGES = ("sources", "edge_relations")
+_VERSION = 2
+_BEGIN = 64  # of the Arrow file
+_BLOCK_BYTES = 1 << 24
+AGAIN = "make it anew with `trivium index`"
 
 
 def save_index(graph: Graph, path: str | Path, force: bool = False) -> None:
@@ -36,47 +42,40 @@ def save_index(graph: Graph, path: str | Path, force: bool = False) -> None:
         OutputError: the ending is not ``.trivium``, or the file cannot be written there.
     """
     path = check_place(path, force, INDEX)
-    sections: dict[str, NDArray[Any]] = {
-        "sources": graph.sources,
-        "edge_relations": graph.edge_relations,
-        "offsets": graph.offsets,
-    }
-    for what, names in (("entity", graph.entities), ("relation", graph.relations)):
-        for kind, strings in (("names", names.names), ("labels", names.labels)):
-            if strings is not None:
-                sections |= _string_sections(f"{what}_{kind}", strings)
-    table = [
-        [name, array.dtype.str, len(array), zlib.crc32(array.data) if name not in _EDGES else 0]
-        for name, array in sections.items()
-    ]
-    header = json.dumps(table).encode()
+    numbers: list[Any] = [graph.sources, graph.edge_relations, graph.offsets]
+    names = [graph.entities.names, graph.entities.labels, graph.relations.names, graph.relations.labels]
+    columns = [_list(values) for values in numbers + names]
     with whole_file(path, force) as file:
-        file.write(_PREFIX.pack(_MAGIC, _VERSION, len(header), zlib.crc32(header)) + header)
-        for array in sections.values():
-            file.write(bytes(-file.tell() % _ALIGNMENT))
-            file.write(np.ascontiguousarray(array).data)
+        file.write(bytes(_BEGIN))
+        with pa.ipc.new_file(file, SCHEMA) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        file.seek(_PREFIX.size)
+        checksum = 0
+        while block := file.read(_BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+        file.seek(0)
+        file.write(_PREFIX.pack(_MAGIC, _VERSION, checksum))
 
 
-def _string_sections(name: str, strings: Any) -> dict[str, NDArray[Any]]:
-    import polars as pl
-
-    array = strings.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, data = array.buffers()
-    starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    text = np.frombuffer(data, np.uint8)[starts[0] : starts[-1]]
-    return {f"{name}_offsets": starts - starts[0], f"{name}_bytes": text}
+def _list(values: NDArray[Any] | pl.Series | None) -> Any:
+    """An Arrow array of one row that lists the values."""
+    if values is None:
+        return pa.nulls(1, SCHEMA.field("entity_labels").type)
+    if isinstance(values, pl.Series):
+        values = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pa.LargeListArray.from_arrays([0, len(values)], values)
 
 
 def open_index(path: str | Path) -> Graph:
-    """Opens a saved graph; its edges stay in the file until they are needed.
+    """Opens a saved graph; its arrays stay in the file.
 
-    The arrays are private to the process (copy on write): changing them changes no file.
+    They are private to the process (copy on write): changing them changes no file.
 
     Raises:
-        GraphError: the file is missing, cut short, damaged, of another version, or no index at all. Damage to
-            the edges is found where an id leaves its range; to anything else by a checksum.
+        GraphError: the file is missing, damaged, of another version, or no index at all, or what it holds is no
+            graph: nothing that an index says is believed unchecked.
 
-    Cost: O(entities + relations), and one pass over the edges that keeps nothing.
+    Cost: a pass over the file for its checksum, and a few over its edges that keep nothing: under a second a gigabyte.
     """
     path = Path(path)
     try:
@@ -84,71 +83,60 @@ def open_index(path: str | Path) -> Graph:
     except FileNotFoundError as reason:
         raise GraphError(f"{path}: no such file") from reason
     except (OSError, ValueError) as reason:
-        raise GraphError(
-            f"{path} cannot be opened as an index: {getattr(reason, 'strerror', None) or reason}"
-        ) from reason
-    sections = _sections(path, data)
+        why = getattr(reason, "strerror", None) or reason
+        raise GraphError(f"{path} cannot be opened as an index: {why}") from reason
+    start = bytes(data[: _PREFIX.size])
+    if not start.startswith(_MAGIC) or len(data) < _BEGIN:
+        raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")
+    _, version, checksum = _PREFIX.unpack(start)
+    if version != _VERSION:
+        raise GraphError(f"{path} is an index of version {version}, not {_VERSION}: {AGAIN}")
+    if zlib.crc32(data[_PREFIX.size :].data) != checksum:
+        raise GraphError(f"{path} is damaged or cut short (its checksum is another): {AGAIN}")
     try:
-        sources, kinds, offsets = (sections[name] for name in (*_EDGES, "offsets"))
-        entities, relations = (_names(sections, what) for what in ("entity", "relation"))
-        _check(sources, len(entities))
-        _check(kinds, 2 * len(relations))
-    except (KeyError, ValueError) as reason:
-        _damaged(path, reason)
-    whole = len(offsets) == len(entities) + 1 and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
-    if not whole or not len(sources) == len(kinds) == offsets[-1]:
-        _damaged(path, "the edges do not fit the entities")
+        return _graph(data)
+    except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
+        raise GraphError(f"{path} holds no graph ({' '.join(str(reason).split())}): {AGAIN}") from reason
+
+
+def _graph(data: NDArray[np.uint8]) -> Graph:
+    """The graph in an index's bytes.
+
+    Raises:
+        ValueError, OSError, LookupError, pa.ArrowException: they hold none.
+    """
+    file = pa.ipc.open_file(pa.py_buffer(data[_BEGIN:]))
+    _require(file.schema.equals(SCHEMA) and file.num_record_batches == 1, "its columns are others")
+    batch = file.get_batch(0)
+    batch.validate(full=True)
+    columns = {name: batch[name].flatten() for name in SCHEMA.names}
+    _require(len(batch) == 1 and not any(column.null_count for column in columns.values()), "a value is missing")
+    sources, kinds, offsets = (_view(columns[name], data) for name in _NUMBERS)
+    names: list[Any] = [None if batch[name].null_count else pl.Series("name", columns[name]) for name in _NAMES]
+    for held, labels in (names[:2], names[2:]):
+        _require(held is not None and held.n_unique() == len(held), "a name is missing or there twice")
+        _require(labels is None or len(labels) == len(held), "labels do not fit the names")
+    entities, relations = Names(*names[:2]), Names(*names[2:])
+    fits = len(offsets) == len(entities) + 1 and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
+    _require(fits and len(sources) == len(kinds) == offsets[-1], "the edges do not fit the entities")
+    for ids, count in ((sources, len(entities)), (kinds, 2 * len(relations))):
+        _require(not len(ids) or 0 <= int(ids.min()) <= int(ids.max()) < count, "an edge leads outside")
+    ascending = (kinds[1:] > kinds[:-1]) | ((kinds[1:] == kinds[:-1]) & (sources[1:] > sources[:-1]))
+    begins = offsets[(offsets > 0) & (offsets < len(sources))]
+    ascending[begins - 1] = True  # another target
+    _require(ascending.all(), "its edges are not sorted")
     return Graph(sources, kinds, offsets, entities, relations)
 
 
-def _sections(path: Path, data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """The arrays of the file, not copied."""
-    start = bytes(data[: _PREFIX.size])
-    if not start.startswith(_MAGIC) or len(start) < _PREFIX.size:
-        raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")
-    _, version, length, crc = _PREFIX.unpack(start)
-    if version != _VERSION:
-        raise GraphError(f"{path} is an index of version {version}, not {_VERSION}: make it anew")
-    place = _PREFIX.size + length
-    header = bytes(data[_PREFIX.size : place])
-    if len(header) < length:
-        raise GraphError(f"{path} is cut short: make it anew with `trivium index`")
-    if zlib.crc32(header) != crc:
-        _damaged(path, "its header")
-    sections = {}
-    for name, dtype, count, checksum in json.loads(header):
-        place += -place % _ALIGNMENT
-        end = place + count * np.dtype(dtype).itemsize
-        if end > len(data):
-            raise GraphError(f"{path} is cut short ({len(data)} bytes, {end} needed): make it anew")
-        sections[name] = data[place:end].view(dtype)
-        if name not in _EDGES and zlib.crc32(sections[name].data) != checksum:
-            _damaged(path, name)
-        place = end
-    if place != len(data):
-        _damaged(path, "bytes follow its end")
-    return sections
+def _require(held: Any, what: str) -> None:
+    if not held:
+        raise ValueError(what)
 
 
-def _names(sections: dict[str, NDArray[Any]], what: str) -> Names:
-    import polars as pl
-    import pyarrow as pa
-
-    columns: list[Any] = []
-    for kind in ("names", "labels"):
-        if kind == "labels" and f"{what}_labels_offsets" not in sections:
-            columns.append(None)
-            continue
-        offsets, text = (sections[f"{what}_{kind}_{part}"] for part in ("offsets", "bytes"))
-        buffers = (pa.py_buffer(part) for part in (offsets, text))
-        columns.append(pl.Series("name", pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers)))
-    return Names(columns[0], columns[1])
-
-
-def _check(ids: NDArray[Any], count: int) -> None:
-    if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
-        raise ValueError("an edge leads outside")
-
-
-def _damaged(path: Path, what: object) -> NoReturn:
-    raise GraphError(f"{path} is damaged ({what}): make it anew with `trivium index`")
+def _view(values: Any, data: NDArray[np.uint8]) -> NDArray[Any]:
+    """An Arrow array's numbers as a view of the file's bytes, which can be written to."""
+    dtype = np.dtype(values.type.to_pandas_dtype())
+    begin = values.buffers()[1].address - data.ctypes.data + values.offset * dtype.itemsize if len(values) else 0
+    end = begin + len(values) * dtype.itemsize
+    _require(0 <= begin <= end <= len(data), "numbers lie outside the file")
+    return data[begin:end].view(dtype)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+from rapidfuzz import fuzz, process
 
 from trivium.errors import GraphError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Names:
@@ -24,16 +22,12 @@ class Names:
     """
 
     def __init__(self, names: pl.Series | Sequence[str], labels: pl.Series | Sequence[str] | None = None) -> None:
-        import polars as pl
-
         self.names = names if isinstance(names, pl.Series) else pl.Series("name", names, dtype=pl.String)
         self.labels = None if labels is None else pl.Series("label", labels, dtype=pl.String)
 
     @classmethod
     def numbered(cls, count: int) -> Names:
         """The ids themselves as names."""
-        import polars as pl
-
         return cls(pl.Series("name", np.arange(count, dtype=np.int64)).cast(pl.String))
 
     def __len__(self) -> int:
@@ -59,8 +53,6 @@ class Names:
 
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
         """The id of each name, or of a label that belongs to a single name; -1 for others. Cost: O(held + asked)."""
-        import polars as pl
-
         asked = names if isinstance(names, pl.Series) else pl.Series(list(names), dtype=pl.String)
 
         def found(held: pl.Series, missing: pl.Series) -> NDArray[np.int32]:
@@ -105,8 +97,6 @@ class Names:
 
     def nearest(self, name: str, count: int = 3) -> list[str]:
         """The held names (or labels) that are spelled most like ``name``, best first."""
-        from rapidfuzz import fuzz, process
-
         choices = (self.names if self.labels is None else self.labels).to_list()
         best = process.extract(name, choices, scorer=fuzz.WRatio, limit=count, score_cutoff=60)
         return [choice for choice, _, _ in best]

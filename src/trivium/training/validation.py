@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trivium.datasets.registry import is_dataset, load_dataset
 from trivium.errors import InputError
-from trivium.evaluation.evaluate import Questions, known_graph
+from trivium.evaluation.evaluate import Questions
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_triples
 from trivium.inference.ranker import Ranker
@@ -70,7 +70,7 @@ def held_out(
     rest = graph.without(triples)
     if not rest.num_triples:
         raise InputError(f"{config.valid}: it holds every triple of the graph: leave some to train on")
-    return rest, Validation(Questions(rest, triples, known_graph(graph, triples)).sample(count, seed), texts)
+    return rest, Validation(Questions(rest, triples, graph.with_triples(triples)).sample(count, seed), texts)
 
 
 def read_valid(path: str | Path, graph: Graph) -> IntArray:
