@@ -65,7 +65,7 @@ def pytest_make_collect_report(
 
 def strict(report: Report, config: pytest.Config) -> Report:
     """With ``--strict-skips`` a report of a skip becomes one of a failure."""
-    if report.skipped and config.getoption("--strict-skips"):
+    if report.skipped and not hasattr(report, "wasxfail") and config.getoption("--strict-skips"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"{report.nodeid}: {reason} (--strict-skips)"
     return report
