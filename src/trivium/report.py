@@ -60,16 +60,11 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
     from rich import progress as rich
     from rich.console import Console
 
-    columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-        rich.TextColumn("{task.fields[figure]}"),
-    )
+    columns = rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TimeRemainingColumn()
+    texts = "{task.description}", "{task.fields[figure]}"
     console = Console(stderr=True)
-    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    hidden = not console.is_terminal
+    with rich.Progress(texts[0], *columns, texts[1], console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(label, total=None, figure="")
 
         def update(done: int, total: int, loss: float | None = None) -> None:

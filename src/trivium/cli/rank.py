@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trivium.calibration import Calibration
 from trivium.cli.opening import open_calibration
 from trivium.cli.options import DEFAULT, CalibrationFile, Checkpoint, Columns, Count, Force, Output, Required, Strict
 from trivium.errors import InputError
@@ -78,40 +80,29 @@ def rank(
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker = Ranker.open(graph, checkpoint, columns=columns, relation_text=relation_text)
-    sure = open_calibration(calibration, ranker, checkpoint)
-    confidence = sure.confidence if sure else None
-    chosen = None if candidates is None else ranker.graph.entities.each(_lines(candidates), "candidate")
-    if queries is not None:
-        heads, relations = _read_questions(ranker.graph, queries, strict)
-    else:
+    entities, sure = ranker.graph.entities, open_calibration(calibration, ranker, checkpoint)
+    chosen = None if candidates is None else entities.each(_lines(candidates), "candidate")
+    if queries is None:
         heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
+    else:
+        heads, relations = _read_questions(ranker.graph, queries, strict)
+
+    confidence = sure and sure.confidence
+    how: dict[str, Any] = {"include_known": include_known, "candidates": chosen, "confidence": confidence}
 
     def answers(part: Ids) -> pl.DataFrame:
-        return ranker.rank_ids(
-            heads[part],
-            relations[part],
-            k,
-            include_known=include_known,
-            candidates=chosen,
-            confidence=confidence,
-            numbers=part,
-        )
+        return ranker.rank_ids(heads[part], relations[part], k, numbers=part, **how)
 
     if output is None:
         drop = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
-        for begin in range(0, len(heads), BLOCK_QUERIES):
-            _show(ranker.graph, answers(np.arange(begin, min(begin + BLOCK_QUERIES, len(heads)))).drop(drop))
+        _show(ranker.graph, answers(np.arange(len(heads))).drop(drop))
         return
-    settings = "rank", k, include_known, chosen is None or chosen.tolist(), sure.sha256 if sure else None
-    blocks = []
-    for begin in range(0, len(heads), BLOCK_QUERIES):
-        order = begin + np.argsort(relations[begin : begin + BLOCK_QUERIES], kind="stable")
-        blocks.append(_split(order, PART_QUERIES))
-    names = ranker.graph.entities.take(heads).to_list(), relations.tolist()
-    request = digest(ranker.sha256, ranker.graph.relations.names.to_list(), settings, names)
-    _write(
-        ranker.graph, output, force, request, blocks, answers, lambda table: table.sort("query", maintain_order=True)
-    )
+    blocks = [
+        _split(block[np.argsort(relations[block], kind="stable")], PART_QUERIES)
+        for block in _split(np.arange(len(heads)), BLOCK_QUERIES)
+    ]
+    asked = k, include_known, None if chosen is None else chosen.tolist(), entities.take(heads).to_list(), relations
+    _write(ranker, sure, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
 
 
 def score(
@@ -141,22 +132,20 @@ def score(
         check_output(output, force)
     ranker = Ranker.open(graph, checkpoint, columns=columns)
     sure = open_calibration(calibration, ranker, checkpoint)
-    confidence = sure.confidence if sure else None
     asked = _read_triples(ranker.graph, triples, strict)
+
+    def scored(part: Ids) -> pl.DataFrame:
+        return ranker.score_ids(asked[part], sure and sure.confidence)
+
     if output is None:
-        _show(ranker.graph, ranker.score_ids(asked, confidence))
+        _show(ranker.graph, scored(np.arange(len(asked))))
         return
     known = ranker.graph.contains(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
     parts = [*_split(new, PART_QUERIES), *_split(np.flatnonzero(known), PART_FACTS)]
-    names = [ids.take(asked[:, i]).to_list() for i, ids in enumerate(_names(ranker.graph))]
-    request = digest(ranker.sha256, "score", sure.sha256 if sure else None, names)
-
-    def scored(part: Ids) -> pl.DataFrame:
-        return ranker.score_ids(asked[part], confidence)
-
     back = np.argsort(np.concatenate(parts))
-    _write(ranker.graph, output, force, request, [parts], scored, lambda rows: rows[back])
+    names = [ids.take(asked[:, i]).to_list() for i, ids in enumerate(_names(ranker.graph))]
+    _write(ranker, sure, names, output, force, [parts], scored, lambda rows: rows[back])
 
 
 def complete(
@@ -211,7 +200,7 @@ def complete(
             plan,
             output,
             k=k,
-            confidence=sure.confidence if sure else None,
+            confidence=sure and sure.confidence,
             min_confidence=min_confidence,
             calibration=sure.sha256 if sure else "",
             force=force,
@@ -273,14 +262,9 @@ def _known_ids(
 def _lines(path: Path) -> list[str]:
     """The lines of a file of names that are not empty."""
     try:
-        names = [line for line in path.read_text("utf-8-sig").splitlines() if line]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        return [line for line in path.read_text("utf-8-sig").splitlines() if line]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text") from error
-    if not names:
-        raise InputError(f"{path} holds no name: give one a line")
-    return names
 
 
 def _show(graph: Graph, table: pl.DataFrame) -> None:
@@ -292,16 +276,18 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
 
 
 def _write(
-    graph: Graph,
+    ranker: Ranker,
+    sure: Calibration | None,
+    asked: Sequence[object],
     output: Path,
     force: bool,
-    request: str,
     blocks: Sequence[Sequence[Ids]],
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> None:
-    """Writes answers in parts; see `write_in_parts`."""
-    _check_names(graph, output)
+    """Writes what was asked in parts; see `write_in_parts`."""
+    _check_names(ranker.graph, output)
+    request = digest(ranker.sha256, sure and sure.sha256, ranker.graph.relations.names.to_list(), *asked)
     with progress("answering") as update:
         write_in_parts(output, force, request, blocks, compute, arrange, update)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import column_names, read_graph
 from trivium.inference.answers import (
@@ -31,7 +32,6 @@ from trivium.inference.answers import (
 from trivium.inference.engine import Engine
 from trivium.inference.parts import digest
 from trivium.inference.representations import Representations
-from trivium.inference.tables import answer_table, triple_table
 from trivium.kernels.layer import count_rivals
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -245,7 +245,7 @@ class Ranker:
             heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
             confidence: where candidates or known answers are shown, an answer's margin and rank are still those among
                 all new answers.
-            numbers: ``[queries]``, ascending, for the column ``query``; by default from 0.
+            numbers: ``[queries]``, for the column ``query``; by default from 0.
         """
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 answer")
@@ -260,14 +260,24 @@ class Ranker:
                 held, filtered = graph.answers(*question), filtered_entities(graph, *question)
                 hidden = np.setdiff1d(filtered, held) if include_known else filtered
                 ids, ranks, _ = best_answers(table[row], k, hidden, candidates)
-                part = np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held)
-                parts.append(part if confidence is None else (*part, *ranks_and_margins(table[row], filtered, ids)))
+                among = () if confidence is None else ranks_and_margins(table[row], filtered, ids)
+                parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held), *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
         query, answers, ranks, values, known, *among = (column[order] for column in (query, *rest))
-        sure = None if confidence is None else confidence(relations[query], values, among[1], among[0])
-        shown = query if numbers is None else numbers[query]
-        return answer_table(graph, shown, heads[query], relations[query], answers, ranks, values, known, sure)
+        asked, kinds = heads[query], relations[query]
+        turned = kinds >= graph.num_relations  # shown the way round that the relation's name reads
+        columns = {
+            "query": query if numbers is None else numbers[query],
+            "head": graph.entities.take(np.where(turned, answers, asked)),
+            "relation": graph.relations.take(kinds % graph.num_relations),
+            "tail": graph.entities.take(np.where(turned, asked, answers)),
+            "rank": ranks,
+            "score": values,
+        }
+        if confidence is not None:
+            columns["confidence"] = pl.Series(confidence(kinds, values, among[1], among[0])).set(pl.Series(known), None)
+        return pl.DataFrame({**columns, "known": known})
 
     def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.
@@ -281,8 +291,8 @@ class Ranker:
         """
         if odd := [triple for triple in triples if len(triple) != 3]:
             raise InputError(f"{odd[0]!r} is no triple: give head, relation and tail")
-        kinds = ((self.graph.entities, "entity"), (self.graph.relations, "relation"), (self.graph.entities, "entity"))
-        ids = [names.each([t[i] for t in triples], what) for i, (names, what) in enumerate(kinds)]
+        names = self.graph.entities, self.graph.relations, self.graph.entities
+        ids = [names[i].each([triple[i] for triple in triples], what) for i, what in enumerate(TRIPLE)]
         return self.score_ids(np.stack(ids, 1))
 
     def score_ids(self, triples: Ids, confidence: Confidence | None = None) -> pl.DataFrame:
@@ -307,8 +317,13 @@ class Ranker:
                     ranks[direction, triple] = rank[0]
                     if direction == 0:
                         found[triple], margins[triple] = table[row, answers[place]], margin[0]
-        sure = None if confidence is None else confidence(triples[:, 1], found, margins, ranks[0])
-        return triple_table(self.graph, triples, found, ranks, known, sure)
+        names = self.graph.entities, self.graph.relations, self.graph.entities
+        columns: dict[str, Any] = {what: names[i].take(triples[:, i]) for i, what in enumerate(TRIPLE)}
+        columns["score"] = found
+        if confidence is not None:
+            columns["confidence"] = confidence(triples[:, 1], found, margins, ranks[0]).astype(np.float32)
+        tail_ranks, head_ranks = ranks.astype(np.float64)  # floats, as files have had them
+        return pl.DataFrame({**columns, "tail_rank": tail_ranks, "head_rank": head_ranks, "known": known})
 
 
 def model_texts(
