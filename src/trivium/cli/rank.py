@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 
 from trivium.calibration import Calibration
-from trivium.cli.opening import open_calibration
 from trivium.cli.options import DEFAULT, CalibrationFile, Checkpoint, Columns, Count, Force, Output, Required, Strict
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
 from trivium.graph.read import read_queries, read_triples
-from trivium.inference.answers import Ids
+from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import complete as complete_graph
 from trivium.inference.complete import plan_completion
 from trivium.inference.parts import digest, write_in_parts
 from trivium.inference.ranker import Ranker
+from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show_frame, warn
 
 BLOCK_QUERIES = 50_000  # of a file: those whose answers are held in memory together
@@ -80,14 +80,14 @@ def rank(
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker = Ranker.open(graph, checkpoint, columns=columns, relation_text=relation_text)
-    entities, sure = ranker.graph.entities, open_calibration(calibration, ranker, checkpoint)
+    entities = ranker.graph.entities
+    confidence, calibrated = _confidence(calibration, ranker, checkpoint)
     chosen = None if candidates is None else entities.each(_lines(candidates), "candidate")
     if queries is None:
         heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
     else:
         heads, relations = _read_questions(ranker.graph, queries, strict)
 
-    confidence = sure and sure.confidence
     how: dict[str, Any] = {"include_known": include_known, "candidates": chosen, "confidence": confidence}
 
     def answers(part: Ids) -> pl.DataFrame:
@@ -101,8 +101,15 @@ def rank(
         _split(block[np.argsort(relations[block], kind="stable")], PART_QUERIES)
         for block in _split(np.arange(len(heads)), BLOCK_QUERIES)
     ]
-    asked = k, include_known, None if chosen is None else chosen.tolist(), entities.take(heads).to_list(), relations
-    _write(ranker, sure, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
+    asked = (
+        calibrated,
+        k,
+        include_known,
+        None if chosen is None else chosen.tolist(),
+        entities.take(heads).to_list(),
+        relations,
+    )
+    _write(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
 
 
 def score(
@@ -131,11 +138,11 @@ def score(
     if output is not None:
         check_output(output, force)
     ranker = Ranker.open(graph, checkpoint, columns=columns)
-    sure = open_calibration(calibration, ranker, checkpoint)
+    confidence, calibrated = _confidence(calibration, ranker, checkpoint)
     asked = _read_triples(ranker.graph, triples, strict)
 
     def scored(part: Ids) -> pl.DataFrame:
-        return ranker.score_ids(asked[part], sure and sure.confidence)
+        return ranker.score_ids(asked[part], confidence)
 
     if output is None:
         _show(ranker.graph, scored(np.arange(len(asked))))
@@ -145,7 +152,7 @@ def score(
     parts = [*_split(new, PART_QUERIES), *_split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
     names = [ids.take(asked[:, i]).to_list() for i, ids in enumerate(_names(ranker.graph))]
-    _write(ranker, sure, names, output, force, [parts], scored, lambda rows: rows[back])
+    _write(ranker, [calibrated, *names], output, force, [parts], scored, lambda rows: rows[back])
 
 
 def complete(
@@ -188,7 +195,7 @@ def complete(
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
     ranker = Ranker.open(graph, checkpoint, columns=columns)
-    sure = open_calibration(calibration, ranker, checkpoint)
+    confidence, calibrated = _confidence(calibration, ranker, checkpoint)
     _check_names(ranker.graph, output)
     plan = plan_completion(ranker, relation, k)
     warn(f"{len(plan.heads):,} questions, about {_duration(plan.seconds)}")
@@ -200,13 +207,22 @@ def complete(
             plan,
             output,
             k=k,
-            confidence=sure and sure.confidence,
+            confidence=confidence,
             min_confidence=min_confidence,
-            calibration=sure.sha256 if sure else "",
+            calibration=calibrated,
             force=force,
             progress=update,
         )
     warn(f"{output}: {count:,} links")
+
+
+def _confidence(path: Path | None, ranker: Ranker, checkpoint: str) -> tuple[Confidence | None, str]:
+    """What a calibration that serves this graph and checkpoint gives, and its SHA-256; none and nothing of none."""
+    if path is None:
+        return None, ""
+    calibration = Calibration.load(path)
+    calibration.check(ranker.graph, checkpoint_sha256(checkpoint))
+    return calibration.confidence, calibration.sha256
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:
@@ -277,7 +293,6 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
 
 def _write(
     ranker: Ranker,
-    sure: Calibration | None,
     asked: Sequence[object],
     output: Path,
     force: bool,
@@ -287,7 +302,7 @@ def _write(
 ) -> None:
     """Writes what was asked in parts; see `write_in_parts`."""
     _check_names(ranker.graph, output)
-    request = digest(ranker.sha256, sure and sure.sha256, ranker.graph.relations.names.to_list(), *asked)
+    request = digest(ranker.sha256, ranker.graph.relations.names.to_list(), *asked)
     with progress("answering") as update:
         write_in_parts(output, force, request, blocks, compute, arrange, update)
 

@@ -264,7 +264,7 @@ class Ranker:
                 parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held), *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
-        query, answers, ranks, values, known, *among = (column[order] for column in (query, *rest))
+        query, answers, ranks, values, known, *compared = (column[order] for column in (query, *rest))
         asked, kinds = heads[query], relations[query]
         turned = kinds >= graph.num_relations  # shown the way round that the relation's name reads
         columns = {
@@ -276,7 +276,9 @@ class Ranker:
             "score": values,
         }
         if confidence is not None:
-            columns["confidence"] = pl.Series(confidence(kinds, values, among[1], among[0])).set(pl.Series(known), None)
+            columns["confidence"] = pl.Series(confidence(kinds, values, compared[1], compared[0])).set(
+                pl.Series(known), None
+            )
         return pl.DataFrame({**columns, "known": known})
 
     def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
