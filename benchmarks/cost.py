@@ -19,7 +19,7 @@ from trivium.datasets.leakage import training_graph
 from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
 from trivium.inference.ranker import Ranker, model_texts
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer

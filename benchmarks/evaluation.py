@@ -19,8 +19,8 @@ from trivium.evaluation.evaluate import evaluate
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker
 from trivium.model import entity, structure
-from trivium.model.checkpoint import load_checkpoint
 from trivium.model.topology import Topology
+from trivium.model.trivium import load_checkpoint
 from trivium.nn.propagate import propagate
 from trivium.nn.reference import propagate_reference
 

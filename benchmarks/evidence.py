@@ -19,6 +19,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,12 +30,11 @@ from trivium.datasets.splits import Splits
 from trivium.evaluation.evaluate import Questions
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker, model_texts
-from trivium.model.checkpoint import load_checkpoint
 from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import extract
+from trivium.model.prompt_graph import Prompts, extract
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint
 
 VALIDATION = [
     "Kinship",
@@ -114,6 +114,15 @@ def interval(gain: Sequence[Floats], clusters: Sequence[NDArray[np.int64]], draw
     return float(low), float(high)
 
 
+def rewired(prompts: Prompts, rng: np.random.Generator) -> Prompts:
+    """The same examples, entities, labels and relations, with each edge's source drawn again within its example."""
+    example = prompts.node_examples[prompts.edges.targets]
+    sources = np.empty_like(prompts.edges.sources)
+    shuffled = np.lexsort((rng.random(len(example)), example))
+    sources[np.argsort(example, kind="stable")] = prompts.edges.sources[shuffled]
+    return replace(prompts, edges=replace(prompts.edges, sources=sources))
+
+
 @torch.no_grad()
 def enhancers(model: Trivium, splits: Splits, data_dir: str) -> tuple[float, float]:
     """The similarity enhancer's activity over the test queries, and how far rewiring moves the prompt's Δ."""
@@ -127,10 +136,10 @@ def enhancers(model: Trivium, splits: Splits, data_dir: str) -> tuple[float, flo
     for relation, count in zip(distinct.tolist(), counts.tolist(), strict=True):
         query = torch.tensor([relation])
         r, _ = model.parts(topology, query, disabled=["similarity", "prompt"])
-        active += count * bool(similarity.active(query, r)[0])
-        prompts = extract(topology, np.array([relation]), prompt.bounds)
+        active += count * bool((similarity.gains(query, r) > 0).any())
+        prompts = extract(topology, np.array([relation]), prompt.limits)
         before = prompt(topology, query, r, prompts=prompts)
-        after = prompt(topology, query, r, prompts=prompts.rewired(rng))
+        after = prompt(topology, query, r, prompts=rewired(prompts, rng))
         moved += count * float((after - before).norm())
         size += count * float(before.norm())
     return active / len(relations), moved / size

@@ -11,7 +11,7 @@ import numpy as np
 
 from trivium.datasets.registry import load_dataset
 from trivium.inference.ranker import Ranker
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from trivium.datasets.registry import load_dataset
 from trivium.graph.index import save_index
 from trivium.inference.ranker import Ranker
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 
 Questions = list[tuple[str, str]]
 

@@ -13,9 +13,9 @@ import torch
 
 from trivium import cli
 from trivium.inference.ranker import Ranker
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 
 GRAPH = "a\tlikes\tb\nb\tlikes\tc\nc\tlikes\ta\na\tknows\tc\n"
 SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)

@@ -46,7 +46,8 @@ def _settings(values: dict[str, object]) -> list[tuple[str, str]]:
 
 
 def _checkpoint(name: str) -> None:
-    from trivium.model.checkpoint import find_checkpoint, load_checkpoint
+    from trivium.model.checkpoint import find_checkpoint
+    from trivium.model.trivium import load_checkpoint
 
     if not name.endswith(".safetensors") and "." in Path(name).name:
         raise InputError(f"no such file: {name}")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph, inverse, triples_sha256
 from trivium.graph.names import Names
-from trivium.kernels.csr import IntArray, incidence_rows, meeting_columns, order_by, sorted_unique
+from trivium.kernels.csr import IntArray, incidence_rows, order_by, shared_rows, sorted_unique
 
 N, R = 7, 3
 Triple = tuple[int, int, int]
@@ -123,7 +123,7 @@ def test_incidence_and_meetings_are_those_of_the_dense_matrix(triples: list[Trip
     for entity in range(N):
         run = columns[rows[entity] : rows[entity + 1]].tolist()
         assert sorted(run) == np.flatnonzero(table[entity]).tolist()
-    offsets, met = meeting_columns(rows, columns, 2 * R)
+    offsets, met = shared_rows(rows, columns, 2 * R)
     for relation, row in enumerate(table.T @ table):
         assert met[offsets[relation] : offsets[relation + 1]].tolist() == np.flatnonzero(row).tolist()
 

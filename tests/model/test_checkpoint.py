@@ -11,10 +11,11 @@ import torch
 from tests.conftest import random_graph
 
 from trivium.errors import CheckpointError, OutputError
-from trivium.model.checkpoint import Provenance, import_ultra, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance, find_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
+from trivium.model.ultra import import_ultra
 
 
 def small() -> Trivium:
@@ -35,22 +36,62 @@ def test_a_checkpoint_gives_back_model_and_provenance(tmp_path: Path) -> None:
         save_checkpoint(model, provenance, path)
 
 
+def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    contents = set()
+    for _ in range(8):  # safetensors alone orders its metadata by chance
+        save_checkpoint(small(), Provenance(), path, force=True)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
 def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    (tmp_path / "text.safetensors").write_text("a\tb\tc\n")
-    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    odd = small()
-    vars(odd.config)["dim"] = 48
-    save_checkpoint(odd, Provenance(), tmp_path / "odd.safetensors")
+    (tmp_path / "text").write_text("a\tb\tc\n")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other")
+    config, weights = small().config, small().state_dict()
+    logits = "fusion.fusion_weights_logits"
+
+    def changed(**settings: object) -> ModelConfig:
+        odd = small().config
+        vars(odd).update(settings)  # past the types, which tests check
+        return odd
+
+    written = {
+        "odd": (changed(dim=48), weights),
+        "many layers": (changed(layers=10**6), weights),
+        "wide": (changed(dim=32 * 10**4), weights),
+        "other rows": (changed(prompt_rows="query"), weights),
+        "encoder": (changed(text_encoder=5), weights),
+        "nan": (config, weights | {logits: torch.tensor([0.0, torch.nan, 0.0])}),
+        "integers": (config, weights | {logits: torch.zeros(3, dtype=torch.int8)}),
+        "missing": (config, {name: value for name, value in weights.items() if name != logits}),
+    }
+    for name, content in written.items():
+        write_checkpoint(*content, Provenance(), tmp_path / name)
     for name, words in (
-        ("odd.safetensors", "odd.safetensors holds settings .* dim is 48"),
-        ("text.safetensors", "is not a checkpoint"),
-        ("other.safetensors", "was not written by trivium"),
-        ("missing.safetensors", "no checkpoint"),
+        ("odd", "odd holds settings .* dim: .*multiple of 32"),
+        ("many layers", "holds settings .* layers: .* 64"),
+        ("wide", r"do not fit: \S+ is \[.*\] of torch.float32, the settings ask for \[.*320000"),
+        ("other rows", "holds settings .* prompt_rows"),
+        ("encoder", "holds settings .* text_encoder"),
+        ("nan", f"the weight {logits} holds a number that is not finite"),
+        ("integers", r"logits is \[3\] of torch.int8"),
+        ("missing", "logits is missing"),
+        ("text", "is not a checkpoint"),
+        ("other", "was not written by trivium"),
+        ("nowhere", "no checkpoint .* TRIVIUM_MODELS"),
     ):
         with pytest.raises(CheckpointError, match=words):
             load_checkpoint(tmp_path / name)
+
+
+def test_released_checkpoints_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(small(), Provenance(note="mine"), tmp_path / "mine.safetensors")
+    monkeypatch.setenv("TRIVIUM_MODELS", str(tmp_path))
+    assert load_checkpoint("mine")[1].note == "mine"
+    assert find_checkpoint("trivium-3g").parent.name == "releases"  # in a clone, where tests run
 
 
 def test_every_cut_of_a_checkpoint_is_refused(tmp_path: Path) -> None:

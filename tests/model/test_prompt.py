@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.kernels.neighbourhoods import EXPANDED_DEGREE, FAR
 from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import ALONE, Bounds, Prompts, extract
+from trivium.model.prompt_graph import ALONE, PromptLimits, Prompts, extract
 from trivium.model.topology import Topology
+from trivium.nn.edges import Edges
 
 Triples = NDArray[np.int32]
 DIM = 16
@@ -34,18 +34,18 @@ def random_triples(seed: int, entities: int = 40, relations: int = 4, count: int
 
 
 def few_facts(seed: int) -> Triples:
-    """Relation 0 has six facts, so that all are examples; the neighbourhoods stay below the bounds."""
+    """Relation 0 has six facts, so that all are examples; the neighbourhoods stay below the limits."""
     triples = random_triples(seed, entities=30, count=40)
     triples[:, 1] = np.where(np.arange(40) < 6, 0, 1 + np.arange(40) % 3)
     return triples
 
 
-def enhancer(rows: str = "prompt", seed: int = 0) -> PromptEnhancer:
-    torch.manual_seed(seed)
-    return PromptEnhancer(DIM, prompt_dim=8, layers=2, rows=rows)
+def enhancer() -> PromptEnhancer:
+    torch.manual_seed(0)
+    return PromptEnhancer(DIM, prompt_dim=8, layers=2)
 
 
-def seen_rows(batch: int, relations: int, seed: int = 0) -> Tensor:
+def representations(batch: int, relations: int, seed: int = 0) -> Tensor:
     return torch.randn(batch, relations, DIM, generator=torch.Generator().manual_seed(seed))
 
 
@@ -61,13 +61,13 @@ def sizes(prompts: Prompts) -> tuple[int, int]:
 
 def as_sets(prompts: Prompts) -> list[tuple[int, ...]]:
     """Every edge by example and entity ids, sorted: equal for equal prompts, whatever the order inside."""
-    target = prompts.edges.targets.numpy()
+    source, pair, target = prompts.edges.sources, prompts.edges.relations, prompts.edges.targets
     columns = (
         prompts.examples[prompts.node_examples[target]].T.tolist(),
-        [prompts.entities[prompts.sources].tolist()],
-        [prompts.pairs[prompts.edge_pairs, 1].tolist()],
+        [prompts.entities[source].tolist()],
+        [prompts.pairs[pair, 1].tolist()],
         [prompts.entities[target].tolist()],
-        [prompts.labels[prompts.sources].tolist()],
+        [prompts.labels[source].tolist()],
     )
     return sorted(zip(*(column for part in columns for column in part), strict=True))
 
@@ -96,7 +96,7 @@ def test_the_asked_relation_and_its_inverse_are_marked() -> None:
 
 @pytest.mark.parametrize("hops", [1, 2])
 @pytest.mark.parametrize("training", [False, True])
-def test_bounds_hold_around_hubs(hops: int, training: bool) -> None:
+def test_limits_hold_around_hubs(hops: int, training: bool) -> None:
     """Two hubs of 2,000 edges that share their neighbours, each of them in 5 triples more."""
     rng = np.random.default_rng(0)
     leaves = np.arange(2, 2002)
@@ -104,12 +104,12 @@ def test_bounds_hold_around_hubs(hops: int, training: bool) -> None:
     others = np.stack([rng.integers(2, 2002, 10_000), rng.integers(0, 6, 10_000), rng.integers(2, 2002, 10_000)], 1)
     triples = np.concatenate([[[0, 0, 1]], *spokes, others]).astype(np.int32)
     topology = Topology(graph_of(triples, 2002, 6))
-    bounds = Bounds(hops=hops)
+    limits = PromptLimits(hops=hops)
     query = all_relations(topology.graph)
-    prompts = extract(topology, query, bounds, np.random.default_rng(1) if training else None)
+    prompts = extract(topology, query, limits, np.random.default_rng(1) if training else None)
     assert sizes(prompts) == (64, 256)
     assert np.bincount(prompts.examples[:, 0]).tolist() == [8] * 12
-    small = extract(topology, query, Bounds(examples=3, hops=hops, entities=10, edges=20))
+    small = extract(topology, query, PromptLimits(examples=3, hops=hops, entities=10, edges=20))
     assert sizes(small) == (10, 20)
     assert len(small.examples) == 36
     steps = np.minimum(*divmod(prompts.labels[: len(prompts.entities)], FAR + 1))
@@ -128,7 +128,7 @@ def test_star_reaches_no_further_than_its_hub() -> None:
 def test_two_hops_see_what_one_does_not() -> None:
     chain = np.array([[0, 0, 1], [1, 1, 2], [2, 1, 3], [3, 1, 4]], np.int32)
     topology = Topology(graph_of(chain, 5, 2))
-    reached = [set(extract(topology, np.array([0]), Bounds(hops=h)).entities.tolist()) for h in (1, 2)]
+    reached = [set(extract(topology, np.array([0]), PromptLimits(hops=h)).entities.tolist()) for h in (1, 2)]
     assert reached == [{0, 1, 2}, {0, 1, 2, 3}]
 
 
@@ -143,8 +143,8 @@ def test_triple_order_and_repetition_never_matter(seed: int) -> None:
     moved = np.stack([ids[shuffled[:, 0]], shuffled[:, 1], ids[shuffled[:, 2]]], 1).astype(np.int32)
     first = Topology(graph_of(triples, 60, 4))
     second = Topology(Graph.from_ids(*moved.T, entities=names, relation_names=4))
-    bounds = Bounds(examples=4, entities=12, edges=20)
-    one, two = (extract(topology, all_relations(topology.graph), bounds) for topology in (first, second))
+    limits = PromptLimits(examples=4, entities=12, edges=20)
+    one, two = (extract(topology, all_relations(topology.graph), limits) for topology in (first, second))
     assert sizes(one) == (12, 20)
     back = np.argsort(ids).astype(np.int32)
     named = replace(two, examples=two.examples.copy(), entities=back[two.entities])
@@ -157,7 +157,7 @@ def test_renaming_entities_changes_nothing(seed: int) -> None:
     triples = few_facts(seed)
     ids = np.random.default_rng(seed).permutation(30)
     renamed = np.stack([ids[triples[:, 0]], triples[:, 1], ids[triples[:, 2]]], 1).astype(np.int32)
-    query, r = torch.tensor([0, 4]), seen_rows(2, 8)
+    query, r = torch.tensor([0, 4]), representations(2, 8)
     enhance = enhancer()
     one, two = (enhance(Topology(graph_of(t, 30, 4)), query, r) for t in (triples, renamed))
     assert one.abs().max() > 1e-3
@@ -171,7 +171,7 @@ def test_renaming_relations_permutes_rows(seed: int) -> None:
     renamed = triples.copy()
     renamed[:, 1] = order[triples[:, 1]]
     both = torch.from_numpy(np.concatenate([order, order + 4]))
-    query, r = torch.arange(8), seen_rows(8, 8)
+    query, r = torch.arange(8), representations(8, 8)
     moved = torch.empty_like(r)
     moved[:, both] = r
     enhance = enhancer()
@@ -195,78 +195,77 @@ def emptied(prompts: Prompts) -> Prompts:
         entities=prompts.entities[kept],
         node_examples=prompts.node_examples[kept],
         labels=labels,
-        offsets=np.zeros(len(labels) + 1, np.int64),
-        sources=prompts.sources[:0],
-        edge_pairs=prompts.edge_pairs[:0],
+        edges=Edges(np.zeros(len(labels) + 1, np.int64), labels[:0], labels[:0], len(labels), 0),
         pairs=prompts.pairs[:0],
         marks=prompts.marks[:0],
     )
 
 
-@pytest.mark.parametrize("rows", ["query", "prompt"])
-def test_rewired_and_emptied_neighbourhoods_change_the_result(rows: str) -> None:
+def rewired(prompts: Prompts) -> Prompts:
+    """The same with the sources of each example's edges in another order."""
+    example = prompts.node_examples[prompts.edges.targets]
+    sources = np.empty_like(prompts.edges.sources)
+    shuffled = np.lexsort((np.random.default_rng(0).random(len(example)), example))
+    sources[np.argsort(example, kind="stable")] = prompts.edges.sources[shuffled]
+    return replace(prompts, edges=replace(prompts.edges, sources=sources))
+
+
+def test_rewired_and_emptied_neighbourhoods_change_the_result() -> None:
     topology = Topology(graph_of(random_triples(1), 40, 4))
-    query, r = torch.arange(8), seen_rows(8, 8)
-    enhance = enhancer(rows)
+    query, r = torch.arange(8), representations(8, 8)
+    enhance = enhancer()
     prompts = extract(topology, query.numpy())
     delta = enhance(topology, query, r, prompts)
-    rewired = prompts.rewired(np.random.default_rng(0))
-    assert np.array_equal(np.sort(rewired.sources), np.sort(prompts.sources))
-    assert (rewired.node_examples[rewired.sources] == prompts.node_examples[prompts.edges.targets.numpy()]).all()
-    assert (enhance(topology, query, r, rewired) - delta).norm() > 0.2 * delta.norm()
+    assert (enhance(topology, query, r, rewired(prompts)) - delta).norm() > 0.2 * delta.norm()
     assert (enhance(topology, query, r, emptied(prompts)) == 0).all()
 
 
 def test_rewiring_the_graph_itself_changes_the_result() -> None:
     triples = random_triples(2)
-    rewired = triples.copy()
-    others = rewired[:, 1] != 0
-    rewired[others, 2] = np.random.default_rng(0).permutation(rewired[others, 2])
-    query, r = torch.tensor([0]), seen_rows(1, 8)
+    turned = triples.copy()
+    others = turned[:, 1] != 0
+    turned[others, 2] = np.random.default_rng(0).permutation(turned[others, 2])
+    query, r = torch.tensor([0]), representations(1, 8)
     examples = np.unique(triples[triples[:, 1] == 0][:8, [1, 0, 2]], axis=0)
     deltas = []
-    for t in (triples, rewired):
+    for t in (triples, turned):
         topology = Topology(graph_of(t, 40, 4))
         deltas.append(enhancer()(topology, query, r, extract(topology, query.numpy(), examples=examples)))
     assert (deltas[0] - deltas[1]).norm() > 0.1 * deltas[0].norm()  # two graphs of the same statistics
 
 
-def test_rows_that_change() -> None:
+def test_relations_that_change_are_those_that_occur() -> None:
     topology = Topology(graph_of(random_triples(3), 40, 4))
-    query, r = torch.tensor([1, 6]), seen_rows(2, 8)
-    prompts = extract(topology, query.numpy())
-    changed = (enhancer("query")(topology, query, r) != 0).any(-1)
-    assert changed.nonzero().tolist() == [[0, 1], [1, 6]]
-    changed = (enhancer("prompt")(topology, query, r) != 0).any(-1)
-    assert {tuple(row) for row in changed.nonzero().tolist()} == {*map(tuple, prompts.pairs.tolist()), (0, 1), (1, 6)}
-    with pytest.raises(ConfigError, match="'query' or 'prompt'"):
-        enhancer("none")
+    query, r = torch.tensor([1, 6]), representations(2, 8)
+    changed = (enhancer()(topology, query, r) != 0).any(-1)
+    pairs = extract(topology, query.numpy()).pairs
+    assert {tuple(row) for row in changed.nonzero().tolist()} == {*map(tuple, pairs.tolist()), (0, 1), (1, 6)}
 
 
 def test_a_relation_and_its_inverse_get_different_rows() -> None:
     topology = Topology(graph_of(random_triples(3), 40, 4))
-    delta = enhancer()(topology, torch.tensor([0]), seen_rows(1, 8))[0]
+    delta = enhancer()(topology, torch.tensor([0]), representations(1, 8))[0]
     assert (delta[1] - delta[5]).norm() > 0.05 * delta[1].norm()
 
 
 def test_exactly_zero_without_examples() -> None:
     triples = random_triples(0)
     topology = Topology(graph_of(triples[triples[:, 1] != 2], 40, 4))
-    query, r = torch.tensor([2, 6, 0]), seen_rows(3, 8)
+    query, r = torch.tensor([2, 6, 0]), representations(3, 8)
     delta = enhancer()(topology, query, r)
     assert (delta[:2] == 0).all()
     assert (delta[2] != 0).any()
     assert (enhancer()(topology, query[:2], r[:2]) == 0).all()
-    lonely = Topology(graph_of(np.array([[0, 0, 1], [2, 0, 2]], np.int32), 3, 1))
-    assert (enhancer()(lonely, torch.tensor([0, 1]), seen_rows(2, 2)) == 0).all()
+    loop = Topology(graph_of(np.array([[0, 0, 1], [2, 0, 2]], np.int32), 3, 1))
+    assert (enhancer()(loop, torch.tensor([0, 1]), representations(2, 2)) == 0).all()
 
 
 def test_facts_that_are_taken_out_are_in_no_prompt() -> None:
     full = graph_of(random_triples(4), 40, 4)
-    asked = full.triples[::7]
-    left = full.without(asked)
-    prompts = extract(Topology(left), all_relations(left), rng=np.random.default_rng(0))
-    query = prompts.query[prompts.examples[:, 0]]
+    left = full.without(full.triples[::7])
+    asked = all_relations(left)
+    prompts = extract(Topology(left), asked, rng=np.random.default_rng(0))
+    query = asked[prompts.examples[:, 0]]
     assert left.contains(np.stack([prompts.examples[:, 1], query, prompts.examples[:, 2]], 1)).all()
     facts = {tuple(row) for row in left.triples.tolist()}
     forward = {(s, k, t) for _, _, _, s, k, t, _ in as_sets(prompts) if k < 4}
@@ -282,7 +281,7 @@ def test_an_example_is_absent_from_its_own_neighbourhood() -> None:
 
 def test_training_draws_are_seeded_and_fresh() -> None:
     topology = Topology(graph_of(random_triples(6, count=400), 40, 4))
-    query, r = torch.arange(8), seen_rows(8, 8)
+    query, r = torch.arange(8), representations(8, 8)
     enhance = enhancer()
     draws = [enhance(topology, query, r, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
@@ -309,7 +308,7 @@ def test_examples_cover_the_strata_of_degree() -> None:
 
 def test_results_do_not_depend_on_the_batch() -> None:
     topology = Topology(graph_of(random_triples(7), 40, 4))
-    query, r = torch.tensor([3, 0, 6]), seen_rows(3, 8)
+    query, r = torch.tensor([3, 0, 6]), representations(3, 8)
     enhance = enhancer()
     together = enhance(topology, query, r)
     for i in range(3):
@@ -319,7 +318,7 @@ def test_results_do_not_depend_on_the_batch() -> None:
 def test_gradients_reach_every_parameter_and_r() -> None:
     topology = Topology(graph_of(random_triples(8), 40, 4))
     enhance = enhancer().double()
-    query, r = torch.arange(8), seen_rows(8, 8).double().requires_grad_()
+    query, r = torch.arange(8), representations(8, 8).double().requires_grad_()
     prompts = extract(topology, query.numpy())
     weight = torch.randn(8, 8, DIM, generator=torch.Generator().manual_seed(0)).double()
 

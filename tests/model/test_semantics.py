@@ -11,7 +11,7 @@ from tests.conftest import random_graph
 from torch import Tensor
 
 from trivium.model.config import ModelConfig
-from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, kept_texts, stand_ins
+from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, kept_texts, text_nearest
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
@@ -178,43 +178,43 @@ def test_it_is_small() -> None:
     assert count < 60_000
 
 
-def test_the_nearest_by_text_that_have_edges_stand_in_for_a_relation_without() -> None:
+def test_the_nearest_by_text_that_have_edges_stand_for_one_without() -> None:
     texts = text_graph(silent=(3,))
-    heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    heard[[1, 1 + RELATIONS, 3, 3 + RELATIONS]] = False  # 3 has no text either
+    has_edges = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    has_edges[[1, 1 + RELATIONS, 3, 3 + RELATIONS]] = False  # 3 has no text either
     query = torch.tensor([0, 1, 3])
-    weights = stand_ins(texts, query, heard)
+    weights = text_nearest(texts, query, has_edges)
     assert weights is not None
     assert not weights[[0, 2]].any()  # one has edges, the other nothing at all
     cosine = texts.vectors[1] @ texts.vectors.T
-    expected = sorted((i for i in range(2 * RELATIONS) if heard[i]), key=lambda i: -float(cosine[i]))[:5]
+    expected = sorted((i for i in range(2 * RELATIONS) if has_edges[i]), key=lambda i: -float(cosine[i]))[:5]
     assert sorted(weights[1].nonzero()[:, 0].tolist()) == sorted(expected)
     by_hand = torch.softmax(cosine[expected] / 0.1, 0)
     assert torch.allclose(weights[1, expected], by_hand, atol=1e-6)
     kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
     kept[1] = False
-    assert stand_ins(texts, query, heard, kept) is None  # its text was dropped
-    assert stand_ins(texts, torch.tensor([0]), heard) is None
+    assert text_nearest(texts, query, has_edges, kept) is None  # its text was dropped
+    assert text_nearest(texts, torch.tensor([0]), has_edges) is None
 
 
 def test_what_a_relation_leads_to_counts_for_half() -> None:
     texts = text_graph()
-    heard = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    heard[[1, 1 + RELATIONS]] = False
+    has_edges = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    has_edges[[1, 1 + RELATIONS]] = False
     ends = torch.zeros_like(texts.ends)
     ends[[1, 4], 0] = 1  # only the fourth leads to the same as the first
-    weights = stand_ins(replace(texts, ends=ends), torch.tensor([1]), heard)
+    weights = text_nearest(replace(texts, ends=ends), torch.tensor([1]), has_edges)
     assert weights is not None
     cosine = texts.vectors[1] @ texts.vectors.T
     other = int(next(i for i in weights[0].nonzero()[:, 0] if i != 4))
     ratio = ((cosine[4] - cosine[other] + 1) / 2 / 0.1).exp()
     assert torch.isclose(weights[0, 4] / weights[0, other], ratio)
     # where it is not known what they lead to, what they come from counts
-    turned = stand_ins(replace(texts, ends=ends.roll(RELATIONS, 0)), torch.tensor([1]), heard)
+    turned = text_nearest(replace(texts, ends=ends.roll(RELATIONS, 0)), torch.tensor([1]), has_edges)
     assert turned is not None and torch.allclose(turned, weights)
 
 
-def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:
+def test_a_relation_without_edges_is_seen_through_its_text_nearest() -> None:
     torch.manual_seed(0)
     model = Trivium(ModelConfig(dim=32, layers=2, structure_dim=16, text_encoder="any", text_dim=TEXT))
     graph = random_graph(0, entities=40, relations=RELATIONS, triples=120)
@@ -222,14 +222,14 @@ def test_a_relation_without_edges_is_seen_through_its_stand_ins() -> None:
     topology = Topology(graph, text_graph())
     query = torch.tensor([0, 1, 1 + RELATIONS])
     assert topology.texts is not None
-    weights = stand_ins(topology.texts, query, topology.heard)
+    weights = text_nearest(topology.texts, query, topology.has_edges)
     assert weights is not None and not weights[0].any()
     with torch.no_grad():
         seen = model.relation_representations(topology, query)
-        every = model.relation_representations(topology, torch.arange(2 * RELATIONS)[topology.heard])
+        every = model.relation_representations(topology, torch.arange(2 * RELATIONS)[topology.has_edges])
         alone = model.relation_representations(topology, query[:1])
     full = torch.zeros(2 * RELATIONS, *every.shape[1:])
-    full[topology.heard] = every
+    full[topology.has_edges] = every
     for row in (1, 2):
         mixed = sum(weight * full[node] for node, weight in enumerate(weights[row]))
         assert isinstance(mixed, Tensor)

@@ -12,9 +12,7 @@ from tests.conftest import random_graph
 from tests.reference.ultra import relation_edges, scores
 
 from trivium.graph.graph import Graph, inverse
-from trivium.kernels.csr import targets_of
 from trivium.model.config import ModelConfig
-from trivium.model.relation_graph import relation_graph
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 
@@ -26,9 +24,9 @@ ULTRA = replace(OURS, structure="relation_graph", structure_layers=3, layers=3)
 @given(st.integers(0, 10_000), st.integers(1, 10), st.integers(1, 4), st.integers(1, 25))
 def test_the_relation_graph_equals_brute_force(seed: int, entities: int, relations: int, triples: int) -> None:
     graph = random_graph(seed, entities, relations, triples)
-    offsets, sources, kinds = relation_graph(graph)
-    found = set(zip(sources.tolist(), kinds.tolist(), targets_of(offsets).tolist(), strict=True))
-    assert len(found) == len(sources)
+    edges = Topology(graph).relation_graph
+    found = set(zip(edges.sources.tolist(), edges.relations.tolist(), edges.targets.tolist(), strict=True))
+    assert len(found) == len(edges.sources)
     assert found == set(relation_edges(graph))
 
 

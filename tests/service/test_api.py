@@ -314,7 +314,8 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
     from trivium.calibration import Calibration
     from trivium.calibration.calibration import Record
-    from trivium.model.checkpoint import Provenance, checkpoint_sha256, save_checkpoint
+    from trivium.model.checkpoint import Provenance, checkpoint_sha256
+    from trivium.model.trivium import save_checkpoint
     from trivium.service.app import create_app
     from trivium.service.snapshot import Current, Source
 

@@ -18,8 +18,9 @@ from trivium import cli
 from trivium.errors import TriviumError
 from trivium.graph.index import save_index
 from trivium.graph.read import read_graph, read_queries, read_triples
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.flags import read_flags
+from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.settings import read_yaml
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed, which makes the requests")

@@ -19,7 +19,8 @@ from tests.service.conftest import small_model, write_graph
 from trivium import cli
 from trivium.graph.index import save_index
 from trivium.graph.read import read_graph
-from trivium.model.checkpoint import Provenance, save_checkpoint
+from trivium.model.checkpoint import Provenance
+from trivium.model.trivium import save_checkpoint
 
 
 @pytest.fixture

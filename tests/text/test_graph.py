@@ -80,7 +80,7 @@ def test_many_relations_are_joined_block_by_block() -> None:
     nodes = np.arange(1200)
     cosines[nodes, nodes] = cosines[nodes, (nodes + 600) % 1200] = -1
     for target in (3, 1023, 1024, 1199):
-        run = graph.edges.sources[graph.edges.offsets[target] : graph.edges.offsets[target + 1]].numpy()
+        run = graph.edges.sources[graph.edges.offsets[target] : graph.edges.offsets[target + 1]]
         if table[target].any():
             assert set(np.argsort(-cosines[target])[:5]) <= set(run.tolist())
         assert (np.diff(run) > 0).all()
@@ -99,7 +99,7 @@ def test_texts_become_a_graph() -> None:
 
 def test_isolation_is_warned_of() -> None:
     mute = TextGraph.from_texts([RelationText()] * 3, LETTERS)
-    assert mute.num_isolated == 3 and not mute.speaks and edges(mute) == {}
+    assert mute.num_isolated == 3 and not mute.has_text.any() and edges(mute) == {}
     assert mute.warning is not None and mute.warning.startswith("3 of 3 relations have no neighbour by text")
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tests.conftest import drawn, random_graph, run_command
 
 from trivium.errors import ConfigError, InputError
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.fusion import start_weights
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.training import ablation
 from trivium.training.ablation import ARMS, BASE, SCORES, ablate, read_ablation, with_parts
 from trivium.training.evidence import Difference, Scores, differences, draw, suggest, table_of

@@ -12,9 +12,9 @@ from tests.conftest import random_graph, run_command
 from trivium.errors import ConfigError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig

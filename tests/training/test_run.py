@@ -17,8 +17,9 @@ import torch
 import yaml
 
 from trivium.errors import ConfigError, OutputError, TrainingError
-from trivium.model.checkpoint import SHIPPED, load_checkpoint
+from trivium.model.checkpoint import SHIPPED
 from trivium.model.config import ModelConfig
+from trivium.model.trivium import load_checkpoint
 from trivium.settings import validate
 from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig, TrainingConfig

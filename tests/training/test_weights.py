@@ -8,9 +8,9 @@ import pytest
 from tests.conftest import drawn, run_command
 
 from trivium.errors import InputError
-from trivium.model.checkpoint import Provenance, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, save_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.run import RunFolder
 from trivium.training.weights import QUANTITIES, draw_fusion, fusion_course

@@ -13,7 +13,7 @@ from trivium.datasets import leakage
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
 from trivium.files import check_place, whole_file
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 
 

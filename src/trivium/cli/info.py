@@ -60,7 +60,9 @@ def import_(file: Path, /, *, output: Required, force: Force = False) -> None:
         The .safetensors file to write.
     """
     from trivium.files import check_place
-    from trivium.model.checkpoint import ENDING, import_ultra, save_checkpoint
+    from trivium.model.checkpoint import ENDING
+    from trivium.model.trivium import save_checkpoint
+    from trivium.model.ultra import import_ultra
 
     check_place(output, force, ENDING)
     save_checkpoint(*import_ultra(file), output, force)

@@ -12,7 +12,8 @@ from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, save_figure, whole_file, write_table
-from trivium.model.checkpoint import ENDING, load_checkpoint
+from trivium.model.checkpoint import ENDING
+from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, show_frame, warn
 from trivium.settings import check_range
 from trivium.training import finetune as fit

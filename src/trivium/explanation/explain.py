@@ -182,7 +182,7 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
     model, topology, graph = ranker.model, ranker.topology, ranker.graph
     if not model.branches:
         return {}
-    seen = int(model.seen_from(relation, graph.num_relations))
+    seen = int(model.conditioned_on(relation, graph.num_relations))
     asked = torch.tensor([seen])
     with torch.no_grad():
         held = ranker.representations
@@ -205,7 +205,7 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
                 for other, weight in branch.neighbours(seen, r[0], 5)
             ]
         elif isinstance(branch, PromptEnhancer):
-            examples = extract(topology, np.array([seen]), branch.bounds, None).examples
+            examples = extract(topology, np.array([seen]), branch.limits, None).examples
             facts = (_fact(graph, first, seen, last) for _, first, last in examples.tolist())
             out["examples"] = [dict(zip(("head", "relation", "tail"), fact, strict=True)) for fact in facts]
     return out

@@ -131,9 +131,8 @@ class _Search:
     def __init__(self, topology: Topology, gradients: Floats, head: int, tail: int) -> None:
         self.head, self.tail = head, tail
         runs = topology.edges.by_source
-        self.offsets, self.targets, self.relations = runs.offsets.numpy(), runs.first.numpy(), runs.second.numpy()
-        positions = runs.positions
-        by_source = gradients if positions is None else gradients[:, positions.numpy()]
+        self.offsets, self.targets, self.relations = runs.offsets, runs.first, runs.second
+        by_source = gradients[:, runs.positions]
         layers = len(gradients)
         totals = np.concatenate([np.zeros((1, by_source.shape[1])), np.cumsum(by_source, 0)])
         # gains[k, i]: of the edges as step i of k, over the layers i to i + layers - k

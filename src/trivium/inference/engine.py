@@ -72,7 +72,7 @@ class Engine:
         self.topology = topology
         self.base_trajectory = base_trajectory
         edges = topology.edges
-        self.edges = edges.offsets.numpy(), edges.sources.numpy(), edges.relations.numpy()
+        self.edges = edges.offsets, edges.sources, edges.relations
         self.dim = encoder.dim
         if self.dim % WIDTH:
             raise ConfigError(f"dim is {self.dim}: the engine needs a multiple of {WIDTH}")

@@ -146,7 +146,7 @@ def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int
 
 
 @njit(cache=True, nogil=True)
-def _meeting(rows, columns, starts, members, num_nodes):  # type: ignore[no-untyped-def]
+def _shared(rows, columns, starts, members, num_nodes):  # type: ignore[no-untyped-def]
     """Pairs (i, j) of columns that share a row, j in ascending order for each i."""
     offsets = np.zeros(num_nodes + 1, np.int64)
     found = np.empty(max(16, len(columns)), np.int32)
@@ -171,16 +171,16 @@ def _meeting(rows, columns, starts, members, num_nodes):  # type: ignore[no-unty
     return offsets, found[:total].copy()
 
 
-def meeting_columns(rows: OffsetArray, columns: IntArray, num_nodes: int) -> tuple[OffsetArray, IntArray]:
+def shared_rows(rows: OffsetArray, columns: IntArray, num_nodes: int) -> tuple[OffsetArray, IntArray]:
     """Which columns of a sparse 0/1 matrix share a row: the pattern of ``MᵀM``.
 
     Args:
         rows: offsets of each row's run in ``columns``.
 
     Returns:
-        For each column, offsets of its run, and the columns it meets (itself included), ascending.
+        For each column, offsets of its run, and the columns that it shares a row with (itself included), ascending.
 
     Cost: O(Σ over rows of (entries in the row)²), memory of the answer.
     """
     order, starts = order_by(columns, num_nodes)
-    return _meeting(rows, columns, starts, targets_of(rows)[order], num_nodes)  # type: ignore[no-any-return]
+    return _shared(rows, columns, starts, targets_of(rows)[order], num_nodes)  # type: ignore[no-any-return]

@@ -1,29 +1,24 @@
-"""Choosing example facts of a relation, and a bounded neighbourhood around each, by structure.
+"""The compiled loops of `trivium.model.prompt_graph`: a bounded neighbourhood around each example fact, by structure.
 
 Choices are made by hashes of structure, smallest first: a hash is a fixed draw that no renaming changes. Equal ones
 are settled by the order of names, so the order of triples never matters.
 """
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
-
-from trivium.graph.graph import Graph, inverse
-from trivium.kernels.csr import IntArray, OffsetArray
 
 FAR = 3  # the distance that stands for every one beyond two steps
 EXPANDED_DEGREE = 512  # an entity of more edges is kept as a neighbour, and not looked behind
 _NEAR_SHARE = 0.5  # of the entities, at most, are neighbours of the ends; the rest is two steps away
 
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_11, _12, _27, _30, _31, _52, _58 = (np.uint64(i) for i in (11, 12, 27, 30, 31, 52, 58))
+_11, _27, _30, _31 = (np.uint64(i) for i in (11, 27, 30, 31))
 
 
 @njit(cache=True, nogil=True)
-def _mix(x: Any) -> Any:
+def hashed(x: Any) -> Any:
     """64-bit hashes (splitmix64's steps; Steele et al., 2014)."""
     x = x + _A
     x = (x ^ (x >> _30)) * _B
@@ -34,85 +29,22 @@ def _mix(x: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _uniform(x: Any) -> Any:
     """A hash as a number in [0, 1)."""
-    return np.float64(_mix(x) >> _11) * 2.0**-53
-
-
-class FactIndex:
-    """A graph's facts by relation, and what relations and entities look like, as hashes; made once.
-
-    Attributes:
-        facts: ``[2 · num_relations + 1]`` offsets by relation, and each fact's head and tail.
-        signatures: ``[2 · num_relations]``, equal for relations with as many facts, heads and tails.
-        colours: ``[num_entities]``, equal for entities whose edges look alike, two steps deep.
-
-    Args:
-        heads: ``[2 · num_relations]``, how many distinct heads each relation has.
-
-    Cost: O(edges).
-    """
-
-    def __init__(self, graph: Graph, facts: tuple[OffsetArray, IntArray, IntArray], heads: OffsetArray) -> None:
-        self.graph = graph
-        self.facts = facts
-        tails = heads[inverse(np.arange(len(heads)), graph.num_relations)]
-        counts, firsts, seconds = (a.astype(np.uint64) for a in (np.diff(facts[0]), heads, tails))
-        self.signatures: NDArray[np.uint64] = _mix(counts + _mix(firsts + _mix(seconds)))
-        passing = self.signatures[graph.edge_relations]
-        around = _mix(self._arriving(passing))
-        self.colours: NDArray[np.uint64] = _mix(around + self._arriving(_mix(passing ^ around[graph.sources])))
-
-    def _arriving(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """The sum of the edges' values at each entity; sums wrap around, so their differences are exact."""
-        totals: NDArray[np.uint64] = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values)])[self.graph.offsets]
-        sums: NDArray[np.uint64] = totals[1:] - totals[:-1]
-        return sums
-
-    @cached_property
-    def name_ranks(self) -> IntArray:
-        """``[num_entities]``: each entity's place in the order of names, for ties that structure leaves."""
-        return self.graph.entities.names.rank("ordinal").to_numpy().astype(np.int32)
-
-    def examples(self, query: NDArray[np.int64], most: int, rng: np.random.Generator | None) -> IntArray:
-        """At most ``most`` facts of each relation, ``[n, 3]`` (place in ``query``, head, tail).
-
-        They are spread evenly over the facts in the order of the ends' degrees (powers of two), hashes and names;
-        drawn at random where there is ``rng``.
-        """
-        offsets, heads, tails = self.facts
-        chosen = [np.empty((0, 3), np.int32)]
-        for place, relation in enumerate(query):
-            begin, count = offsets[relation], offsets[relation + 1] - offsets[relation]
-            if count <= most:
-                facts = np.arange(count)
-            elif rng is not None:
-                facts = rng.choice(count, most, replace=False)
-            else:
-                facts = self._order(heads[begin : begin + count], tails[begin : begin + count])
-                facts = facts[(2 * np.arange(most) + 1) * count // (2 * most)]
-            ends = heads[begin + facts], tails[begin + facts]
-            chosen.append(np.stack([np.full(len(facts), place, np.int32), *ends], axis=1))
-        return np.concatenate(chosen)
-
-    def _order(self, heads: IntArray, tails: IntArray) -> OffsetArray:
-        degree = np.frexp(np.diff(self.graph.offsets))[1].astype(np.uint64)  # its power of two
-        keys = _mix(self.colours[heads] + _mix(self.colours[tails])) >> _12
-        keys |= (degree[heads] << _58) | (degree[tails] << _52)
-        return np.lexsort((self.name_ranks[tails], self.name_ranks[heads], keys))
+    return np.float64(hashed(x) >> _11) * 2.0**-53
 
 
 @njit(cache=True, nogil=True)
-def _smallest(keys: Any, ties: Any, most: int) -> Any:
-    """Places of the ``most`` smallest keys, equal ones by ``ties``."""
+def _smallest(keys: Any, ties: Any, count: int) -> Any:
+    """Places of the ``count`` smallest keys, equal ones by ``ties``."""
     places = np.arange(len(keys))
-    if 0 < most < len(keys):
-        places = places[keys <= np.partition(keys, most - 1)[most - 1]]
+    if 0 < count < len(keys):
+        places = places[keys <= np.partition(keys, count - 1)[count - 1]]
     places = places[np.argsort(ties[places], kind="mergesort")]
-    return places[np.argsort(keys[places], kind="mergesort")][:most]
+    return places[np.argsort(keys[places], kind="mergesort")][:count]
 
 
 @njit(cache=True, nogil=True)
 def neighbourhoods(  # type: ignore[no-untyped-def]
-    edges, num_relations, looks, salt, query, examples, hops, most_entities, most_triples
+    edges, num_relations, colours, ranks, salt, asked, examples, hops, max_entities, max_triples
 ):
     """The entities and triples around each example; see `trivium.model.prompt_graph.extract`.
 
@@ -121,42 +53,49 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
 
     Args:
         edges: offsets, sources and relations of the graph's edges.
-        looks: colours, signatures, and ranks that settle ties.
-        examples: ``[examples, 3]``, as `FactIndex.examples` gives them.
+        colours: Weisfeiler-Lehman colours of entities and of relations.
+        ranks: ``[entities]``, what settles ties.
+        salt: changes every draw.
+        asked: ``[batch]`` relations.
+        examples: ``[examples, 3]``: place in ``asked``, head and tail, the fact whose neighbourhood is wanted.
 
     Returns:
         ``[examples]`` numbers of entities; ``[nodes]`` the entities, an example's head and tail first; ``[nodes, 2]``
         their distances to head and tail; ``[triples, 3]`` nodes with the relation between.
     """
-    (offsets, sources, relations), (colours, signatures, ranks) = edges, looks
+    (offsets, sources, relations), (entity_colours, relation_colours) = edges, colours
     num_entities = len(offsets) - 1
     sizes = np.zeros(len(examples), np.int64)
-    all_nodes = np.empty(len(examples) * most_entities, np.int32)
+    all_nodes = np.empty(len(examples) * max_entities, np.int32)
     all_distances = np.empty((len(all_nodes), 2), np.int32)
-    all_triples = np.empty((len(examples) * most_triples, 3), np.int32)
+    all_triples = np.empty((len(examples) * max_triples, 3), np.int32)
     base, num_triples = 0, 0
     local = np.full(num_entities, -1, np.int32)  # an entity's place among the example's nodes
     sides = np.zeros(num_entities, np.uint8)  # 1: the head reaches it, 2: the tail, 3: both
     best = np.full(num_entities, np.inf)
     touched = np.empty(hops * num_entities, np.int32)
     found = np.empty((256, 3), np.int32)
+    # examples, one after the other; the arrays above are made clean again at the end of each
     for x in range(len(examples)):
-        asked, a, b = query[examples[x, 0]], examples[x, 1], examples[x, 2]
-        back = asked - num_relations if asked >= num_relations else asked + num_relations
-        nodes, distances = all_nodes[base : base + most_entities], all_distances[base : base + most_entities]
+        relation, a, b = asked[examples[x, 0]], examples[x, 1], examples[x, 2]
+        back = relation - num_relations if relation >= num_relations else relation + num_relations
+        nodes, distances = all_nodes[base : base + max_entities], all_distances[base : base + max_entities]
         nodes[0], nodes[1] = a, b
         first = size = 1 if a == b else 2
         for i in range(size):
             local[nodes[i]] = i
             sides[nodes[i]] = 3 if a == b else i + 1
         begin, num_touched = 0, 0
+        # hops: from the nodes that the last one added, to their neighbours that are no nodes yet
         for hop in range(hops):
+            # edges of these nodes, once to mark which end reaches a neighbour
             for i in range(begin, size):
                 if hop == 0 or offsets[nodes[i] + 1] - offsets[nodes[i]] <= EXPANDED_DEGREE:
                     for e in range(offsets[nodes[i]], offsets[nodes[i] + 1]):
                         if local[sources[e]] < 0:
                             sides[sources[e]] |= sides[nodes[i]]
             start = num_touched
+            # the same edges again, in runs of one relation, for the best key of each neighbour
             for i in range(begin, size):
                 e, stop = offsets[nodes[i]], offsets[nodes[i] + 1]
                 if hop > 0 and stop - e > EXPANDED_DEGREE:
@@ -172,12 +111,12 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
                                 touched[num_touched] = other
                                 num_touched += 1
                             if sides[other] == 3:
-                                key = _uniform(colours[other] ^ salt)
+                                key = _uniform(entity_colours[other] ^ salt)
                             else:
-                                key = 1.0 + (e - run) * _uniform(colours[other] ^ signatures[k] ^ salt)
+                                key = 1.0 + (e - run) * _uniform(entity_colours[other] ^ relation_colours[k] ^ salt)
                             best[other] = min(best[other], key)
             offered = touched[start:num_touched]
-            room = most_entities if hop == hops - 1 else np.int64(2 + (most_entities - 2) * _NEAR_SHARE)
+            room = max_entities if hop == hops - 1 else np.int64(2 + (max_entities - 2) * _NEAR_SHARE)
             begin, chosen = size, offered[_smallest(best[offered], ranks[offered], int(room - size))]
             for i in range(len(chosen)):
                 nodes[size], local[chosen[i]] = chosen[i], size
@@ -194,7 +133,7 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
                     continue
                 if i > j and (i < first or offsets[nodes[i] + 1] - offsets[nodes[i]] <= EXPANDED_DEGREE):
                     continue
-                if (i == 0 and j == first - 1 and k == asked) or (i == first - 1 and j == 0 and k == back):
+                if (i == 0 and j == first - 1 and k == relation) or (i == first - 1 and j == 0 and k == back):
                     continue  # the example itself
                 if count == len(found):
                     found = np.concatenate((found, np.empty_like(found)))
@@ -202,6 +141,7 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
                 found[count, 0], found[count, 2] = (j, i) if turned else (i, j)
                 found[count, 1] = k - num_relations if turned else k
                 count += 1
+        # distances to either end: the triples, once for each step, both ways
         distances[:size] = FAR
         for side in range(2):
             distances[min(side, first - 1), side] = 0
@@ -211,14 +151,15 @@ def neighbourhoods(  # type: ignore[no-untyped-def]
                         if distances[i, side] == step - 1 and distances[j, side] > step:
                             distances[j, side] = step
         kept = found[:count]
-        if count > most_triples:
+        if count > max_triples:
             keys, ties = np.empty(count), np.empty(count, np.int64)
+            # triples: those near the ends first, then by hash
             for e in range(count):
                 i, k, j = found[e]
-                look = colours[nodes[i]] + _mix(colours[nodes[j]] ^ signatures[k] ^ salt)
-                keys[e] = distances[i].sum() + distances[j].sum() + _uniform(look)
+                colour = entity_colours[nodes[i]] + hashed(entity_colours[nodes[j]] ^ relation_colours[k] ^ salt)
+                keys[e] = distances[i].sum() + distances[j].sum() + _uniform(colour)
                 ties[e] = np.int64(ranks[nodes[i]]) * num_entities + ranks[nodes[j]]
-            kept = found[_smallest(keys, ties, most_triples)]
+            kept = found[_smallest(keys, ties, max_triples)]
         added = all_triples[num_triples : num_triples + len(kept)]
         added[:] = kept
         added[:, 0] += base

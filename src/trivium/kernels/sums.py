@@ -1,4 +1,4 @@
-"""The compiled loops behind `trivium.nn.propagate` and `trivium.inference.engine`.
+"""The compiled loops behind `trivium.nn.propagate`: sums over edges, and their gradients by an edge's weight.
 
 numba compiles each on its first use and keeps the result on disk. Arrays come flat: a vector load wants an address,
 and strides as plain numbers let one loop serve every layout.
@@ -13,32 +13,31 @@ AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def sum_products(  # type: ignore[no-untyped-def]
-    offsets, first, second, positions, weight, a, a_batch, a_row, b, b_batch, b_row, out, out_row, batch, dim
-):
+def sum_products(runs, positions, weight, a, a_batch, b, b_batch, b_row, out, batch, dim):  # type: ignore[no-untyped-def]
     """``out[n, k] = Σ over edges e of run k of weight[e] · a[n, first[e]] ⊙ b[n, second[e]]``.
 
     Args:
+        runs: offsets of the runs, and the ``first`` and ``second`` end of each edge.
         positions, weight: ``None`` for no weights; positions ``None`` where edges stand in the weights' order.
-        a_batch, a_row, b_batch, b_row: elements from one batch entry, or one row, of ``a`` or ``b`` to the next; 0
-            repeats the same one.
-        out_row: elements from one row of ``out`` to the next; the sum fills the first ``dim``.
-
-    Every row is summed by one thread in the order of its edges, so the result does not depend on the number of threads.
+        a_batch, b_batch, b_row: elements from one batch entry, or one row, of ``a`` or ``b`` to the next; 0 repeats the
+            same one. A row of ``a`` has ``dim``.
     """
-    runs = len(offsets) - 1
+    offsets, first, second = runs
+    count = len(offsets) - 1
     last = len(first) - 1
-    for i in prange(batch * runs):
-        n = i // runs
-        k = i - n * runs
+    # every (batch entry, run): one thread sums it in the order of its edges, so the number of threads changes nothing
+    for i in prange(batch * count):
+        n = i // count
+        k = i - n * count
         a_start, b_start = n * a_batch, n * b_batch
         begin, end = offsets[k], offsets[k + 1]
         whole = dim - dim % WIDTH
+        # columns, as many at a time as a vector holds: the run's edges are walked once for each such panel
         for c in range(0, whole, WIDTH):
             total = zeros()  # type: ignore[call-arg, var-annotated]
             for e in range(begin, end):
-                prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * a_row + c)
-                left = a_start + np.int64(first[e]) * a_row + c
+                prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * dim + c)
+                left = a_start + np.int64(first[e]) * dim + c
                 right = b_start + np.int64(second[e]) * b_row + c
                 if weight is None:
                     total = add_product(total, a, left, b, right)
@@ -46,25 +45,26 @@ def sum_products(  # type: ignore[no-untyped-def]
                     total = add_scaled_product(total, a, left, b, right, weight[e])
                 else:
                     total = add_scaled_product(total, a, left, b, right, weight[positions[e]])
-            store(out, i * out_row + c, total)
+            store(out, i * dim + c, total)
+        # the columns that are left over, one at a time
         for c in range(whole, dim):
             rest = 0.0
             for e in range(begin, end):
-                part = a[a_start + np.int64(first[e]) * a_row + c] * b[b_start + np.int64(second[e]) * b_row + c]
+                part = a[a_start + np.int64(first[e]) * dim + c] * b[b_start + np.int64(second[e]) * b_row + c]
                 if weight is None:
                     rest += part
                 elif positions is None:
                     rest += part * weight[e]
                 else:
                     rest += part * weight[positions[e]]
-            out[i * out_row + c] = rest
+            out[i * dim + c] = rest
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def edge_products(  # type: ignore[no-untyped-def]
-    offsets, sources, relations, state, state_batch, factor, factor_batch, factor_row, grad, grad_batch, out, batch, dim
-):
+def edge_products(edges, state, state_batch, factor, factor_batch, factor_row, grad, grad_batch, out, batch, dim):  # type: ignore[no-untyped-def]
     """``out[e] = Σ over n, d of state[n, source] · factor[n, relation] · grad[n, target]``, for every edge."""
+    offsets, sources, relations = edges
+    # targets, and the edges that arrive at each
     for target in prange(len(offsets) - 1):
         for e in range(offsets[target], offsets[target + 1]):
             total = 0.0

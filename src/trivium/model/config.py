@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MultipleOf
 
-from trivium.kernels.vector import WIDTH
 from trivium.settings import validate
 
 Count = Annotated[int, Ge(1)]
+Rounds = Annotated[int, Ge(1), Le(64)]
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class ModelConfig:
     conditioning: Literal["own", "forward"] = "own"
     """Whether an inverse query conditions the relations on itself or on its forward twin, as ULTRA's code does."""
     reversed_messages: bool = False
-    """Whether an edge carries the row of its inverse relation, as in ULTRA's kernel."""
-    dim: Annotated[int, Ge(1), MultipleOf(WIDTH)] = 64
+    """Whether an edge carries the representation of its inverse relation, as in ULTRA's kernel."""
+    dim: Annotated[int, Ge(1), MultipleOf(32)] = 64
     """Numbers in a relation representation and in an entity state."""
-    layers: Count = 6
+    layers: Rounds = 6
     """Rounds of message passing in the entity encoder."""
     structure_dim: Count = 32
     """Numbers in a state inside the alternating encoder."""
-    structure_steps: Count = 3
+    structure_steps: Rounds = 3
     """Relation steps of the alternating encoder."""
-    structure_layers: Count = 2
+    structure_layers: Rounds = 2
     """Entity layers between two relation steps, or all layers of the relation graph network."""
     text_encoder: str = ""
     """The text encoder whose vectors the model was trained with; empty for a model without text."""
@@ -55,10 +55,10 @@ class ModelConfig:
     """Edges around an example, at most."""
     prompt_dim: Count = 32
     """Numbers in a state inside the prompt encoder."""
-    prompt_layers: Count = 3
+    prompt_layers: Rounds = 3
     """Rounds of message passing in a prompt."""
-    prompt_rows: Literal["query", "prompt"] = "prompt"
-    """Which rows the prompt enhancer changes: the query's, or those of every relation that occurs in its prompts."""
+    prompt_rows: Literal["prompt"] = "prompt"
+    """What the prompt enhancer changes: the representations of every relation that occurs in the prompts."""
 
     def __post_init__(self) -> None:
         validate(self)

@@ -42,7 +42,7 @@ class EntityEncoder(nn.Module):
     Args:
         dim: numbers in a state.
         layers: rounds of message passing.
-        reversed_messages: an edge carries the row of its inverse relation (ULTRA's kernel does).
+        reversed_messages: an edge carries the representation of its inverse relation (ULTRA's kernel does).
 
     Source: Zhu et al., Neural Bellman-Ford Networks (2021), equation 6; as in ULTRA, section 4.3.
     """
@@ -57,26 +57,26 @@ class EntityEncoder(nn.Module):
     def forward(
         self,
         topology: Topology,
-        relation: Float[Tensor, "batch relations dim"],
+        representations: Float[Tensor, "batch relations dim"],
         head: Int[Tensor, " batch"],
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
         weights: Sequence[Float[Tensor, " edges"]] | None = None,
     ) -> Float[Tensor, "batch entities"]:
-        """Scores every entity as the answer to ``(head, query, ?)``.
+        """Scores every entity as the answer to ``(head, relation, ?)``.
 
         Args:
             weights: of the edges, by layer; ``None`` means 1. Their gradients say which edges carried a score.
         """
         batch = torch.arange(len(head))
-        asked = relation[batch, query]
-        carried = relation.roll(topology.num_relations, 1) if self.reversed_messages else relation
-        boundary = relation.new_zeros(len(head), topology.num_entities, relation.shape[2])
+        asked = representations[batch, relation]
+        carried = representations.roll(topology.num_relations, 1) if self.reversed_messages else representations
+        boundary = asked.new_zeros(len(head), topology.num_entities, asked.shape[1])
         boundary = boundary.index_put((batch, head), asked)
         state = boundary
         for place, layer in enumerate(self.layers):
             state = layer(topology, state, boundary, carried, None if weights is None else weights[place])
         first, last = cast(nn.Linear, self.score[0]), self.score[2]
-        own, other = first.weight.chunk(2, 1)  # W [x ; q] = W₁ x + W₂ q: the query's half once, not per entity
+        own, other = first.weight.chunk(2, 1)  # W [x ; q] = W₁ x + W₂ q: the relation's half once, not per entity
         hidden = functional.linear(state, own) + functional.linear(asked, other, first.bias)[:, None]
         scores: Tensor = last(functional.relu(hidden)).squeeze(-1)
         return scores

@@ -19,7 +19,7 @@ class Branch(Protocol):
     def __call__(
         self,
         topology: Topology,
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
         r: Float[Tensor, "batch relations dim"],
         *,
         rng: np.random.Generator | None = None,

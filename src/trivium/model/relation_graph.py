@@ -1,29 +1,29 @@
-"""The relation graph: which relations meet at an entity, and how (Galkin et al., ULTRA, 2024, section 4.1)."""
+"""The relation graph: which relations share an entity, and how (Galkin et al., ULTRA, 2024, section 4.1)."""
 
 import numpy as np
 
-from trivium.graph.graph import Graph, inverse
-from trivium.kernels.csr import IntArray, OffsetArray, incidence_rows, meeting_columns, sorted_unique, targets_of
+from trivium.graph.graph import inverse
+from trivium.kernels.csr import shared_rows, sorted_unique, targets_of
+from trivium.nn.edges import Edges
 
 HEAD_TO_HEAD, TAIL_TO_TAIL, HEAD_TO_TAIL, TAIL_TO_HEAD = range(4)
 
 
-def relation_graph(graph: Graph) -> tuple[OffsetArray, IntArray, IntArray]:
-    """The meetings of relations, inverses included, a relation with itself included.
+def relation_graph(to_entities: Edges, num_relations: int) -> Edges:
+    """Edges between all relations that share an entity, inverses included, a relation with itself included.
 
     An edge ``i -> j`` of kind head-to-tail says that a head of ``i`` is a tail of ``j``. With inverse relations in the
     graph the tails of ``r`` are the heads of its inverse, so one table of shared heads gives all four kinds.
 
-    Returns:
-        ``[2 · num_relations + 1]`` offsets by target ``j``; sources ``i``; kinds.
+    Args:
+        to_entities: the relations that each entity is a head of.
 
     Cost: O(Σ over entities of (relations at the entity)²) time, memory of the answer.
     """
-    nodes = 2 * graph.num_relations
-    rows, columns = incidence_rows(graph.offsets, graph.edge_relations, graph.num_relations)
-    offsets, sharing = meeting_columns(rows, columns, nodes)
-    i, j = targets_of(offsets), sharing
-    i_inverse, j_inverse = (inverse(a, graph.num_relations).astype(np.int32) for a in (i, j))
+    nodes = 2 * num_relations
+    offsets, j = shared_rows(to_entities.offsets, to_entities.sources, nodes)
+    i = targets_of(offsets)
+    i_inverse, j_inverse = (inverse(a, num_relations).astype(np.int32) for a in (i, j))
     pairs = {
         HEAD_TO_HEAD: (i, j),
         TAIL_TO_TAIL: (i_inverse, j_inverse),
@@ -34,4 +34,4 @@ def relation_graph(graph: Graph) -> tuple[OffsetArray, IntArray, IntArray]:
     targets = np.concatenate([b for _, b in pairs.values()])
     kinds = np.repeat(np.array(list(pairs), np.int32), len(i))
     sources, kinds, offsets = sorted_unique(sources, kinds, targets, nodes, 4)
-    return offsets, sources, kinds
+    return Edges(offsets, sources, kinds, nodes, 4)

@@ -1,7 +1,4 @@
-"""What relation texts add: an encoder over the textual relation graph, and the combiner with the structural
-stream."""
-
-from __future__ import annotations
+"""What relation texts add: an encoder over the textual relation graph, and the combiner with the structural stream."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,7 +7,7 @@ from torch import Tensor, nn
 from trivium.nn.propagate import propagate
 from trivium.text.graph import NEAREST, TIE, TextGraph
 
-TEMPERATURE = 0.1  # of the likeness of relations that stand in for one without edges
+TEMPERATURE = 0.1  # of the text similarity of the relations nearest to one without edges
 
 
 def kept_texts(
@@ -30,45 +27,50 @@ def kept_texts(
     return kept.repeat(2)
 
 
-def stand_ins(
+def known_texts(texts: TextGraph, kept: Bool[Tensor, " nodes"] | None = None) -> Bool[Tensor, " nodes"]:
+    """Which nodes have a text that counts: all that have one, or those of them in ``kept``."""
+    return texts.has_text if kept is None else texts.has_text & kept
+
+
+def text_nearest(
     texts: TextGraph,
-    query: Int[Tensor, " batch"],
-    heard: Bool[Tensor, " nodes"],
+    relation: Int[Tensor, " batch"],
+    has_edges: Bool[Tensor, " nodes"],
     kept: Bool[Tensor, " nodes"] | None = None,
 ) -> Float[Tensor, "batch nodes"] | None:
-    """Relations that stand in for asked ones that have no edge: the `NEAREST` by text among those that have.
+    """For asked relations without edges, the `NEAREST` by text among those that have edges.
 
     Args:
-        query: ids over ``2 · num_relations``.
-        heard: the nodes that have an edge in the graph.
+        relation: ids over ``2 · num_relations``.
+        has_edges: the nodes that have an edge in the graph.
         kept: the nodes whose text counts; ``None`` means all that have one.
 
     Returns:
-        Weights, ``softmax(likeness / TEMPERATURE)`` over the stand-ins (what ties with the last is one too), rows of
-        zeros for queries that need none or have none; ``None`` where no query has any. Likeness is the mean of two
-        cosines: of the whole texts, and of the words for what both relations lead to, or else for what they come from
-        (docs/how-it-works.md).
+        Weights, ``softmax(similarity / TEMPERATURE)`` over the nearest (what ties with the last is one too), zeros
+        for relations that need none or have none; ``None`` where no relation has any. Text similarity is the mean of
+        two cosines: of the whole texts, and of the words for what both relations lead to, or else for what they come
+        from (docs/how-it-works.md).
     """
-    known = texts.has_text if kept is None else texts.has_text & kept
-    lonely = ~heard[query] & known[query]
-    choice = heard & known
-    if not lonely.any() or not choice.any():
+    known = known_texts(texts, kept)
+    unseen = ~has_edges[relation] & known[relation]
+    choice = has_edges & known
+    if not unseen.any() or not choice.any():
         return None
-    ends, begins, told = texts.ends, texts.ends.roll(len(heard) // 2, 0), texts.ends.any(1)
-    types = torch.where(told[query, None] & told, ends[query] @ ends.T, begins[query] @ begins.T)
-    likeness = (texts.vectors[query] @ texts.vectors.T + types) / 2
-    likeness = likeness.masked_fill(~choice, -1)
-    least = likeness.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
-    weights = (likeness / TEMPERATURE).masked_fill((likeness < least - TIE) | ~choice, -torch.inf).softmax(1)
-    return torch.where(lonely[:, None], weights, torch.zeros_like(weights))
+    vectors, ends = texts.vectors, texts.ends
+    begins, has_end = ends.roll(len(known) // 2, 0), ends.any(1)
+    types = torch.where(has_end[relation, None] & has_end, ends[relation] @ ends.T, begins[relation] @ begins.T)
+    similarity = (vectors[relation] @ vectors.T + types) / 2
+    similarity = similarity.masked_fill(~choice, -1)
+    last = similarity.topk(min(NEAREST, int(choice.sum())), 1).values[:, -1:]
+    weights = (similarity / TEMPERATURE).masked_fill((similarity < last - TIE) | ~choice, -torch.inf).softmax(1)
+    return torch.where(unseen[:, None], weights, torch.zeros_like(weights))
 
 
 class SemanticEncoder(nn.Module):
     """Relation representations from texts alone; the query plays no part, so one pass serves a graph.
 
-    ``x⁰ = LN(P v)`` for a node with text, else 0. A round takes the weighted mean of the neighbours, and the
-    state of the
-    node's own inverse (which is no neighbour)::
+    ``x⁰ = LN(P v)`` for a node with text, else 0. A round takes the weighted mean of the neighbours, and the state of
+    the node's own inverse (which is no neighbour)::
 
         m_i = Σ_j c_ij x_j / Σ_j c_ij          x_i ← x_i + ReLU(LN(W [x_i ; m_i ; x_ī]))
 
@@ -95,7 +97,7 @@ class SemanticEncoder(nn.Module):
         Args:
             kept: the nodes whose text counts; ``None`` means all that have one.
         """
-        known = (texts.has_text if kept is None else texts.has_text & kept)[None, :, None]
+        known = known_texts(texts, kept)[None, :, None]
         state = self.start(self.project(texts.vectors))[None]
         state = torch.where(known, state, torch.zeros_like(state))
         total = propagate(known.to(state.dtype), None, texts.edges, texts.weight)
@@ -167,10 +169,7 @@ class Semantics(nn.Module):
             kept: the nodes whose text counts, for text dropout; ``None`` means all that have one.
             text: what the encoder makes of ``texts``, where it is held already.
         """
-        if texts is None or not texts.speaks:
-            return structure
-        known = texts.has_text if kept is None else texts.has_text & kept
-        if not known.any():
+        if texts is None or not (known := known_texts(texts, kept)).any():
             return structure
         if text is None:
             text = self.encoder(texts, kept)

@@ -1,4 +1,4 @@
-"""Structural relation encoders: how relations meet in the graph, seen from the relation that is asked."""
+"""Structural relation encoders: how relations share entities in the graph, conditioned on the asked relation."""
 
 from typing import cast
 
@@ -30,8 +30,8 @@ class RelationGraphEncoder(nn.Module):
         self.linear = nn.ModuleList(nn.Linear(2 * dim, dim) for _ in range(layers))
         self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
 
-    def forward(self, topology: Topology, query: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations dim"]:
-        boundary = _mark(query, 2 * topology.num_relations, self.dim, self.kinds[0])
+    def forward(self, topology: Topology, relation: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations dim"]:
+        boundary = _mark(relation, 2 * topology.num_relations, self.dim, self.kinds[0])
         state = boundary
         for kinds, linear, norm in zip(self.kinds, self.linear, self.norm, strict=True):
             message = propagate(state, kinds[None], topology.relation_graph) + boundary
@@ -71,9 +71,9 @@ class AlternatingEncoder(nn.Module):
         self.between = nn.ModuleList(nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1))
         self.out = nn.Linear(dim, out)
 
-    def forward(self, topology: Topology, query: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations out"]:
-        boundary = _mark(query, 2 * topology.num_relations, self.dim, self.out.weight)
-        states = self.steps[0](topology, boundary, boundary, None, query)
+    def forward(self, topology: Topology, relation: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations out"]:
+        boundary = _mark(relation, 2 * topology.num_relations, self.dim, self.out.weight)
+        states = self.steps[0](topology, boundary, boundary, None, relation)
         entities: Tensor | None = None
         for step, layers in zip(self.steps[1:], self.between, strict=True):
             if entities is None:
@@ -82,7 +82,7 @@ class AlternatingEncoder(nn.Module):
                 entities = propagate(started, None, topology.to_entities) * topology.entity_scale + self.start.bias
             for layer in cast(nn.ModuleList, layers):
                 entities = layer(topology, entities, states)
-            states = step(topology, states, boundary, entities, query)
+            states = step(topology, states, boundary, entities, relation)
         out: Tensor = self.out(states)
         return out
 
@@ -102,24 +102,22 @@ class _RelationStep(nn.Module):
         states: Float[Tensor, "batch relations dim"],
         boundary: Float[Tensor, "batch relations dim"],
         entities: Float[Tensor, "batch entities dim"] | None,
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch relations dim"]:
         # what is linear is done on relations, before their sums over each entity: relations are fewer
         value = self.value(states)
         other_way = _inverse(topology, value)
         hh, ht, th, tt = self.meet
-        meeting = torch.cat([hh * value + ht * other_way, th * value + tt * other_way], -1)
-        gathered = propagate(meeting, None, topology.to_entities)
+        sent = torch.cat([hh * value + ht * other_way, th * value + tt * other_way], -1)
+        gathered = propagate(sent, None, topology.to_entities)
         if self.gate is None or entities is None:
             gathered = gathered * topology.entity_scale
         else:
-            asked = states[torch.arange(len(query)), query]
-            weight, bias = self.gate.weight, self.gate.bias
-            own, other = weight.chunk(2, 1)
-            gate = functional.linear(entities, own, bias) + functional.linear(asked, other)[:, None]
-            gathered = (gathered.reshape(*gate.shape[:2], 2, -1) * (gate * topology.entity_scale)[:, :, None]).flatten(
-                2
-            )
+            asked = states[torch.arange(len(relation)), relation]
+            own, other = self.gate.weight.chunk(2, 1)
+            gate = functional.linear(entities, own, self.gate.bias) + functional.linear(asked, other)[:, None]
+            scale = (gate * topology.entity_scale)[:, :, None]
+            gathered = (gathered.reshape(*gate.shape[:2], 2, -1) * scale).flatten(2)
         forward, backward = propagate(gathered, None, topology.to_relations).chunk(2, -1)
         total = forward + _inverse(topology, backward)
         flat = total.sign() * total.abs().log1p()
@@ -144,13 +142,13 @@ class _EntityLayer(nn.Module):
         return entities + functional.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
 
 
-def _mark(query: Int[Tensor, " batch"], relations: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:
-    """Ones in the asked relation's row, else zeros."""
-    marked = like.new_zeros(len(query), relations, dim)
-    marked[torch.arange(len(query)), query] = 1
+def _mark(relation: Int[Tensor, " batch"], count: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:
+    """Ones at the asked relation, else zeros."""
+    marked = like.new_zeros(len(relation), count, dim)
+    marked[torch.arange(len(relation)), relation] = 1
     return marked
 
 
 def _inverse(topology: Topology, states: Float[Tensor, "batch relations dim"]) -> Float[Tensor, "batch relations dim"]:
-    """Each relation's row is that of its inverse."""
+    """Each relation has the state of its inverse."""
     return states.roll(topology.num_relations, 1)

@@ -1,14 +1,14 @@
-"""A graph as the model reads it: edges between entities, and between entities and relations, as tensors."""
-
-from __future__ import annotations
+"""A graph as the model reads it: edges between entities, and between entities and relations."""
 
 from functools import cached_property
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from trivium.graph.graph import Graph
-from trivium.kernels.csr import incidence_rows, order_by, targets_of
-from trivium.kernels.neighbourhoods import FactIndex
+from trivium.kernels.csr import incidence_rows, order_by
+from trivium.model.prompt_examples import FactIndex
 from trivium.model.relation_graph import relation_graph
 from trivium.nn.edges import Edges
 from trivium.text.graph import TextGraph
@@ -20,7 +20,7 @@ class Topology:
     Args:
         texts: what is known of the relations in words, if anything.
 
-    Cost: linear in the triples, but for `relation_graph`, which is linear in the meetings of relations.
+    Cost: linear in the triples, but for `relation_graph`, which is linear in its own edges.
     """
 
     def __init__(self, graph: Graph, texts: TextGraph | None = None) -> None:
@@ -33,54 +33,54 @@ class Topology:
     def edges(self) -> Edges:
         """Entity to entity, inverse relations included."""
         graph = self.graph
-        return Edges.from_arrays(
-            graph.offsets,
-            graph.sources,
-            graph.edge_relations,
-            num_sources=graph.num_entities,
-            num_relations=2 * graph.num_relations,
+        # a read-only array, as a saved index gives, would have every loop compiled a second time: it is copied
+        return Edges(
+            np.require(graph.offsets, requirements="W"),
+            np.require(graph.sources, requirements="W"),
+            np.require(graph.edge_relations, requirements="W"),
+            graph.num_entities,
+            2 * graph.num_relations,
         )
 
     @cached_property
     def to_entities(self) -> Edges:
         """Relation to entity, where the entity is a head of the relation (of the 2 · num_relations), each pair once."""
-        rows, columns = incidence_rows(self.graph.offsets, self.graph.edge_relations, self.num_relations)
-        return Edges.from_arrays(rows, columns, None, num_sources=2 * self.num_relations)
+        offsets, relations = incidence_rows(self.edges.offsets, self.edges.relations, self.num_relations)
+        return Edges.of_one_kind(offsets, relations, 2 * self.num_relations)
 
     @cached_property
     def to_relations(self) -> Edges:
         """`to_entities` the other way."""
-        rows, columns = self.to_entities.offsets.numpy(), self.to_entities.sources.numpy()
-        order, offsets = order_by(columns, 2 * self.num_relations)
-        return Edges.from_arrays(offsets, targets_of(rows)[order], None, num_sources=self.num_entities)
+        order, offsets = order_by(self.to_entities.sources, 2 * self.num_relations)
+        return Edges.of_one_kind(offsets, self.to_entities.targets[order], self.num_entities)
 
     @cached_property
     def entity_scale(self) -> Tensor:
         """``[entities, 1]``: ``c_e^-½``, where ``c_e`` counts the relations that it is a head of, at least 1."""
-        scale: Tensor = self.to_entities.offsets.diff().clamp(min=1).float().rsqrt()[:, None]
+        scale: Tensor = torch.from_numpy(np.diff(self.to_entities.offsets)).clamp(min=1).float().rsqrt()[:, None]
         return scale
+
+    @cached_property
+    def heads(self) -> Tensor:
+        """``[2 · num_relations]``: how many distinct heads each relation has."""
+        return torch.from_numpy(np.diff(self.to_relations.offsets))
 
     @cached_property
     def relation_counts(self) -> Tensor:
         """``[2 · num_relations, 1]``: how many heads and tails each relation has, at least 1."""
-        heads = self.to_relations.offsets.diff()
-        return (heads + heads.roll(self.num_relations)).clamp(min=1).float()[:, None]
+        return (self.heads + self.heads.roll(self.num_relations)).clamp(min=1).float()[:, None]
 
-    @cached_property
-    def heard(self) -> Tensor:
+    @property
+    def has_edges(self) -> Tensor:
         """``[2 · num_relations]``, true for a relation that has an edge."""
-        heard: Tensor = self.to_relations.offsets.diff() > 0
-        return heard
+        return self.heads > 0
 
     @cached_property
     def relation_graph(self) -> Edges:
-        """How relations meet: relation to relation, with one of the four kinds as the edge's relation."""
-        offsets, sources, kinds = relation_graph(self.graph)
-        return Edges.from_arrays(offsets, sources, kinds, num_sources=2 * self.num_relations, num_relations=4)
+        """Relation to relation, with one of the four kinds as the edge's relation."""
+        return relation_graph(self.to_entities, self.num_relations)
 
     @cached_property
     def fact_index(self) -> FactIndex:
         """What the prompt enhancer chooses examples and neighbours by."""
-        runs = self.edges.by_relation
-        facts = runs.offsets.numpy(), runs.first.numpy(), runs.second.numpy()
-        return FactIndex(self.graph, facts, self.to_relations.offsets.diff().numpy())
+        return FactIndex(self.edges, self.heads.numpy(), self.graph.entities)

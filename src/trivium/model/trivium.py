@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from trivium.errors import ConfigError
+from trivium.errors import CheckpointError
+from trivium.model.checkpoint import Provenance, find_checkpoint, read_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
 from trivium.model.fusion import Fusion
 from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import Bounds
-from trivium.model.semantics import Semantics, stand_ins
+from trivium.model.prompt_graph import PromptLimits
+from trivium.model.semantics import Semantics, text_nearest
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
@@ -55,19 +56,42 @@ class Trivium(nn.Module):
         if config.use_similarity_enhancer:
             self.branches["similarity"] = SimilarityEnhancer()
         if config.use_prompt_enhancer:
-            bounds = Bounds(config.prompt_examples, config.prompt_hops, config.prompt_entities, config.prompt_edges)
-            self.branches["prompt"] = PromptEnhancer(
-                config.dim, config.prompt_dim, config.prompt_layers, config.prompt_rows, bounds
+            limits = PromptLimits(
+                config.prompt_examples, config.prompt_hops, config.prompt_entities, config.prompt_edges
             )
+            self.branches["prompt"] = PromptEnhancer(config.dim, config.prompt_dim, config.prompt_layers, limits)
         self.fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
 
     @classmethod
     def load(cls, name: str | Path) -> "Trivium":
-        """Opens a shipped checkpoint by name, or a file; see `trivium.model.checkpoint`."""
-        from trivium.model.checkpoint import load_checkpoint
-
+        """Opens a checkpoint by name, or a file; see `load_checkpoint`."""
         return load_checkpoint(name)[0]
+
+    @classmethod
+    def with_weights(cls, config: ModelConfig, weights: Mapping[str, Tensor], where: str | Path) -> "Trivium":
+        """The model of a configuration with given weights, ready to answer.
+
+        Args:
+            where: the file that they come from, for the error.
+
+        Raises:
+            CheckpointError: the configuration asks for other weights than these. It is found before memory is taken.
+        """
+        with torch.device("meta"):
+            model = cls(config)
+        wanted, found = (
+            {name: f"{list(value.shape)} of {value.dtype}" for name, value in tensors.items()}
+            for tensors in (model.state_dict(), weights)
+        )
+        for name in sorted({*wanted, *found}):
+            if wanted.get(name) != found.get(name):
+                raise CheckpointError(
+                    f"{where}: settings and weights do not fit: {name} is {found.get(name, 'missing')}, "
+                    f"the settings ask for {wanted.get(name, 'none such')}"
+                )
+        model.to_empty(device="cpu").load_state_dict(weights)
+        return model.eval()
 
     def fusion_weights(self) -> dict[str, float]:
         """The fusion weights by name."""
@@ -80,15 +104,13 @@ class Trivium(nn.Module):
 
     def conditioned(self, conditioning: str) -> "Trivium":
         """The same weights with another conditioning, ``own`` or ``forward``."""
-        if conditioning not in ("own", "forward"):
-            raise ConfigError(f"conditioning is {conditioning!r}: choose own or forward")
         other = copy(self)
         other.config = replace(self.config, conditioning=cast(Literal["own", "forward"], conditioning))
         return other
 
-    def seen_from(self, query: Any, num_relations: int) -> Any:
-        """The relation (id or tensor of ids) on which the representations for ``query`` are conditioned."""
-        return query % num_relations if self.config.conditioning == "forward" else query
+    def conditioned_on(self, relation: Any, num_relations: int) -> Any:
+        """The relation (id or tensor of ids) on which the representations for ``relation`` are conditioned."""
+        return relation % num_relations if self.config.conditioning == "forward" else relation
 
     @torch.no_grad()
     def encoded_texts(self, topology: Topology) -> Float[Tensor, "1 relations dim"] | None:
@@ -101,16 +123,17 @@ class Trivium(nn.Module):
     def relation_representations(
         self,
         topology: Topology,
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
         *,
         disabled: Collection[str] = (),
-        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        kept_texts: Bool[Tensor, " relations"] | None = None,
         rng: np.random.Generator | None = None,
         text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> Float[Tensor, "batch relations dim"]:
-        """Relation representations seen from each asked relation (``query``, ids over ``2 · num_relations``).
+        """The representations of all relations, conditioned on each asked one (ids over ``2 · num_relations``).
 
-        A relation that has a text but no edge is seen through those that stand in for it (`stand_ins`).
+        Those for a relation that has a text but no edge are mixed from those for the relations nearest to it by text
+        (`text_nearest`).
 
         Args:
             disabled: branches whose Δ counts as 0, and ``text`` for the texts, for ablation (F9).
@@ -118,74 +141,83 @@ class Trivium(nn.Module):
             rng: draws prompt examples at random, as training does; without it they are chosen by structure.
             text: from `encoded_texts`, where it is held already.
         """
-        stand_in = None
+        nearest = None
         if self.semantics is not None and topology.texts is not None and "text" not in disabled:
-            stand_in = stand_ins(topology.texts, query, topology.heard, kept_texts)
-        if stand_in is None:
-            r, deltas = self.parts(topology, query, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
+            nearest = text_nearest(topology.texts, relation, topology.has_edges, kept_texts)
+        if nearest is None:
+            r, deltas = self.parts(topology, relation, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
             fused: Tensor = self.fusion(r, deltas)
             return fused
-        # what is seen from relations without edges is a mixture of what is seen from others, own row included
-        lonely = stand_in.any(1)
-        used = stand_in.any(0)
-        used[query[~lonely]] = True
-        nodes = used.nonzero()[:, 0]
-        rows = self.relation_representations(
-            topology, nodes, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text
+        unseen = nearest.any(1)
+        used = nearest.any(0)
+        used[relation[~unseen]] = True
+        asked = used.nonzero()[:, 0]
+        seen = self.relation_representations(
+            topology, asked, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text
         )
-        mixing = torch.where(lonely[:, None], stand_in, nn.functional.one_hot(query, len(used)))[:, nodes]
-        mixed = torch.einsum("bn,nrd->brd", mixing, rows)
-        own = mixing @ rows[torch.arange(len(nodes)), nodes]
-        return mixed.index_put((torch.arange(len(query)), query), own)
+        mixing = torch.where(unseen[:, None], nearest, nn.functional.one_hot(relation, len(used)))[:, asked]
+        mixed = torch.einsum("bn,nrd->brd", mixing, seen)
+        own = mixing @ seen[torch.arange(len(asked)), asked]  # an unseen relation's own representation is mixed too
+        return mixed.index_put((torch.arange(len(relation)), relation), own)
 
     def parts(
         self,
         topology: Topology,
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
         *,
         disabled: Collection[str] = (),
-        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        kept_texts: Bool[Tensor, " relations"] | None = None,
         rng: np.random.Generator | None = None,
         text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch relations dim"], dict[str, Tensor | None]]:
         """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one)."""
-        seen = self.seen_from(query, topology.num_relations)
-        r = self.structure(topology, seen)
+        r = self.structure(topology, self.conditioned_on(relation, topology.num_relations))
         if self.semantics is not None and "text" not in disabled:
             r = self.semantics(r, topology.texts, kept_texts, text)
         deltas = {
-            name: None if name in disabled else branch(topology, query, r, rng=rng)
+            name: None if name in disabled else branch(topology, relation, r, rng=rng)
             for name, branch in self.branches.items()
         }
         return r, deltas
 
     @staticmethod
     def contributions(
-        query: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
+        relation: Int[Tensor, " batch"], r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """``‖Δ_i‖ / ‖r‖`` in each query's row, by branch: what its fusion weight multiplies (F8).
+        """``‖Δ_i‖ / ‖r‖`` of each asked relation, by branch: what its fusion weight multiplies (F8).
 
         Args:
             r, deltas: from `parts`.
         """
-        row = torch.arange(len(query)), query
-        least = r[row].norm(dim=1).clamp(min=1e-12)
-        return {name: delta[row].norm(dim=1) / least for name, delta in deltas.items() if delta is not None}
+        own = torch.arange(len(relation)), relation
+        size = r[own].norm(dim=1).clamp(min=1e-12)
+        return {name: delta[own].norm(dim=1) / size for name, delta in deltas.items() if delta is not None}
 
     def forward(
         self,
         topology: Topology,
         head: Int[Tensor, " batch"],
-        query: Int[Tensor, " batch"],
+        relation: Int[Tensor, " batch"],
         *,
         disabled: Collection[str] = (),
-        kept_texts: Bool[Tensor, " nodes"] | None = None,
+        kept_texts: Bool[Tensor, " relations"] | None = None,
         rng: np.random.Generator | None = None,
     ) -> Float[Tensor, "batch entities"]:
-        """Scores every entity as the answer to each ``(head, query, ?)``; the rest as `relation_representations`."""
-        distinct, place = torch.unique(query, return_inverse=True)
-        relation = self.relation_representations(topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng)[
-            place
-        ]
-        scores: Tensor = self.entity(topology, relation, head, query)
+        """Scores every entity as the answer to each ``(head, relation, ?)``; the rest as `relation_representations`."""
+        distinct, place = torch.unique(relation, return_inverse=True)
+        representations = self.relation_representations(
+            topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng
+        )
+        scores: Tensor = self.entity(topology, representations[place], head, relation)
         return scores
+
+
+def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
+    """The model of a checkpoint, by name or file, and what it was made from; errors as `read_checkpoint`."""
+    config, weights, provenance = read_checkpoint(name)
+    return Trivium.with_weights(config, weights, find_checkpoint(name)), provenance
+
+
+def save_checkpoint(model: Trivium, provenance: Provenance, path: str | Path, force: bool = False) -> None:
+    """Writes a model as a checkpoint; see `write_checkpoint`."""
+    write_checkpoint(model.config, model.state_dict(), provenance, path, force)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from trivium.kernels.csr import IntArray, OffsetArray, order_by, targets_of
 
@@ -15,15 +13,15 @@ class Runs:
     """Edges in runs that share a key.
 
     Attributes:
-        offsets: ``[keys + 1]`` int64, where each key's run begins.
-        first, second: ``[edges]`` int32, the two other ends of each edge.
-        positions: ``[edges]`` int64, each edge's place in the order by target; ``None`` is that order itself.
+        offsets: ``[keys + 1]``, where each key's run begins.
+        first, second: ``[edges]``, the two other ends of each edge.
+        positions: ``[edges]``, each edge's place in the order by target; ``None`` is that order itself.
     """
 
-    offsets: Tensor
-    first: Tensor
-    second: Tensor
-    positions: Tensor | None
+    offsets: OffsetArray
+    first: IntArray
+    second: IntArray
+    positions: OffsetArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,34 +29,30 @@ class Edges:
     """Edges sorted by target.
 
     Attributes:
-        offsets: ``[num_targets + 1]`` int64, the run of edges that arrive at each target.
-        sources: ``[edges]`` int32 in ``[0, num_sources)``.
-        relations: ``[edges]`` int32 in ``[0, num_relations)``.
+        offsets: ``[num_targets + 1]``, the run of edges that arrive at each target.
+        sources: ``[edges]`` in ``[0, num_sources)``.
+        relations: ``[edges]`` in ``[0, num_relations)``.
     """
 
-    offsets: Tensor
-    sources: Tensor
-    relations: Tensor
+    offsets: OffsetArray
+    sources: IntArray
+    relations: IntArray
     num_sources: int
     num_relations: int
 
     @classmethod
-    def from_arrays(
-        cls,
-        offsets: OffsetArray,
-        sources: IntArray,
-        relations: IntArray | None,
-        *,
-        num_sources: int,
-        num_relations: int = 1,
-    ) -> "Edges":
-        """Wraps numpy arrays without a copy; ``relations=None`` gives every edge relation 0."""
-        kinds = np.zeros(len(sources), np.int32) if relations is None else relations
-        return cls(_tensor(offsets), _tensor(sources), _tensor(kinds), num_sources, num_relations)
+    def of_one_kind(cls, offsets: OffsetArray, sources: IntArray, num_sources: int) -> "Edges":
+        """Edges of a single relation, 0."""
+        return cls(offsets, sources, np.zeros(len(sources), np.int32), num_sources, 1)
 
     @property
     def num_targets(self) -> int:
         return len(self.offsets) - 1
+
+    @cached_property
+    def targets(self) -> IntArray:
+        """``[edges]``."""
+        return targets_of(self.offsets)
 
     @cached_property
     def by_target(self) -> Runs:
@@ -68,27 +62,11 @@ class Edges:
     @cached_property
     def by_source(self) -> Runs:
         """``first`` is the target, ``second`` the relation. Cost: O(edges), once."""
-        order, offsets = order_by(self.sources.numpy(), self.num_sources)
-        return Runs(
-            _tensor(offsets),
-            _tensor(self.targets.numpy()[order]),
-            _tensor(self.relations.numpy()[order]),
-            _tensor(order),
-        )
+        order, offsets = order_by(self.sources, self.num_sources)
+        return Runs(offsets, self.targets[order], self.relations[order], order)
 
     @cached_property
     def by_relation(self) -> Runs:
         """``first`` is the source, ``second`` the target. Cost: O(edges), once."""
-        order, offsets = order_by(self.relations.numpy(), self.num_relations)
-        return Runs(
-            _tensor(offsets), _tensor(self.sources.numpy()[order]), _tensor(self.targets.numpy()[order]), _tensor(order)
-        )
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """``[edges]`` int32."""
-        return _tensor(targets_of(self.offsets.numpy()))
-
-
-def _tensor(array: IntArray | OffsetArray) -> Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+        order, offsets = order_by(self.relations, self.num_relations)
+        return Runs(offsets, self.sources[order], self.targets[order], order)

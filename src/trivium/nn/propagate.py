@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trivium.errors import GraphError
+from trivium.kernels.sums import edge_products, sum_products
 from trivium.nn.edges import Edges, Runs
 from trivium.nn.reference import propagate_reference
 
@@ -26,7 +29,7 @@ def propagate(
     node (entities and relations, say). Differentiable, once, in state, relation and weight.
 
     Args:
-        relation: a row per relation; a first dimension of 1 serves the whole batch; ``None`` means ones.
+        relation: a first dimension of 1 serves the whole batch; ``None`` means ones.
         edges: sorted by target.
         weight: per edge, no unit; ``None`` means 1.
 
@@ -39,7 +42,7 @@ def propagate(
     if state.shape[1] != edges.num_sources:
         raise GraphError(f"message passing got {state.shape[1]} states for edges over {edges.num_sources} sources")
     if relation is not None and relation.shape[1] != edges.num_relations:
-        raise GraphError(f"message passing got {relation.shape[1]} relation rows, the edges need {edges.num_relations}")
+        raise GraphError(f"message passing got {relation.shape[1]} relations, the edges need {edges.num_relations}")
     if state.device.type != "cpu":
         return propagate_reference(state, relation, edges, weight)
     out: Tensor = _Propagate.apply(state, relation, weight, edges)  # type: ignore[no-untyped-call]
@@ -76,25 +79,19 @@ class _Propagate(torch.autograd.Function):
 
 
 def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tensor:
-    from trivium.kernels.sums import sum_products
-
     batch, _, dim = a.shape
     b, b_batch, b_row = _second(a, b)
     out = a.new_empty(batch, len(runs.offsets) - 1, dim)
     sum_products(
-        runs.offsets.numpy(),
-        runs.first.numpy(),
-        runs.second.numpy(),
-        None if runs.positions is None or weight is None else runs.positions.numpy(),
-        None if weight is None else weight.detach().contiguous().numpy(),
+        (runs.offsets, runs.first, runs.second),
+        None if weight is None else runs.positions,
+        None if weight is None else _flat(weight.contiguous()),
         _flat(a),
         a.stride(0),
-        dim,
         _flat(b),
         b_batch,
         b_row,
         _flat(out),
-        dim,
         batch,
         dim,
     )
@@ -102,20 +99,16 @@ def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tens
 
 
 def _weight_gradient(edges: Edges, state: Tensor, relation: Tensor | None, grad: Tensor, weight: Tensor) -> Tensor:
-    from trivium.kernels.sums import edge_products
-
     batch, _, dim = state.shape
-    rows, rows_batch, rows_row = _second(state, relation)
+    factor, factor_batch, factor_row = _second(state, relation)
     out = torch.empty_like(weight)
     edge_products(
-        edges.offsets.numpy(),
-        edges.sources.numpy(),
-        edges.relations.numpy(),
+        (edges.offsets, edges.sources, edges.relations),
         _flat(state),
         state.stride(0),
-        _flat(rows),
-        rows_batch,
-        rows_row,
+        _flat(factor),
+        factor_batch,
+        factor_row,
         _flat(grad),
         grad.stride(0),
         out.numpy(),
@@ -126,11 +119,15 @@ def _weight_gradient(edges: Edges, state: Tensor, relation: Tensor | None, grad:
 
 
 def _second(a: Tensor, b: Tensor | None) -> tuple[Tensor, int, int]:
-    """The second factor with its strides per batch entry and per row: one row of ones where there is none."""
+    """The second factor, and how far its numbers are from one batch entry and one row to the next.
+
+    Where there is none it is a row of ones for all.
+    """
     if b is None:
         return a.new_ones(1, 1, a.shape[2]), 0, 0
     return b, 0 if b.shape[0] == 1 else b.stride(0), b.shape[2]
 
 
-def _flat(tensor: Tensor) -> Any:
-    return tensor.detach().view(-1).numpy()
+def _flat(tensor: Tensor) -> NDArray[np.floating]:
+    numbers: NDArray[np.floating] = tensor.detach().view(-1).numpy()
+    return numbers

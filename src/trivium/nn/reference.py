@@ -1,5 +1,6 @@
 """Message passing in plain torch: the meaning of the operator, and the path for tensors on other devices."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,11 +14,14 @@ def propagate_reference(
     weight: Float[Tensor, " edges"] | None = None,
 ) -> Float[Tensor, "batch targets dim"]:
     """`trivium.nn.propagate` with every message written out. Cost: a buffer of ``batch · edges · dim`` numbers."""
-    device = state.device
-    message = state[:, edges.sources.long().to(device)]
+    sources, relations, targets = (
+        torch.tensor(ids, dtype=torch.long, device=state.device)
+        for ids in (edges.sources, edges.relations, edges.targets)
+    )
+    message = state[:, sources]
     if relation is not None:
-        message = message * relation[:, edges.relations.long().to(device)]
+        message = message * relation[:, relations]
     if weight is not None:
         message = message * weight[:, None]
     out = state.new_zeros(state.shape[0], edges.num_targets, state.shape[2])
-    return out.index_add(1, edges.targets.long().to(device), message)
+    return out.index_add(1, targets, message)

@@ -119,7 +119,7 @@ class TextGraph:
             sources.append(np.nonzero(keep)[1].astype(np.int32))
             weights.append(np.minimum(cosines[keep], 1))
         np.cumsum(offsets, out=offsets)
-        edges = Edges.from_arrays(offsets, np.concatenate(sources), None, num_sources=nodes)
+        edges = Edges.of_one_kind(offsets, np.concatenate(sources), nodes)
         ends = vectors if ends is None else ends
         weight = torch.from_numpy(np.concatenate(weights))
         return cls(torch.from_numpy(vectors), torch.from_numpy(ends), edges, weight, threshold)
@@ -133,14 +133,9 @@ class TextGraph:
         return self.vectors.any(1)
 
     @property
-    def speaks(self) -> bool:
-        """Whether any relation has a text."""
-        return bool(self.has_text.any())
-
-    @property
     def num_isolated(self) -> int:
         """How many relations (inverses not counted) no text edge reaches, neither them nor their inverses."""
-        silent = (self.edges.offsets.diff() == 0).view(2, -1)
+        silent = (np.diff(self.edges.offsets) == 0).reshape(2, -1)
         return int(silent.all(0).sum())
 
     @property

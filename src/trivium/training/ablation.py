@@ -18,9 +18,9 @@ from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Questions
 from trivium.files import whole_file
 from trivium.graph.graph import Graph
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import graph_texts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trivium.errors import ConfigError
 from trivium.files import whole_file
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Progress, narrow
 from trivium.training.pretrain import pretrain

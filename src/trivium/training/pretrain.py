@@ -12,7 +12,8 @@ from trivium import __version__
 from trivium.datasets.leakage import SYNTHETIC, Exclusion, graph_file, graphs_in, training_graph
 from trivium.errors import ConfigError
 from trivium.graph.graph import Graph
-from trivium.model.checkpoint import Provenance, load_checkpoint, save_checkpoint
+from trivium.model.checkpoint import Provenance
+from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import TextGraph, graph_texts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from trivium.errors import InputError
-from trivium.model.checkpoint import load_checkpoint
+from trivium.model.trivium import load_checkpoint
 from trivium.settings import read_yaml
 from trivium.training.run import CONFIG, RunFolder
 
