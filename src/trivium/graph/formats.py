@@ -152,7 +152,9 @@ def text_triples(path: Path, columns: Sequence[str] = TRIPLE) -> Iterator[Row]:
     for column in columns:
         if header.count(column) != 1:
             problem = "has several columns" if column in header else "has no column"
-            fail(path, 1, f"{problem} {column!r}: its header names {', '.join(map(repr, header)) or 'nothing'}")
+            found = ", ".join(map(repr, header)) or "nothing"
+            remedy = "of a graph, --columns HEAD,RELATION,TAIL names others"
+            fail(path, 1, f"{problem} {column!r}: its header names {found} ({remedy})")
     places = [header.index(column) for column in columns]
     for line, row in rows:
         check_width(path, line, row, header)
