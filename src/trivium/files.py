@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 from trivium.errors import OutputError
 
@@ -99,81 +99,55 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-class TableWriter:
-    """Writes a table batch by batch; memory is bounded by the largest batch.
+@contextmanager
+def table_writer(path: str | Path, force: bool = False) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """A function that appends a batch to a table, in the format of the file's ending; see `check_output`.
 
-    The file appears when the ``with`` block ends well, if at least one batch (it may be empty) was written.
-    TSV has no quoting, so names that hold a tab or a line break are refused.
-    CSV quotes where it must (RFC 4180). Missing values are empty fields, null in JSON lines.
+    The file appears when the block ends well. Every batch has the columns of the first; memory is bounded by the
+    largest. TSV has no quoting, so names that hold a tab or a line break are refused. CSV quotes where it must
+    (RFC 4180). Missing values are empty fields, null in JSON lines.
+
+    Raises:
+        OutputError: as `check_output` and `whole_file`, or a name cannot stand in a TSV.
     """
+    import polars as pl
 
-    def __init__(self, path: str | Path, force: bool = False) -> None:
-        """
-        Raises:
-            OutputError: as `check_output`.
-        """
-        self.path = Path(path)
-        self.format = check_output(path, force)
-        self._force = force
-        self._columns: list[str] | None = None
-        self._parquet: Any = None
+    path = Path(path)
+    form = check_output(path, force)
+    with ExitStack() as stack:
+        file = stack.enter_context(whole_file(path, force))
+        parquet: Any = None
 
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        self._file = self._stack.enter_context(whole_file(self.path, self._force))
-        self._stack.push(self._require_batch)
-        return self
+        def write(frame: pl.DataFrame) -> None:
+            nonlocal parquet
+            first = file.tell() == 0
+            if form == "parquet":
+                table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+                if parquet is None:
+                    from pyarrow.parquet import ParquetWriter
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._stack.__exit__(kind, error, trace)
+                    parquet = stack.enter_context(ParquetWriter(file, table.schema))
+                parquet.write_table(table.cast(parquet.schema))
+            elif form == "jsonl":
+                frame.write_ndjson(file)
+            elif form == "csv":
+                frame.write_csv(file, include_header=first)
+            else:
+                for column in frame.select(pl.col(pl.String)):
+                    check_tsv(column, path)
+                frame.write_csv(file, separator="\t", include_header=first, quote_style="never")
 
-    def _require_batch(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None and self._columns is None:
-            raise OutputError(f"{self.path}: no batch was written, so there is no table")
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Appends a batch; every batch has the columns of the first.
-
-        Raises:
-            OutputError: a name cannot stand in a TSV, or the columns differ.
-        """
-        import polars as pl
-
-        first = self._columns is None
-        if first:
-            self._columns = frame.columns
-        elif frame.columns != self._columns:
-            raise OutputError(f"{self.path}: columns {frame.columns} after {self._columns}: they must agree")
-        if self.format == "tsv":
-            for column in frame.select(pl.col(pl.String)):
-                check_tsv(column, self.path)
-            frame.write_csv(self._file, separator="\t", include_header=first, quote_style="never")
-        elif self.format == "csv":
-            frame.write_csv(self._file, include_header=first)
-        elif self.format == "jsonl":
-            frame.write_ndjson(self._file)
-        else:
-            self._write_parquet(frame)
-
-    def _write_parquet(self, frame: pl.DataFrame) -> None:
-        import polars as pl
-        from pyarrow import parquet
-
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if self._parquet is None:
-            self._parquet = parquet.ParquetWriter(self._file, table.schema)
-            self._stack.callback(self._parquet.close)
-        self._parquet.write_table(table.cast(self._parquet.schema))
+        yield write
 
 
 def write_table(frame: pl.DataFrame, path: str | Path, force: bool = False) -> None:
     """Writes a table in the format of the file's ending: .tsv, .csv, .parquet, .jsonl or .ndjson.
 
     Raises:
-        OutputError: as `check_output` and `TableWriter.write`.
+        OutputError: as `table_writer`.
     """
-    with TableWriter(path, force) as writer:
-        writer.write(frame)
+    with table_writer(path, force) as write:
+        write(frame)
 
 
 def save_figure(figure: Figure, path: str | Path, force: bool = False) -> None:

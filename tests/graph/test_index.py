@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import run_command
 from trivium.errors import GraphError, OutputError
 from trivium.graph.graph import Graph
 from trivium.graph.index import SCHEMA, open_index, save_index
@@ -162,3 +163,14 @@ def test_a_crafted_file_is_one_clear_line(tmp_path: Path) -> None:
 def test_names_open_as_strings(tmp_path: Path) -> None:
     save_index(small(), tmp_path / "g.trivium")
     assert open_index(tmp_path / "g.trivium").entities.names.dtype == pl.String
+
+
+def test_the_command_line_says_whether_an_index_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "g.trivium"
+    save_index(small(), path)
+    assert run_command("index", path, "--check") == 0
+    assert "is whole: " in capsys.readouterr().out
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run_command("index", path, "--check") == 2
+    assert "is damaged or cut short" in capsys.readouterr().err
+    assert run_command("index", path) == 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from trivium.cli.opening import open_graph
 from trivium.cli.options import Columns, Force, Required
@@ -31,7 +34,15 @@ def datasets() -> None:
     describe.list_datasets()
 
 
-def index(graph: Path, /, *, output: Required, columns: Columns = None, force: Force = False) -> None:
+def index(
+    graph: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    check: bool = False,
+    columns: Columns = None,
+    force: Force = False,
+) -> None:
     """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
 
     Parameters
@@ -40,11 +51,19 @@ def index(graph: Path, /, *, output: Required, columns: Columns = None, force: F
         The graph.
     output
         The .trivium file to write.
+    check
+        Write nothing: say whether GRAPH, a .trivium file, is whole.
     """
+    from trivium.errors import InputError
     from trivium.files import check_place
     from trivium.graph.formats import INDEX
-    from trivium.graph.index import save_index
+    from trivium.graph.index import open_index, save_index
 
+    if check == (output is not None):
+        raise InputError("give -o FILE, or --check and the .trivium file to look at")
+    if output is None:
+        print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
+        return
     check_place(output, force, INDEX)
     save_index(open_graph(graph, columns), output, force)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,13 @@ from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.kernels.csr import IntArray
 
-if TYPE_CHECKING:
-    from numpy import bool_
-
 SYNTHETIC = "synthetic"
 Exclusion = Mapping[str, Sequence[str]]
 """What is taken out of a training graph: ``exclude`` names data sets whose questions are, ``exclude_graphs`` those that
 are taken out whole."""
 
 
-def contained(triples: IntArray, graph: Graph, others: Sequence[Graph]) -> NDArray[bool_]:
+def contained(triples: IntArray, graph: Graph, others: Sequence[Graph]) -> NDArray[np.bool_]:
     """Whether any of the other graphs holds each triple, by the names of its head, relation and tail.
 
     Args:
@@ -57,13 +53,14 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
     Raises:
         InputError: a data set or file cannot be read.
     """
-    known = [training_graph(a, data_dir)]
     if is_file(b):
-        graph = read_graph(b)
-        return {"graph": float(contained(graph.triples, graph, known).mean())}
-    splits = load_dataset(b, data_dir)
-    parts = {"graph": splits.graph.triples, "test": splits.test}
-    return {part: float(contained(triples, splits.graph, known).mean()) for part, triples in parts.items()}
+        graph = read_graph(graph_file(b))
+        parts = {"graph": graph.triples}
+    else:
+        splits = load_dataset(b, data_dir)
+        graph, parts = splits.graph, {"graph": splits.graph.triples, "test": splits.test}
+    known = [training_graph(a, data_dir)]
+    return {part: float(contained(triples, graph, known).mean()) for part, triples in parts.items()}
 
 
 def without_questions(

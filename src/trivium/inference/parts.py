@@ -13,7 +13,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trivium.errors import OutputError
-from trivium.files import TableWriter, check_output, make_folder, whole_file
+from trivium.files import check_output, make_folder, table_writer, whole_file
 from trivium.inference.answers import Ids
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,10 @@ def write_in_parts(
                 done += len(part)
                 if progress is not None:
                     progress(done, total)
-        with TableWriter(path, force) as writer:
+        with table_writer(path, force) as write:
             for names in files:
                 table = arrange(pl.concat([pl.read_parquet(name, glob=False) for name in names]))
-                writer.write(table)
+                write(table)
                 rows += len(table)
         for name in {name for names in files for name in names}:
             name.unlink()
