@@ -58,7 +58,7 @@ def test_a_part_that_no_model_has_is_refused(model: Trivium) -> None:
 @pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])
 def test_ranks_do_not_depend_on_company(model: Trivium, shape: dict[str, int]) -> None:
     """200 queries alone, in batches of 7 and 64, shuffled, without the shortcut, on renamed entities, on one thread."""
-    from trivium.nn.threads import set_threads
+    from trivium.kernels.threads import set_threads
 
     graph = random_graph(2, **shape)
     rng = np.random.default_rng(1)

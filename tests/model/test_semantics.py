@@ -173,11 +173,6 @@ def test_text_dropout_takes_pairs_or_all() -> None:
     assert torch.equal(again, drawn[0])
 
 
-def test_it_is_small() -> None:
-    count = sum(p.numel() for p in Semantics(384, 64).parameters())
-    assert count < 60_000
-
-
 def test_the_nearest_by_text_that_have_edges_stand_for_one_without() -> None:
     texts = text_graph(silent=(3,))
     has_edges = torch.ones(2 * RELATIONS, dtype=torch.bool)

@@ -9,14 +9,12 @@ What it saves, beside `trivium.model.entity` (figures in docs/benchmarks.md):
   they are in the first cache.
 - The asked relation's half of the scoring MLP is one vector per relation.
 
-Every row is computed in the same order of operations whatever stands beside it, so scores do not depend on batching, on
-the shortcut or on the number of threads, to the bit.
+Every state is computed in the same order of operations whatever is computed with it, so scores do not depend on
+batching, on the shortcut or on the number of threads, to the bit.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -34,6 +32,7 @@ BATCH_PAIRS = 12_000  # (query, entity) pairs that are computed together: 6 MB o
 PARTIAL_SHARE = 0.9  # of all pairs; where more are reached, the base is not worth computing
 
 Floats = NDArray[np.float32]
+Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 @dataclass
@@ -42,17 +41,40 @@ class Base:
 
     Attributes:
         asked: ``[dim]``, the relation's own representation.
-        rows: by layer, the projected relation rows, flat.
-        states: by layer, the base states *before* it, flat; the first two are one row for all entities.
+        relations: by layer, the projected relation representations, flat.
+        states: by layer, the base states *before* it, flat; the first two are one for all entities.
         score_bias: ``[2 · dim]``, the query's half of the scoring MLP's first layer.
         scores: ``[num_entities]``, of the base states after the last layer, where they were needed.
     """
 
     asked: Floats
-    rows: list[Floats]
+    relations: list[Floats]
     states: list[Floats]
     score_bias: Floats
     scores: Floats | None = None
+
+
+class Pairs(NamedTuple):
+    """Pairs of a query and an entity, numbered in the order in which they are reached.
+
+    Attributes:
+        entities, queries: ``[pairs]``.
+        heads: ``[batch]``, the entity that each query starts from, -1 for none.
+        before: pairs from this number on had the base's state until now.
+        states: the other pairs' states, ``dim`` numbers each, flat.
+    """
+
+    entities: NDArray[np.int32]
+    queries: NDArray[np.int32]
+    heads: NDArray[np.int64]
+    before: int
+    states: Floats
+
+    @classmethod
+    def of_base(cls, num_entities: int) -> "Pairs":
+        """Every entity once, for a query without a head; none has a state of its own."""
+        entities = np.arange(num_entities, dtype=np.int32)
+        return cls(entities, np.zeros_like(entities), np.full(1, -1), 0, np.zeros(1, np.float32))
 
 
 class Engine:
@@ -71,8 +93,7 @@ class Engine:
         self.encoder = encoder
         self.topology = topology
         self.base_trajectory = base_trajectory
-        edges = topology.edges
-        self.edges = edges.offsets, edges.sources, edges.relations
+        self.edges = topology.edges.by_target[:3]
         self.dim = encoder.dim
         if self.dim % WIDTH:
             raise ConfigError(f"dim is {self.dim}: the engine needs a multiple of {WIDTH}")
@@ -94,20 +115,22 @@ class Engine:
         return max(1, BATCH_PAIRS // max(1, self.topology.num_entities))
 
     @torch.no_grad()
-    def prepare(self, relation: Tensor, query: int) -> Base:
+    def prepare(self, representations: Tensor, relation: int) -> Base:
         """What the queries of one relation share.
 
         Args:
-            relation: ``[2 · num_relations, dim]``, the relation representations seen from ``query``.
+            representations: ``[2 · num_relations, dim]``, conditioned on ``relation``.
         """
-        carried = relation.roll(self.topology.num_relations, 0) if self.encoder.reversed_messages else relation
-        rows = [_array(layer.relation(carried)).reshape(-1) for layer in self.encoder.layers]
-        first = cast(nn.Linear, self.encoder.score[0])
-        bias = functional.linear(relation[query], first.weight[:, self.dim :], first.bias)
-        base = Base(_array(relation[query]), rows, [np.zeros(self.dim, np.float32)], _array(bias))
+        carried = representations
+        if self.encoder.reversed_messages:
+            carried = representations.roll(self.topology.num_relations, 0)
+        relations = [_array(layer.relation(carried)).reshape(-1) for layer in self.encoder.layers]
+        asked, first = representations[relation], cast(nn.Linear, self.encoder.score[0])
+        bias = functional.linear(asked, first.weight[:, self.dim :], first.bias)
+        base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias))
         # no entity has a state before the first layer, so one entity without edges shows the base after it
         alone = np.zeros(2, np.int64), *self.edges[1:]
-        base.states.append(self._layer(base, 0, alone, 1, *_nobody(1)))
+        base.states.append(self._layer(0, alone, base, Pairs.of_base(1), 1, _nowhere(1)))
         return base
 
     def scores(self, base: Base, heads: NDArray[np.int64], remaining: int = 0) -> Tensor:
@@ -125,7 +148,7 @@ class Engine:
         every = batch * num_entities
         entities, queries = np.empty((2, every), np.int32)
         entities[:batch], queries[:batch] = heads, np.arange(batch)
-        places = np.full(every, -1, np.int32)
+        places = _nowhere(every)
         places[np.arange(batch) * num_entities + heads] = np.arange(batch)
         states = np.tile(base.asked, batch)
         heads = np.ascontiguousarray(heads, np.int64)
@@ -140,9 +163,8 @@ class Engine:
             frontier = before
             # once every pair is there they stand in order, so that later layers need not look their places up
             known = places if before < every else None
-            states = self._layer(
-                base, layer, self.edges, count, entities, queries, known, heads, before, states, count == every
-            )
+            pairs = Pairs(entities, queries, heads, before, states)
+            states = self._layer(layer, self.edges, base, pairs, count, known)
         own = self._score(states, count, base)
         if count == every:
             return torch.from_numpy(own).view(batch, num_entities)
@@ -165,48 +187,22 @@ class Engine:
 
     def _extend(self, base: Base, layer: int) -> None:
         """Computes the base states before ``layer``, where they are missing."""
-        num_entities = self.topology.num_entities
-        while len(base.states) <= layer:
-            base.states.append(
-                self._layer(base, len(base.states) - 1, self.edges, num_entities, *_nobody(num_entities))
-            )
+        count = self.topology.num_entities
+        while (done := len(base.states)) <= layer:
+            base.states.append(self._layer(done - 1, self.edges, base, Pairs.of_base(count), count, _nowhere(count)))
 
     def _layer(
-        self,
-        base: Base,
-        layer: int,
-        edges: tuple[Any, Any, Any],
-        count: int,
-        entities: NDArray[np.int32],
-        queries: NDArray[np.int32],
-        places: NDArray[np.int32] | None,
-        heads: NDArray[np.int64],
-        before: int,
-        states: Floats,
-        in_order: bool = False,
+        self, layer: int, edges: Arrays, base: Base, pairs: Pairs, count: int, places: NDArray[np.int32] | None
     ) -> Floats:
+        """The states of the first ``count`` pairs after a layer, flat.
+
+        Args:
+            places: each query's pair of each entity, -1 where it is not reached; ``None`` where every pair is there.
+        """
         out = np.empty(count * self.dim, np.float32)
-        shared = base.states[layer] if layer < len(base.states) else base.states[0]
-        run_layer(
-            *edges,
-            self.topology.num_entities,
-            self.dim,
-            entities,
-            queries,
-            count,
-            before,
-            places,
-            states,
-            shared,
-            0 if len(shared) == self.dim else self.dim,
-            base.rows[layer],
-            base.asked,
-            heads,
-            *self.layers[layer],
-            out,
-            in_order and places is not None,
-            torch.get_num_threads(),
-        )
+        states = base.states[layer] if layer < len(base.states) else base.states[0]  # not read where it is missing
+        shared = states, base.relations[layer], base.asked
+        run_layer(edges, pairs, places, shared, self.layers[layer], out, torch.get_num_threads())
         return out
 
     def _score(self, states: Floats, count: int, base: Base) -> Floats:
@@ -222,11 +218,8 @@ def packed(weight: Tensor) -> Floats:
     return _array(weight.reshape(outside // LANES, LANES, inside).transpose(1, 2)).reshape(-1)
 
 
-def _nobody(num_entities: int) -> tuple[Any, ...]:
-    """Arguments of a layer for the base: every entity once, no head, no state of its own."""
-    entities = np.arange(num_entities, dtype=np.int32)
-    nowhere = np.full(num_entities, -1, np.int32)
-    return entities, np.zeros(num_entities, np.int32), nowhere, np.full(1, -1, np.int64), 0, np.zeros(1, np.float32)
+def _nowhere(count: int) -> NDArray[np.int32]:
+    return np.full(count, -1, np.int32)
 
 
 def _array(tensor: Tensor) -> Floats:

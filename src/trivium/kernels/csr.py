@@ -12,6 +12,7 @@ OffsetArray = NDArray[np.int64]
 def _counting_order(keys, num_keys, order):  # type: ignore[no-untyped-def]
     """Stable order of ``order`` by ``keys[order]``; the row offsets of each key."""
     offsets = np.zeros(num_keys + 1, np.int64)
+    # the items, to count those of each key; the keys, to add the counts up; the items again, each to its place
     for key in keys:
         offsets[key + 1] += 1
     for key in range(num_keys):
@@ -41,15 +42,6 @@ def order_by(keys: IntArray, num_keys: int, order: OffsetArray | None = None) ->
     return _counting_order(keys, num_keys, start)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
-def _first_of_run(targets, relations, sources):  # type: ignore[no-untyped-def]
-    """Marks the edges that differ from the edge before them; equal edges stand side by side."""
-    keep = np.ones(len(targets), np.bool_)
-    for i in range(1, len(targets)):
-        keep[i] = targets[i] != targets[i - 1] or relations[i] != relations[i - 1] or sources[i] != sources[i - 1]
-    return keep
-
-
 def sorted_unique(
     sources: IntArray, relations: IntArray, targets: IntArray, num_entities: int, num_relations: int
 ) -> tuple[IntArray, IntArray, OffsetArray]:
@@ -64,7 +56,8 @@ def sorted_unique(
     order, _ = order_by(relations, num_relations, order)
     order, _ = order_by(targets, num_entities, order)
     sources, relations, targets = sources[order], relations[order], targets[order]
-    keep = _first_of_run(targets, relations, sources)
+    keep = np.ones(len(targets), np.bool_)  # equal edges stand side by side: the first of each run is kept
+    keep[1:] = (np.diff(targets) != 0) | (np.diff(relations) != 0) | (np.diff(sources) != 0)
     if not keep.all():
         sources, relations, targets = sources[keep], relations[keep], targets[keep]
     offsets = np.zeros(num_entities + 1, np.int64)
@@ -78,12 +71,18 @@ def targets_of(offsets: OffsetArray) -> IntArray:
 
 
 @njit(cache=True, nogil=True)
-def _find(offsets, relations, sources, triples):  # type: ignore[no-untyped-def]
-    """For each triple, halves its tail's run until the edge (relation, head) or its place is found."""
-    places = np.empty(len(triples), np.int64)
+def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray) -> OffsetArray:
+    """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
+
+    Returns:
+        ``[n]`` places; -1 for a triple that is not among them, ids out of range included.
+
+    Cost: O(n log degree).
+    """
+    places = np.full(len(triples), -1, np.int64)
+    # triples: the run of each one's tail is halved until the edge (relation, head), or where it would be, is found
     for i in range(len(triples)):
         head, relation, tail = triples[i, 0], triples[i, 1], triples[i, 2]
-        places[i] = -1
         if tail < 0 or tail >= len(offsets) - 1:
             continue
         low, high = offsets[tail], offsets[tail + 1]
@@ -99,31 +98,23 @@ def _find(offsets, relations, sources, triples):  # type: ignore[no-untyped-def]
     return places
 
 
-def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray) -> OffsetArray:
-    """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
+@njit(cache=True, nogil=True)
+def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:
+    """For each entity, the relations (inverses included) that it is a head of.
+
+    An edge that arrives with ``r`` leaves its target with the inverse of ``r``.
+
+    Args:
+        offsets, relations: of edges sorted by (target, relation).
 
     Returns:
-        ``[n]`` places; -1 for a triple that is not among them, ids out of range included.
-
-    Cost: O(n log degree).
+        ``num_entities + 1`` offsets, and the relations.
     """
-    return _find(offsets, relations, sources, triples)  # type: ignore[no-any-return]
-
-
-@njit(cache=True, nogil=True)
-def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-def]
-    """Unique (entity, relation that the entity is a head of), from edges sorted by (target, relation)."""
     num_entities = len(offsets) - 1
     rows = np.zeros(num_entities + 1, np.int64)
-    for entity in range(num_entities):
-        rows[entity + 1] = rows[entity]
-        before = -1
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            if relations[edge] != before:
-                before = relations[edge]
-                rows[entity + 1] += 1
-    columns = np.empty(rows[num_entities], np.int32)
+    columns = np.empty(len(relations), np.int32)
     place = 0
+    # entities, and the edges that arrive at each: the first edge of each relation counts
     for entity in range(num_entities):
         before = -1
         for edge in range(offsets[entity], offsets[entity + 1]):
@@ -131,18 +122,8 @@ def _incidence(offsets, relations, num_relations):  # type: ignore[no-untyped-de
                 before = relations[edge]
                 columns[place] = before + num_relations if before < num_relations else before - num_relations
                 place += 1
-    return rows, columns
-
-
-def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:
-    """For each entity, the relations (inverses included) that it is a head of.
-
-    An edge that arrives with ``r`` leaves, seen from its target, with the inverse of ``r``.
-
-    Returns:
-        ``num_entities + 1`` offsets, and the relations.
-    """
-    return _incidence(offsets, relations, num_relations)  # type: ignore[no-any-return]
+        rows[entity + 1] = place
+    return rows, columns[:place].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -152,6 +133,7 @@ def _shared(rows, columns, starts, members, num_nodes):  # type: ignore[no-untyp
     found = np.empty(max(16, len(columns)), np.int32)
     seen = np.full(num_nodes, -1, np.int32)
     total = 0
+    # columns, the rows that hold each, and the columns in those
     for i in range(num_nodes):
         begin = total
         for place in range(starts[i], starts[i + 1]):

@@ -41,6 +41,7 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
     Returns:
         How many pairs there are now.
     """
+    # the pairs that were reached last, and the edges of each
     for pair in range(frontier, count):
         entity = entities[pair]
         shift = np.int64(queries[pair]) * num_entities
@@ -57,6 +58,7 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
 @njit(error_model="numpy", cache=True, nogil=True)
 def reach_all(num_entities, entities, queries, count, places):  # type: ignore[no-untyped-def]
     """Adds every pair that is not there yet; arguments as for `reach`."""
+    # every query and entity
     for place in range(len(places)):
         if places[place] < 0:
             places[place] = count
@@ -73,9 +75,10 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
     Six rows by sixteen columns at a time, twelve registers of sums: 183 GFLOP/s on two AVX2 cores, where torch's
     product reaches 164 (benchmarks/message_passing.py).
     """
+    # panels of 16 columns; in each six rows at a time, and for these what they are summed over
     for panel in range(outside // LANES):
         for r in range(0, count, 6):
-            a, b, c, d, e, f = float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros()  # type: ignore[call-arg, var-annotated]
+            a, b, c, d, e, f = float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros()
             start = r * inside
             for k in range(inside):
                 column = load_floats(weight, (panel * inside + k) * LANES)
@@ -98,7 +101,8 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
 def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after, dim):  # type: ignore[no-untyped-def]
     """``out = state + ReLU(LN(linear + bias))`` for one row; it begins at ``here``, ``before``, ``after``."""
     count = np.float32(dim)
-    total = float_zeros()  # type: ignore[call-arg, var-annotated]
+    total = float_zeros()
+    # the row three times, 16 columns at a time: for its mean, for its variance, and to finish it
     for c in range(0, dim, LANES):
         value = plus(load_floats(linear, here + c), load_floats(bias, c))
         store_floats(linear, here + c, value)
@@ -117,37 +121,43 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def run_layer(  # type: ignore[no-untyped-def]
-    offsets, sources, relations, num_entities, dim,
-    entities, queries, count, before, places, states, base, base_row,
-    relation, asked, heads, weight, bias, gain, shift, epsilon, out, in_order, threads,
-):  # fmt: skip
-    """One layer of the entity encoder for ``count`` pairs: messages, linear map, layer norm, ReLU and residual at once.
+def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignore[no-untyped-def]
+    """One layer of the entity encoder for the reached pairs: messages, linear map, norm, ReLU and residual at once.
 
     Args:
-        entities, queries, places: as for `reach`; ``places=None`` says that every pair is there, in order of query and
-            entity.
-        before: pairs from this number on had the base's state until now.
-        states: the other pairs' states before the layer, ``dim`` numbers each.
-        base, base_row: the base's states before the layer; the numbers from one entity's to the next (0: all the same).
-        relation: the layer's projected relation rows.
-        asked, heads: the boundary, ``[dim]``, and the entity of each query that has it (-1 for none).
-        weight, bias, gain, shift, epsilon: the linear map, packed by `packed`, and the layer norm.
-        out: ``[count · dim]``, filled, by pair or (``in_order``, where every pair is there) by query and entity.
+        edges: offsets, sources and relations.
+        reached: entities and queries, as for `reach`; ``heads``, the entity of each query that has the boundary (-1 for
+            none); ``before``: pairs from this number on had the base's state until now; the other pairs' states before
+            the layer, ``dim`` numbers each.
+        places: as for `reach`; ``None`` says that every pair is there, in order of query and entity.
+        base: the base's states before the layer, of all entities or one for all; the layer's projected relation
+            representations; the boundary, ``[dim]``.
+        layer: the linear map, packed by `packed`, its offset, and the norm's gain, shift and epsilon.
+        out: ``[pairs · dim]``, filled, by pair, or by query and entity where every pair is there.
         threads: how the tiles are dealt out; the result does not depend on it.
     """
+    offsets, sources, relations = edges
+    entities, queries, heads, before, states = reached
+    base_states, carried, asked = base
+    weight, bias, gain, shift, epsilon = layer
+    num_entities, dim = len(offsets) - 1, len(asked)
+    base_row = 0 if len(base_states) == dim else dim
+    count = len(out) // dim
+    in_order = places is not None and count == len(heads) * num_entities
     tiles = (count + TILE - 1) // TILE
     each = (tiles + threads - 1) // threads
+    # tiles of pairs, dealt out so that the threads' shares are alike
     for i in prange(each * threads):
         tile = (i % each) * threads + i // each
         if tile < tiles:
-            rows = np.zeros(TILE * 2 * dim, np.float32)
+            rows = np.zeros(TILE * 2 * dim, np.float32)  # each pair's state and, beside it, its messages
             linear = np.empty(TILE * dim, np.float32)
             first = tile * TILE
             last = min(count, first + TILE)
+            # the tile's pairs: their states, and the sums over the edges that arrive
             for pair in range(first, last):
                 if places is None:
-                    entity, query = pair % num_entities, pair // num_entities
+                    entity, query = np.int64(pair % num_entities), np.int64(pair // num_entities)
                 else:
                     entity, query = np.int64(entities[pair]), np.int64(queries[pair])
                 here = (pair - first) * 2 * dim
@@ -157,36 +167,37 @@ def run_layer(  # type: ignore[no-untyped-def]
                         rows[here + d] = states[pair * dim + d]
                 else:
                     for d in range(dim):
-                        rows[here + d] = base[entity * base_row + d]
+                        rows[here + d] = base_states[entity * base_row + d]
+                # columns, as many at a time as a vector holds, and for each the edges that arrive at the entity
                 for c in range(0, dim, WIDTH):
-                    total = zeros()  # type: ignore[call-arg, var-annotated]
+                    total = zeros()
                     for e in range(offsets[entity], offsets[entity + 1]):
                         source = np.int64(sources[e])
                         factor = np.int64(relations[e]) * dim + c
                         if places is None:
-                            total = add_product(total, states, (places_here + source) * dim + c, relation, factor)
+                            total = add_product(total, states, (places_here + source) * dim + c, carried, factor)
                         else:
                             place = np.int64(places[places_here + source])
                             own = (place >= 0) & (place < before)
                             total = add_product_of_either(
-                                total, own, states, place * dim + c, base, source * base_row + c, relation, factor
+                                total, own, states, place * dim + c, base_states, source * base_row + c, carried, factor
                             )
                     store(rows, here + dim + c, total)
                 if heads[query] == entity:
                     for d in range(dim):
                         rows[here + dim + d] += asked[d]
             _multiply(rows, TILE, 2 * dim, weight, linear, dim)
+            # the tile's pairs again, to finish each
             for pair in range(first, last):
                 r = pair - first
                 to = np.int64(queries[pair]) * num_entities + entities[pair] if in_order else pair
-                _finish(
-                    linear, r * dim, bias, gain, shift, epsilon, rows, r * 2 * dim, out, to * dim, dim
-                )  # fmt: skip
+                _finish(linear, r * dim, bias, gain, shift, epsilon, rows, r * 2 * dim, out, to * dim, dim)
 
 
 @njit(parallel=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"}, nogil=True)
 def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_dim, out):  # type: ignore[no-untyped-def]
     """``out = last_weight · ReLU(states · weight + bias) + last_bias`` for ``count`` rows of ``dim`` numbers."""
+    # tiles of rows; in each the rows, and for these what they are summed over
     for tile in prange((count + TILE - 1) // TILE):
         rows = np.zeros(TILE * dim, np.float32)
         hidden = np.empty(TILE * hidden_dim, np.float32)
@@ -206,6 +217,7 @@ def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_
 def spread_scores(places, base, own, out):  # type: ignore[no-untyped-def]
     """Each query's score of each entity: a pair's own, or the base's."""
     num_entities = len(base)
+    # every query and entity
     for i in prange(len(places)):
         out[i] = own[places[i]] if places[i] >= 0 else base[i % num_entities]
 
@@ -221,6 +233,7 @@ def count_rivals(scores, query, answer, known_starts, known, tolerance, better, 
         tolerance: scores this close are tied.
         better, tied: ``[answers]``, filled.
     """
+    # answers; for each all entities, then those that do not count, to take them back
     for i in prange(len(query)):
         row = scores[query[i]]
         own = row[answer[i]]

@@ -13,65 +13,70 @@ AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def sum_products(runs, positions, weight, a, a_batch, b, b_batch, b_row, out, batch, dim):  # type: ignore[no-untyped-def]
+def sum_products(runs, positions, weight, left, right, out, batch, dim):  # type: ignore[no-untyped-def]
     """``out[n, k] = Σ over edges e of run k of weight[e] · a[n, first[e]] ⊙ b[n, second[e]]``.
 
     Args:
         runs: offsets of the runs, and the ``first`` and ``second`` end of each edge.
         positions, weight: ``None`` for no weights; positions ``None`` where edges stand in the weights' order.
-        a_batch, b_batch, b_row: elements from one batch entry, or one row, of ``a`` or ``b`` to the next; 0 repeats the
-            same one. A row of ``a`` has ``dim``.
+        left, right: each ``a`` or ``b``, and the elements from one batch entry and one row of it to the next; 0 repeats
+            the same one.
     """
-    offsets, first, second = runs
+    (offsets, first, second), (a, a_batch, a_row), (b, b_batch, b_row) = runs, left, right
     count = len(offsets) - 1
     last = len(first) - 1
     # every (batch entry, run): one thread sums it in the order of its edges, so the number of threads changes nothing
-    for i in prange(batch * count):
-        n = i // count
-        k = i - n * count
+    for entry in prange(batch * count):
+        n = entry // count
+        k = entry - n * count
         a_start, b_start = n * a_batch, n * b_batch
         begin, end = offsets[k], offsets[k + 1]
         whole = dim - dim % WIDTH
         # columns, as many at a time as a vector holds: the run's edges are walked once for each such panel
         for c in range(0, whole, WIDTH):
-            total = zeros()  # type: ignore[call-arg, var-annotated]
+            total = zeros()
             for e in range(begin, end):
-                prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * dim + c)
-                left = a_start + np.int64(first[e]) * dim + c
-                right = b_start + np.int64(second[e]) * b_row + c
+                prefetch(a, a_start + np.int64(first[min(e + AHEAD, last)]) * a_row + c)
+                i = a_start + np.int64(first[e]) * a_row + c
+                j = b_start + np.int64(second[e]) * b_row + c
                 if weight is None:
-                    total = add_product(total, a, left, b, right)
+                    total = add_product(total, a, i, b, j)
                 elif positions is None:
-                    total = add_scaled_product(total, a, left, b, right, weight[e])
+                    total = add_scaled_product(total, a, i, b, j, weight[e])
                 else:
-                    total = add_scaled_product(total, a, left, b, right, weight[positions[e]])
-            store(out, i * dim + c, total)
+                    total = add_scaled_product(total, a, i, b, j, weight[positions[e]])
+            store(out, entry * dim + c, total)
         # the columns that are left over, one at a time
         for c in range(whole, dim):
             rest = 0.0
             for e in range(begin, end):
-                part = a[a_start + np.int64(first[e]) * dim + c] * b[b_start + np.int64(second[e]) * b_row + c]
+                part = a[a_start + np.int64(first[e]) * a_row + c] * b[b_start + np.int64(second[e]) * b_row + c]
                 if weight is None:
                     rest += part
                 elif positions is None:
                     rest += part * weight[e]
                 else:
                     rest += part * weight[positions[e]]
-            out[i * dim + c] = rest
+            out[entry * dim + c] = rest
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def edge_products(edges, state, state_batch, factor, factor_batch, factor_row, grad, grad_batch, out, batch, dim):  # type: ignore[no-untyped-def]
-    """``out[e] = Σ over n, d of state[n, source] · factor[n, relation] · grad[n, target]``, for every edge."""
-    offsets, sources, relations = edges
+def edge_products(edges, sent, factors, grads, out, batch, dim):  # type: ignore[no-untyped-def]
+    """``out[e] = Σ over n, d of state[n, source] · factor[n, relation] · grad[n, target]``, for every edge.
+
+    Args:
+        sent, factors, grads: each state, factor or grad, with its steps as for `sum_products`.
+    """
+    (offsets, sources, relations), (state, state_batch, state_row) = edges, sent
+    (factor, factor_batch, factor_row), (grad, grad_batch, grad_row) = factors, grads
     # targets, and the edges that arrive at each
     for target in prange(len(offsets) - 1):
         for e in range(offsets[target], offsets[target + 1]):
             total = 0.0
             for n in range(batch):
-                left = n * state_batch + np.int64(sources[e]) * dim
+                left = n * state_batch + np.int64(sources[e]) * state_row
                 right = n * factor_batch + np.int64(relations[e]) * factor_row
-                top = n * grad_batch + np.int64(target) * dim
+                top = n * grad_batch + np.int64(target) * grad_row
                 for d in range(dim):
                     total += state[left + d] * factor[right + d] * grad[top + d]
             out[e] = total

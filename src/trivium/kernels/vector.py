@@ -6,6 +6,7 @@ more than a rounding of the final float (measured: 5 ms a layer against 9 ms wit
 edges of 64 floats, two AVX2 cores; `benchmarks/message_passing.py`).
 """
 
+from functools import wraps
 from typing import Any
 
 from llvmlite import ir
@@ -14,260 +15,192 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 WIDTH = 32
-_DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
+LANES = 16
+_INTEGER = ir.IntType(32)
 
 
 class _Vector(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"vector of {WIDTH} doubles")
-
-
-_vector = _Vector()
+    def __init__(self, name: str, code: ir.VectorType) -> None:
+        super().__init__(name=name)
+        self.code = code
 
 
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _DOUBLES)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, kind.code)  # type: ignore[no-untyped-call]
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> tuple[Any, Any]:
-    """The address of element ``place`` of a contiguous one-dimensional array, and the type of a vector there."""
-    proxy = cgutils.create_struct_proxy(kind)  # type: ignore[no-untyped-call]
-    address = builder.gep(proxy(context, builder, value=array).data, [place])
-    return address, ir.VectorType(context.get_data_type(kind.dtype), WIDTH)
+_doubles = _Vector(f"vector of {WIDTH} doubles", ir.VectorType(ir.DoubleType(), WIDTH))
+_floats = _Vector(f"vector of {LANES} floats", ir.VectorType(ir.FloatType(), LANES))
 
 
-def _load(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    address, vector = _pointer(context, builder, kind, array, place)
-    return builder.load(builder.bitcast(address, vector.as_pointer()), align=kind.dtype.bitwidth // 8)
+class _Array:
+    """A contiguous one-dimensional array inside a kernel."""
+
+    def __init__(self, context: Any, build: Any, kind: Any, value: Any) -> None:
+        self.build = build
+        self.number = context.get_data_type(kind.dtype)
+        self.bytes = kind.dtype.bitwidth // 8
+        self.start = cgutils.create_struct_proxy(kind)(context, build, value=value).data  # type: ignore[no-untyped-call]
+
+    def address(self, place: Any, count: int = WIDTH) -> Any:
+        """Where the ``count`` elements from ``place`` on are."""
+        vector = ir.VectorType(self.number, count)
+        return self.build.bitcast(self.build.gep(self.start, [place]), vector.as_pointer())
+
+    def load(self, place: Any, count: int = WIDTH) -> Any:
+        return self.build.load(self.address(place, count), align=self.bytes)
+
+    def store(self, place: Any, value: Any) -> None:
+        self.build.store(value, self.address(place, value.type.count), align=self.bytes)
 
 
-def _widen(builder: Any, value: Any) -> Any:
-    return value if value.type == _DOUBLES else builder.fpext(value, _DOUBLES)
+def _instruction(result: types.Type) -> Any:
+    """Makes an intrinsic of a function that writes instructions.
+
+    The function gets numba's builder and the arguments, arrays as `_Array`; it gives the value, of type ``result``.
+    """
+
+    def made(write: Any) -> Any:
+        @wraps(write)
+        def typed(typing: Any, *kinds: Any) -> Any:
+            def code(context: Any, build: Any, signature: Any, arguments: Any) -> Any:
+                given = [
+                    _Array(context, build, kind, value) if isinstance(kind, types.Array) else value
+                    for kind, value in zip(signature.args, arguments, strict=True)
+                ]
+                value = write(build, *given)
+                return context.get_dummy_value() if value is None else value
+
+            return result(*kinds), code
+
+        return intrinsic(typed)
+
+    return made
 
 
-def _repeated(builder: Any, value: Any, vector: Any) -> Any:
+def _repeated(build: Any, value: Any, vector: Any) -> Any:
     """A number in every place of a vector."""
     nothing = ir.Constant(vector, ir.Undefined)
-    one = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+    one = build.insert_element(nothing, value, _INTEGER(0))
+    return build.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(_INTEGER, vector.count), None))
 
 
-@intrinsic
-def zeros(typing: Any) -> Any:
-    """A vector of zeros."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(_DOUBLES, None)
-
-    return _vector(), code
+def _plus_wide(build: Any, total: Any, value: Any) -> Any:
+    """``total + value`` in doubles."""
+    return build.fadd(total, value if value.type == _doubles.code else build.fpext(value, _doubles.code))
 
 
-@intrinsic
-def add(typing: Any, total: Any, a: Any, i: Any) -> Any:
-    """``total + a[i : i + 32]``."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, a, i = arguments
-        return builder.fadd(total, _widen(builder, _load(context, builder, signature.args[1], a, i)))
-
-    return _vector(total, a, i), code
+@_instruction(_doubles)
+def zeros(build: Any) -> Any:
+    """32 zeros."""
+    return ir.Constant(_doubles.code, None)
 
 
-@intrinsic
-def add_product(typing: Any, total: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
+@_instruction(_doubles)
+def add_product(build: Any, total: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
     """``total + a[i : i + 32] · b[j : j + 32]``, the product rounded to the arrays' type."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, a, i, b, j = arguments
-        left = _load(context, builder, signature.args[1], a, i)
-        right = _load(context, builder, signature.args[3], b, j)
-        return builder.fadd(total, _widen(builder, builder.fmul(left, right)))
-
-    return _vector(total, a, i, b, j), code
+    return _plus_wide(build, total, build.fmul(a.load(i), b.load(j)))
 
 
-@intrinsic
-def add_scaled_product(typing: Any, total: Any, a: Any, i: Any, b: Any, j: Any, scale: Any) -> Any:
+@_instruction(_doubles)
+def add_scaled_product(build: Any, total: Any, a: Any, i: Any, b: Any, j: Any, scale: Any) -> Any:
     """``total + scale · a[i : i + 32] · b[j : j + 32]``; ``scale`` has the arrays' type."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, a, i, b, j, scale = arguments
-        left = _load(context, builder, signature.args[1], a, i)
-        right = _load(context, builder, signature.args[3], b, j)
-        scales = _repeated(builder, scale, left.type)
-        product = builder.fmul(builder.fmul(left, right), scales)
-        return builder.fadd(total, _widen(builder, product))
-
-    return _vector(total, a, i, b, j, scale), code
+    product = build.fmul(a.load(i), b.load(j))
+    return _plus_wide(build, total, build.fmul(product, _repeated(build, scale, product.type)))
 
 
-@intrinsic
-def store(typing: Any, out: Any, place: Any, total: Any) -> Any:
-    """``out[place : place + 32] = total``, rounded to the array's type."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, place, total = arguments
-        kind = signature.args[0]
-        address, vector = _pointer(context, builder, kind, out, place)
-        value = total if vector == _DOUBLES else builder.fptrunc(total, vector)
-        builder.store(value, builder.bitcast(address, vector.as_pointer()), align=kind.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(out, place, total), code
-
-
-@intrinsic
-def prefetch(typing: Any, a: Any, i: Any) -> Any:
-    """Asks for the 128 bytes from ``a[i]`` on ahead of their use."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, i = arguments
-        address, _ = _pointer(context, builder, signature.args[0], a, i)
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        name = "llvm.prefetch.p0i8"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
-        start = builder.bitcast(address, byte)
-        read, keep, is_data = (ir.Constant(number, value) for value in (0, 3, 1))
-        for line in (0, 64):
-            builder.call(function, [builder.gep(start, [ir.Constant(number, line)]), read, keep, is_data])
-        return context.get_dummy_value()
-
-    return types.void(a, i), code
-
-
-LANES = 16
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-
-
-class _Lanes(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"vector of {LANES} floats")
-
-
-_lanes = _Lanes()
-
-
-@register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)  # type: ignore[no-untyped-call]
-
-
-@intrinsic
-def float_zeros(typing: Any) -> Any:
-    """16 float zeros."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(_FLOATS, None)
-
-    return _lanes(), code
-
-
-@intrinsic
-def load_floats(typing: Any, a: Any, i: Any) -> Any:
-    """``a[i : i + 16]`` of a float array."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, _ = _pointer(context, builder, signature.args[0], *arguments)
-        return builder.load(builder.bitcast(address, _FLOATS.as_pointer()), align=4)
-
-    return _lanes(a, i), code
-
-
-@intrinsic
-def add_multiple(typing: Any, total: Any, a: Any, i: Any, row: Any) -> Any:
-    """``total + a[i] · row``, rounded once."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, a, i, row = arguments
-        address, _ = _pointer(context, builder, signature.args[1], a, i)
-        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        name = f"llvm.fma.v{LANES}f32"
-        fused = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
-        return builder.call(fused, [_repeated(builder, builder.load(address), _FLOATS), row, total])
-
-    return _lanes(total, a, i, row), code
-
-
-@intrinsic
-def store_floats(typing: Any, out: Any, place: Any, total: Any) -> Any:
-    """``out[place : place + 16] = total``."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, place, total = arguments
-        address, _ = _pointer(context, builder, signature.args[0], out, place)
-        builder.store(total, builder.bitcast(address, _FLOATS.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(out, place, total), code
-
-
-@intrinsic
-def add_product_of_either(typing: Any, total: Any, first: Any, a: Any, i: Any, b: Any, j: Any, c: Any, k: Any) -> Any:
+@_instruction(_doubles)
+def add_product_of_either(build: Any, total: Any, first: Any, a: Any, i: Any, b: Any, j: Any, c: Any, k: Any) -> Any:
     """``total + x · c[k : k + 32]``, where ``x`` is ``a[i : i + 32]`` if ``first``, else ``b[j : j + 32]``."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, first, a, i, b, j, c, k = arguments
-        one, vector = _pointer(context, builder, signature.args[2], a, i)
-        other, _ = _pointer(context, builder, signature.args[4], b, j)
-        address = builder.bitcast(builder.select(first, one, other), vector.as_pointer())
-        left = builder.load(address, align=signature.args[2].dtype.bitwidth // 8)
-        right = _load(context, builder, signature.args[6], c, k)
-        return builder.fadd(total, _widen(builder, builder.fmul(left, right)))
-
-    return _vector(total, first, a, i, b, j, c, k), code
+    left = build.load(build.select(first, a.address(i), b.address(j)), align=a.bytes)
+    return _plus_wide(build, total, build.fmul(left, c.load(k)))
 
 
-def _lanewise(operation: str) -> Any:
-    """An intrinsic of two vectors of 16 floats, by the name of an instruction."""
-
-    def typed(typing: Any, a: Any, b: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, operation)(*arguments)
-
-        return _lanes(a, b), code
-
-    return intrinsic(typed)
+@_instruction(types.void)
+def store(build: Any, out: Any, place: Any, total: Any) -> None:
+    """``out[place : place + 32] = total``, rounded to the array's type."""
+    vector = ir.VectorType(out.number, WIDTH)
+    out.store(place, total if vector == _doubles.code else build.fptrunc(total, vector))
 
 
-plus, minus, times = _lanewise("fadd"), _lanewise("fsub"), _lanewise("fmul")
+@_instruction(types.void)
+def prefetch(build: Any, a: Any, i: Any) -> None:
+    """Asks for the 128 bytes from ``a[i]`` on ahead of their use."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _INTEGER, _INTEGER, _INTEGER])
+    function = cgutils.get_or_insert_function(build.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
+    start = build.bitcast(a.address(i), byte)
+    read, keep, is_data = (_INTEGER(value) for value in (0, 3, 1))
+    for line in (0, 64):
+        build.call(function, [build.gep(start, [_INTEGER(line)]), read, keep, is_data])
 
 
-@intrinsic
-def repeat(typing: Any, value: Any) -> Any:
+@_instruction(_floats)
+def float_zeros(build: Any) -> Any:
+    """16 float zeros."""
+    return ir.Constant(_floats.code, None)
+
+
+@_instruction(_floats)
+def load_floats(build: Any, a: Any, i: Any) -> Any:
+    """``a[i : i + 16]`` of a float array."""
+    return a.load(i, LANES)
+
+
+@_instruction(types.void)
+def store_floats(build: Any, out: Any, place: Any, total: Any) -> None:
+    """``out[place : place + 16] = total``."""
+    out.store(place, total)
+
+
+@_instruction(_floats)
+def add_multiple(build: Any, total: Any, a: Any, i: Any, row: Any) -> Any:
+    """``total + a[i] · row``, rounded once."""
+    kind = ir.FunctionType(_floats.code, [_floats.code] * 3)
+    fused = cgutils.get_or_insert_function(build.module, kind, f"llvm.fma.v{LANES}f32")  # type: ignore[no-untyped-call]
+    number = build.load(build.gep(a.start, [i]))
+    return build.call(fused, [_repeated(build, number, _floats.code), row, total])
+
+
+@_instruction(_floats)
+def plus(build: Any, a: Any, b: Any) -> Any:
+    """``a + b``, 16 floats each."""
+    return build.fadd(a, b)
+
+
+@_instruction(_floats)
+def minus(build: Any, a: Any, b: Any) -> Any:
+    """``a - b``."""
+    return build.fsub(a, b)
+
+
+@_instruction(_floats)
+def times(build: Any, a: Any, b: Any) -> Any:
+    """``a · b``."""
+    return build.fmul(a, b)
+
+
+@_instruction(_floats)
+def repeat(build: Any, value: Any) -> Any:
     """A float in 16 places."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _repeated(builder, arguments[0], _FLOATS)
-
-    return _lanes(value), code
+    return _repeated(build, value, _floats.code)
 
 
-@intrinsic
-def positive(typing: Any, a: Any) -> Any:
+@_instruction(_floats)
+def positive(build: Any, a: Any) -> Any:
     """``max(a, 0)``."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        nothing = ir.Constant(_FLOATS, None)
-        return builder.select(builder.fcmp_ordered(">", arguments[0], nothing), arguments[0], nothing)
-
-    return _lanes(a), code
+    nothing = ir.Constant(_floats.code, None)
+    return build.select(build.fcmp_ordered(">", a, nothing), a, nothing)
 
 
-@intrinsic
-def sum_of(typing: Any, a: Any) -> Any:
+@_instruction(types.float32)
+def sum_of(build: Any, value: Any) -> Any:
     """The sum of 16 floats, always by halves."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (value,) = arguments
-        width = LANES
-        while width > 1:
-            width //= 2
-            low, high = (ir.Constant(ir.VectorType(ir.IntType(32), width), [*range(b, b + width)]) for b in (0, width))
-            value = builder.fadd(builder.shuffle_vector(value, value, low), builder.shuffle_vector(value, value, high))
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-    return types.float32(a), code
+    width = LANES
+    while width > 1:
+        width //= 2
+        low, high = (ir.Constant(ir.VectorType(_INTEGER, width), [*range(b, b + width)]) for b in (0, width))
+        value = build.fadd(build.shuffle_vector(value, value, low), build.shuffle_vector(value, value, high))
+    return build.extract_element(value, _INTEGER(0))

@@ -101,7 +101,7 @@ def extract(
     else:
         examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
     sizes, entities, distances, triples = neighbourhoods(
-        (edges.offsets, edges.sources, edges.relations),
+        edges.by_target[:3],
         num_relations,
         (index.entity_colours, index.relation_colours),
         ranks,

@@ -144,20 +144,18 @@ class Trivium(nn.Module):
         nearest = None
         if self.semantics is not None and topology.texts is not None and "text" not in disabled:
             nearest = text_nearest(topology.texts, relation, topology.has_edges, kept_texts)
+        asked = relation
+        if nearest is not None:
+            unseen, used = nearest.any(1), nearest.any(0)
+            used[relation[~unseen]] = True
+            asked = used.nonzero()[:, 0]
+        r, deltas = self.parts(topology, asked, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
+        fused: Tensor = self.fusion(r, deltas)
         if nearest is None:
-            r, deltas = self.parts(topology, relation, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
-            fused: Tensor = self.fusion(r, deltas)
             return fused
-        unseen = nearest.any(1)
-        used = nearest.any(0)
-        used[relation[~unseen]] = True
-        asked = used.nonzero()[:, 0]
-        seen = self.relation_representations(
-            topology, asked, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text
-        )
         mixing = torch.where(unseen[:, None], nearest, nn.functional.one_hot(relation, len(used)))[:, asked]
-        mixed = torch.einsum("bn,nrd->brd", mixing, seen)
-        own = mixing @ seen[torch.arange(len(asked)), asked]  # an unseen relation's own representation is mixed too
+        mixed = torch.einsum("bn,nrd->brd", mixing, fused)
+        own = mixing @ fused[torch.arange(len(asked)), asked]  # an unseen relation's own representation is mixed too
         return mixed.index_put((torch.arange(len(relation)), relation), own)
 
     def parts(

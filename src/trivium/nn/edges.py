@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from trivium.kernels.csr import IntArray, OffsetArray, order_by, targets_of
 
 
-@dataclass(frozen=True, eq=False)
-class Runs:
+class Runs(NamedTuple):
     """Edges in runs that share a key.
 
     Attributes:

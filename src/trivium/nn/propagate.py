@@ -14,6 +14,8 @@ from trivium.kernels.sums import edge_products, sum_products
 from trivium.nn.edges import Edges, Runs
 from trivium.nn.reference import propagate_reference
 
+Numbers = NDArray[np.floating]
+
 
 def propagate(
     state: Float[Tensor, "batch sources dim"],
@@ -80,54 +82,28 @@ class _Propagate(torch.autograd.Function):
 
 def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tensor:
     batch, _, dim = a.shape
-    b, b_batch, b_row = _second(a, b)
     out = a.new_empty(batch, len(runs.offsets) - 1, dim)
-    sum_products(
-        (runs.offsets, runs.first, runs.second),
-        None if weight is None else runs.positions,
-        None if weight is None else _flat(weight.contiguous()),
-        _flat(a),
-        a.stride(0),
-        _flat(b),
-        b_batch,
-        b_row,
-        _flat(out),
-        batch,
-        dim,
-    )
+    positions = None if weight is None else runs.positions
+    gains = None if weight is None else _flat(weight.contiguous())
+    sum_products(runs[:3], positions, gains, _factor(a, a), _factor(b, a), _flat(out), batch, dim)
     return out
 
 
 def _weight_gradient(edges: Edges, state: Tensor, relation: Tensor | None, grad: Tensor, weight: Tensor) -> Tensor:
     batch, _, dim = state.shape
-    factor, factor_batch, factor_row = _second(state, relation)
     out = torch.empty_like(weight)
-    edge_products(
-        (edges.offsets, edges.sources, edges.relations),
-        _flat(state),
-        state.stride(0),
-        _flat(factor),
-        factor_batch,
-        factor_row,
-        _flat(grad),
-        grad.stride(0),
-        out.numpy(),
-        batch,
-        dim,
-    )
+    factors = _factor(state, state), _factor(relation, state), _factor(grad, state)
+    edge_products(edges.by_target[:3], *factors, out.numpy(), batch, dim)
     return out
 
 
-def _second(a: Tensor, b: Tensor | None) -> tuple[Tensor, int, int]:
-    """The second factor, and how far its numbers are from one batch entry and one row to the next.
-
-    Where there is none it is a row of ones for all.
-    """
-    if b is None:
-        return a.new_ones(1, 1, a.shape[2]), 0, 0
-    return b, 0 if b.shape[0] == 1 else b.stride(0), b.shape[2]
+def _factor(tensor: Tensor | None, like: Tensor) -> tuple[Numbers, int, int]:
+    """A factor's numbers, and how far they are from one batch entry and one row to the next: 0 where one serves all."""
+    if tensor is None:
+        return _flat(like.new_ones(like.shape[2])), 0, 0
+    return _flat(tensor), 0 if tensor.shape[0] == 1 else tensor.stride(0), tensor.shape[2]
 
 
-def _flat(tensor: Tensor) -> NDArray[np.floating]:
-    numbers: NDArray[np.floating] = tensor.detach().view(-1).numpy()
+def _flat(tensor: Tensor) -> Numbers:
+    numbers: Numbers = tensor.detach().view(-1).numpy()
     return numbers

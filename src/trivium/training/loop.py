@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from trivium.errors import ConfigError, TrainingError
 from trivium.graph.graph import Graph
+from trivium.kernels.threads import set_threads
 from trivium.model.semantics import kept_texts
 from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium, load_checkpoint
-from trivium.nn.threads import set_threads
 from trivium.text.graph import TextGraph
 from trivium.training.batches import Batches
 from trivium.training.config import TrainingConfig
