@@ -20,27 +20,26 @@ from trivium.model.fusion import start_weights
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.training import ablation
 from trivium.training.ablation import ARMS, BASE, SCORES, ablate, read_ablation, with_parts
-from trivium.training.evidence import Difference, Scores, differences, draw, suggest, table_of
+from trivium.training.evidence import Scores, differences, draw, suggest
 from trivium.training.loop import Trainer
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 
 
-def row(arm: str, gain: float, low: float, high: float) -> Difference:
-    return Difference(arm, 0.3 + gain, gain, low, high, {"a": 0.3, "b": 0.4}, 3)
-
-
 def suggestion(similarity: tuple[float, float, float], prompt: tuple[float, float, float]) -> tuple[float, float, str]:
-    rows = [row(BASE, 0, 0, 0), row("+ similarity", *similarity), row("+ prompt", *prompt)]
-    start = suggest({r.arm: r for r in rows})
-    assert all(weight > 0 for weight in start_weights({"similarity": start.similarity, "prompt": start.prompt}))
-    return start.similarity, start.prompt, "\n".join(start.evidence)
+    rows = [
+        {"arm": arm, "difference": gain, "low": low, "high": high, "verdict": "shown" if low > 0 else "not shown"}
+        for arm, (gain, low, high) in (("+ similarity", similarity), ("+ prompt", prompt))
+    ]
+    start, evidence = suggest(pl.DataFrame(rows, strict=False))
+    assert all(weight > 0 for weight in start_weights(start))
+    return start["similarity"], start["prompt"], "\n".join(evidence)
 
 
 def test_f10_the_start_is_in_proportion_to_the_gains_that_were_shown() -> None:
     similarity, prompt, evidence = suggestion((0.01, 0.004, 0.016), (0.03, 0.02, 0.04))
     assert (similarity, prompt) == pytest.approx((0.25, 0.75))
-    assert "+ similarity: +0.0100 MRR [+0.0040, +0.0160], 2 graphs, 3 seeds: shown" in evidence
+    assert "+ similarity: +0.0100 MRR [+0.0040, +0.0160]: shown" in evidence
     assert "similarity_enhancer_weight: 0.25, prompt_enhancer_weight: 0.75" in evidence
     assert "(fusion weights 0.500, 0.125, 0.375)" in evidence
     assert "in proportion" in evidence
@@ -53,9 +52,8 @@ def test_f10_without_a_shown_gain_the_documents_start_stands() -> None:
         found = suggestion(similarity, (0.04, -0.002, 0.08))
         assert found[:2] == (0.2, 0.8)
         assert "no gain was shown" in found[2]
-        assert "+ prompt: +0.0400 MRR [-0.0020, +0.0800], 2 graphs, 3 seeds: not shown" in found[2]
-    start = suggest({})
-    assert (start.similarity, start.prompt) == (0.2, 0.8)
+        assert "+ prompt: +0.0400 MRR [-0.0020, +0.0800]: not shown" in found[2]
+    assert suggest(pl.DataFrame({"arm": [BASE]}))[0] == {"similarity": 0.2, "prompt": 0.8}
 
 
 def test_f10_a_branch_without_a_shown_gain_starts_low_beside_one_with() -> None:
@@ -81,17 +79,16 @@ def made_up(gains: dict[str, float], noise: float = 0.1) -> list[Scores]:
 
 def test_f10_differences_are_paired_and_have_an_interval() -> None:
     scores = made_up({BASE: 0.0, "+ prompt": 0.05, "+ similarity": 0.0, "all, fixed": -0.05})
-    rows = {r.arm: r for r in differences(scores, 2000)}
-    base = rows[BASE]
-    assert (base.gain, base.low, base.high, base.verdict) == (0, 0, 0, "")
-    assert rows["+ prompt"].gain == pytest.approx(rows["+ prompt"].mrr - base.mrr)
-    assert rows["+ prompt"].gain == pytest.approx(0.05, abs=0.02)
-    assert rows["+ prompt"].low < rows["+ prompt"].gain < rows["+ prompt"].high
-    verdicts = {arm: r.verdict for arm, r in rows.items() if arm != BASE}
-    assert verdicts == {"+ prompt": "shown", "+ similarity": "not shown", "all, fixed": "shown, a loss"}
-    assert set(rows["+ prompt"].graphs) == {"0", "1", "2", "3"}
-    exact = {r.arm: r for r in differences(made_up({BASE: 0.0, "+ prompt": 0.05}, noise=0.0), 100)}["+ prompt"]
-    assert (exact.low, exact.gain, exact.high) == pytest.approx((0.05, 0.05, 0.05))  # what is paired off is no noise
+    table = differences(scores, 2000)
+    assert table.columns == ["arm", "MRR", "difference", "low", "high", "verdict", "0", "1", "2", "3"]
+    base, prompt, *_ = table.rows(named=True)
+    assert (base["difference"], base["low"], base["high"]) == (0, 0, 0)
+    assert prompt["difference"] == pytest.approx(prompt["MRR"] - base["MRR"])
+    assert prompt["difference"] == pytest.approx(0.05, abs=0.02)
+    assert prompt["low"] < prompt["difference"] < prompt["high"]
+    assert table["verdict"].to_list() == ["", "shown", "not shown", "shown, a loss"]
+    exact = differences(made_up({BASE: 0.0, "+ prompt": 0.05}, noise=0.0), 100)  # what is paired off is no noise
+    assert exact.row(1)[2:5] == pytest.approx((0.05, 0.05, 0.05))
     with pytest.raises(InputError, match="incomplete"):
         differences(scores[:-1], 10)
 
@@ -101,27 +98,25 @@ def test_f10_the_interval_counts_relations_and_seeds_not_questions() -> None:
     relations = np.repeat(np.arange(5), 20)
     spread, lumped = np.full(100, 0.1), np.where(relations == 0, 0.5, 0.0)
 
-    def compared(gain: NDArray[np.float64], seeds: tuple[int, ...]) -> Difference:
+    def compared(gain: NDArray[np.float64], seeds: tuple[int, ...]) -> tuple[float, str]:
         scores = [Scores(BASE, seed, "g", relations, np.full(100, 0.3)) for seed in range(3)]
         scores += [Scores("+ text", s, "g", relations, 0.3 + (s in seeds) * gain) for s in range(3)]
-        return differences(scores, 2000)[1]
+        return differences(scores, 2000)["difference"][1], differences(scores, 2000)["verdict"][1]
 
     for gain, seeds, shown in ((spread, (0, 1, 2), True), (lumped, (0, 1, 2), False), (3 * spread, (1,), False)):
-        found = compared(gain, seeds)
-        assert found.gain == pytest.approx(0.1)
-        assert found.shown == shown
+        difference, verdict = compared(gain, seeds)
+        assert difference == pytest.approx(0.1)
+        assert (verdict == "shown") == shown
 
 
 def test_f10_the_table_is_drawn() -> None:
-    rows = differences(made_up({BASE: 0.0, "+ prompt": 0.05}), 500)
-    panel = draw(rows).get_axes()[0]
+    table = differences(made_up({BASE: 0.0, "+ prompt": 0.05}), 500)
+    rows = table.rows(named=True)
+    panel = draw(table).get_axes()[0]
     points = [line for line in panel.get_lines() if line.get_marker() == "o"]
     for place, (line, r) in enumerate(zip(points, rows, strict=True)):
-        np.testing.assert_allclose(drawn(line), [[r.gain], [float(place)]])
-    assert [label.get_text() for label in panel.get_yticklabels()] == [f"{r.arm} ({r.mrr:.3f})" for r in rows]
-    table = table_of(rows)
-    assert table["verdict"].to_list() == ["", "shown"]
-    assert table.columns[:6] == ["arm", "MRR", "difference", "low", "high", "verdict"]
+        np.testing.assert_allclose(drawn(line), [[r["difference"]], [float(place)]])
+    assert [label.get_text() for label in panel.get_yticklabels()] == [f"{r['arm']} ({r['MRR']:.3f})" for r in rows]
 
 
 @pytest.fixture

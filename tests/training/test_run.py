@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import random
 import signal
@@ -24,7 +25,7 @@ from trivium.settings import validate
 from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
-from trivium.training.pretrain import pretrain, read_config
+from trivium.training.pretrain import pretrain, read_config, training_graphs
 from trivium.training.run import METRICS, STATE, RunFolder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -218,6 +219,27 @@ def test_training_learns(config: Path, tmp_path: Path) -> None:
     pretrain(run)
     losses = [json.loads(line)["loss"] for line in (run.path / METRICS).read_text().splitlines()]
     assert sum(losses[-4:]) / 4 < losses[0] - 0.05
+
+
+def test_the_graphs_of_a_folder_share_its_weight_by_their_kinds_of_relation(tmp_path: Path) -> None:
+    for name, counts in (("A", [30, 12, 9]), ("B", [10]), ("C", [3])):
+        (tmp_path / "corpus" / name).mkdir(parents=True)
+        lines = [f"{name}{i}\tr{r}\t{name}{(i + 1 + r) % 40}\n" for r, count in enumerate(counts) for i in range(count)]
+        (tmp_path / "corpus" / name / "train.txt").write_text("".join(lines))
+    sources = (SourceConfig("synthetic", 0.4), SourceConfig(f"{tmp_path}/corpus", 0.6))
+    config = TrainingConfig(sources, ModelConfig(**SETTINGS["model"]), steps=1, min_entities=5)  # type: ignore[arg-type]
+    names = [f"{tmp_path}/corpus/{name}" for name in "ABC"]
+    expanded, graphs = training_graphs(config)
+    assert list(graphs) == names
+    assert [source.name for source in expanded.sources] == ["synthetic", *names]
+    whole = math.log(3) + math.log(2)  # A has two relations with ten triples, B one, C none
+    weights = [0.4, 0.6 * math.log(3) / whole, 0.6 * math.log(2) / whole, 0]
+    assert [source.weight for source in expanded.sources] == pytest.approx(weights)
+    assert training_graphs(expanded)[0] == expanded  # as a run's own configuration names them
+    pretrain(RunFolder(tmp_path / "run"), config=config)
+    assert read_config(tmp_path / "run" / "config.yaml") == expanded
+    hashes = {name: graph.sha256 for name, graph in graphs.items()}
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1].training_data == hashes | {"synthetic": ""}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)

@@ -74,9 +74,9 @@ def test_the_command_draws_and_writes_a_table(
     assert "exists already" in capsys.readouterr().err
 
 
-def test_a_run_without_a_look_and_a_run_named_twice_are_refused(runs: list[str], tmp_path: Path) -> None:
+def test_a_run_without_a_fusion_log_and_a_run_named_twice_are_refused(runs: list[str], tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "plain", TrainingConfig((SourceConfig("UMLS"),))).log({"step": 1, "loss": 0.1})
-    with pytest.raises(InputError, match="holds no look at a fusion"):
+    with pytest.raises(InputError, match="holds no fusion log"):
         fusion_course([tmp_path / "plain"])
     with pytest.raises(InputError, match="named twice"):
         fusion_course([runs[0], runs[0]])

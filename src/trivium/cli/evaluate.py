@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as to_json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,7 +86,7 @@ def evaluate(
                 figures = [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in found.items()]
                 show([kind, "MRR", "Hits@1", "Hits@3", "Hits@10"], figures, f"\n{Path(name).stem} {graph}")
     if json is not None:
-        entries = [{"checkpoint": n, **r.as_dict()} for n, results in table.items() for r in results.values()]
+        entries = [{"checkpoint": n, **asdict(r)} for n, results in table.items() for r in results.values()]
         with whole_file(json, force) as file:
             file.write(to_json.dumps(entries, indent=2, allow_nan=False).encode())
     if output is not None:

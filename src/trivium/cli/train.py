@@ -20,7 +20,7 @@ from trivium.training import finetune as fit
 from trivium.training import pretrain as training
 from trivium.training.ablation import ablate as run_ablation
 from trivium.training.ablation import read_ablation
-from trivium.training.evidence import differences, draw, suggest, table_of
+from trivium.training.evidence import differences, draw, suggest
 from trivium.training.run import CONFIG, RunFolder, best_step
 from trivium.training.weights import draw_fusion, fusion_course
 
@@ -137,13 +137,11 @@ def ablate(
     """
     folder = run_folder("a configuration", config, resume, run=run)
     scores = run_ablation(folder, data_dir, None if config is None else read_ablation(config), progress)
-    rows = differences(scores)
-    report = table_of(rows)
-    write_table(report, folder.path / "ablation.csv", force=True)
-    save_figure(draw(rows), folder.path / "ablation.png", force=True)
-    show_frame(report)
-    for line in suggest({row.arm: row for row in rows}).evidence:
-        print(line)
+    table = differences(scores)
+    write_table(table, folder.path / "ablation.csv", force=True)
+    save_figure(draw(table), folder.path / "ablation.png", force=True)
+    show_frame(table)
+    print("\n".join(suggest(table)[1]))
     warn(f"{folder.path / 'ablation.png'}: drawn")
 
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trivium.errors import InputError
 from trivium.evaluation.evaluate import Result
 from trivium.files import make_folder, whole_file
 from trivium.model.checkpoint import checkpoint_sha256
+from trivium.settings import build
 
 CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -86,12 +88,12 @@ class Results:
     def load(self, dataset: str) -> Result | None:
         """The result on a data set, if it is there."""
         file = self._file(dataset)
-        return Result.from_dict(json.loads(file.read_text("utf-8"))["result"]) if file.exists() else None
+        return build(Result, json.loads(file.read_text("utf-8"))["result"], file) if file.exists() else None
 
     def save(self, result: Result) -> None:
         """Keeps a result."""
         with whole_file(self._file(result.dataset), force=True) as file:
-            file.write(json.dumps({"asked": self.asked, "result": result.as_dict()}, indent=1).encode())
+            file.write(json.dumps({"asked": self.asked, "result": asdict(result)}, indent=1).encode())
 
     def _file(self, dataset: str) -> Path:
         return self.folder / f"{dataset.replace(':', '-')}.json"
@@ -121,9 +123,10 @@ def tabulate(
             found = [results[graph] for graph in chosen]
             error, leakage = (found[0].mrr_error, found[0].leakage) if len(found) == 1 else (None, None)
             cells += [
-                _pair([(r.metrics["pessimistic"].mrr, r.metrics["pessimistic"].hits_at_10) for r in found]),
+                _pair([(r.pessimistic.mrr, r.pessimistic.hits_at_10) for r in found]),
                 "" if error is None else f"{error:.3f}",
-                *(f"{np.mean([r.metrics[policy].mrr for r in found]):.3f}" for policy in ("realistic", "optimistic")),
+                f"{np.mean([r.realistic.mrr for r in found]):.3f}",
+                f"{np.mean([r.optimistic.mrr for r in found]):.3f}",
                 "-" if leakage is None else f"{leakage:.3f}",
                 f"{sum(r.seconds for r in found):.1f}",
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from trivium.datasets.leakage import leakage as leakage_of
 from trivium.datasets.registry import load_dataset
 from trivium.datasets.splits import Splits
 from trivium.errors import ConfigError
-from trivium.evaluation.metrics import POLICIES, Metrics, clustered_error
+from trivium.evaluation.metrics import Metrics, clustered_error
 from trivium.graph.graph import Graph
 from trivium.inference.answers import Ids, Ranks, both_directions
 from trivium.inference.ranker import Ranker, model_texts
@@ -35,7 +35,7 @@ class Result:
         queries: how many were asked, both directions counted.
         seconds: of evaluation, without loading.
         leakage: the share of test triples that the pretraining data holds; ``None`` where that data is not at hand.
-        metrics: by tie policy.
+        optimistic, realistic, pessimistic: the metrics under each tie policy.
         mrr_error: standard error of the pessimistic MRR, clustered by relation; ``None`` where only one is asked.
         interval: 95 % interval of the pessimistic MRR, for a sample of the queries; else ``None``.
         groups: pessimistic metrics by relation and by direction, where that was asked for.
@@ -45,25 +45,12 @@ class Result:
     queries: int
     seconds: float
     leakage: float | None
-    metrics: dict[str, Metrics]
+    optimistic: Metrics
+    realistic: Metrics
+    pessimistic: Metrics
     mrr_error: float | None
     interval: tuple[float, float] | None
     groups: dict[str, dict[str, Metrics]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: the tie policies stand at the top level."""
-        content = asdict(self)
-        policies = content.pop("metrics")
-        return {**content, **policies}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Result:
-        """The inverse of `as_dict`, for what JSON kept."""
-        rest = {key: value for key, value in content.items() if key not in POLICIES}
-        metrics = {policy: Metrics(**content[policy]) for policy in POLICIES}
-        interval = None if rest["interval"] is None else tuple(rest["interval"])
-        groups = {kind: {n: Metrics(**m) for n, m in rows.items()} for kind, rows in rest["groups"].items()}
-        return cls(**{**rest, "metrics": metrics, "interval": interval, "groups": groups})
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +142,9 @@ def evaluate(
         queries=len(relations),
         seconds=seconds,
         leakage=leakage,
-        metrics={policy: Metrics.of(getattr(ranks, policy)) for policy in POLICIES},
+        optimistic=Metrics.of(ranks.optimistic),
+        realistic=Metrics.of(ranks.realistic),
+        pessimistic=Metrics.of(ranks.pessimistic),
         mrr_error=error,
         interval=None if questions is every or error is None else (mean - 1.96 * error, mean + 1.96 * error),
         groups=_groups(splits.graph, relations, ranks) if groups else {},

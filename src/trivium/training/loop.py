@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -66,16 +65,17 @@ def narrow(model: Trivium, parts: Collection[str]) -> None:
 def adamw(model: Trivium, config: TrainingConfig) -> torch.optim.AdamW:
     """The optimizer of the parameters that learn; each group has its ``peak``, the highest rate of the schedule."""
     logits = model.fusion_weights_logits
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter is not logits]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in learning if parameter.ndim > 1]
+    others = [parameter for parameter in learning if parameter.ndim <= 1 and parameter is not logits]
+    fusion = [parameter for parameter in learning if parameter is logits]  # decay would look like learning here
+    rate = config.learning_rate
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay, "peak": rate},
+        {"params": others, "weight_decay": 0.0, "peak": rate},
+        {"params": fusion, "weight_decay": 0.0, "peak": config.fusion_learning_rate or rate},
     ]
-    groups = [{**group, "peak": config.learning_rate} for group in groups]
-    if logits is not None and logits.requires_grad:  # decay would pull the weights together and look like learning
-        peak = config.fusion_learning_rate or config.learning_rate
-        groups.append({"params": [logits], "weight_decay": 0.0, "peak": peak})
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=rate)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -247,6 +247,8 @@ class Course:
         if self.trainer.model.branches and not rest and epoch % config.log_every == 0:
             row["fusion"] = self._fusion(range(max(0, done - 8), done))
             row["warnings"] = fusion_warnings(self.fusion, row["fusion"])
+            for line in row["warnings"]:
+                log.warning("step %d: %s", done, line)
             self.fusion = row["fusion"]
         if self.validate is not None and (done == config.steps or epoch % config.validate_every == 0):
             row["valid_mrr"] = self._validate(self.validate, done)
@@ -319,22 +321,13 @@ def train(
 
 @contextmanager
 def signals_wait() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM do nothing but fill the list, so that a step can end; a second one acts at once.
+    """Ctrl-C and SIGTERM do nothing but fill the list, so that a step can end.
 
     Only the main thread can set handlers; in another one signals act as ever.
     """
     caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before |= {kind: signal.getsignal(kind) for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN}
-    for kind in before:
-        signal.signal(kind, note)
+    kinds = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {kind: signal.signal(kind, lambda number, _: caught.append(number)) for kind in kinds}
     try:
         yield caught
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -23,16 +24,16 @@ SCHEMA = {"run": pl.String, "data": pl.String, "step": pl.Int64, "branch": pl.St
 
 
 def fusion_course(runs: Sequence[str | Path]) -> pl.DataFrame:
-    """The looks at the fusion of runs and checkpoints, in the order given.
+    """The fusion logs of runs and checkpoints, in the order given.
 
     Args:
-        runs: folders of runs; or checkpoints, each of which is one look without contribution and activity.
+        runs: folders of runs; or checkpoints, each of which is one row without contribution and activity.
 
     Returns:
         Columns run, data (what it was trained on), step, branch (``r`` included), weight, contribution, activity.
 
     Raises:
-        InputError: a folder holds no look, or there is no such run or checkpoint.
+        InputError: a folder holds no fusion log, or there is no such run or checkpoint.
     """
     names = _short([str(run) for run in runs])
     rows: list[list[Any]] = []
@@ -40,12 +41,12 @@ def fusion_course(runs: Sequence[str | Path]) -> pl.DataFrame:
         if Path(run).is_dir():
             found = [row for row in RunFolder(run).metrics() if "fusion" in row]
             if not found:
-                raise InputError(f"{run} holds no look at a fusion: name a run of a model with branches that made one")
+                raise InputError(f"{run} holds no fusion log: name a run of a model with branches that made one")
             sources = read_yaml(Path(run) / CONFIG).get("sources", [])
             data = ", ".join(str(source["name"]) for source in sources)
             for row in found:
-                for branch, look in row["fusion"].items():
-                    rows.append([name, data, row["step"], branch, *(look[quantity] for quantity in QUANTITIES)])
+                for branch, figures in row["fusion"].items():
+                    rows.append([name, data, row["step"], branch, *(figures[quantity] for quantity in QUANTITIES)])
         else:
             model, provenance = load_checkpoint(run)
             data = ", ".join(provenance.training_data)
@@ -76,7 +77,9 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
     panels = figure.subplots(len(QUANTITIES), len(runs), sharex="col", sharey="row", squeeze=False)
     branches = course["branch"].unique(maintain_order=True).to_list()
     for column, (run, data) in enumerate(runs):
-        panels[0, column].set_title(run if data in ("", run) else f"{run}\n{_clipped(data)}", fontsize=9)
+        panels[0, column].set_title(
+            run if data in ("", run) else f"{run}\n{shorten(data, 36, placeholder='…')}", fontsize=9
+        )
         panels[-1, column].set_xlabel("step")
         for row, quantity in enumerate(QUANTITIES):
             panel = panels[row, column]
@@ -92,7 +95,3 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
         panels[row, 0].set_ylim(bottom=min(0.0, lowest) if isinstance(lowest, float) else 0.0)
     panels[0, 0].legend(fontsize=8)
     return figure
-
-
-def _clipped(text: str, longest: int = 36) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
