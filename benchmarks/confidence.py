@@ -15,14 +15,13 @@ import time
 
 import numpy as np
 
-from trivium.calibration.calibration import Calibration
+from trivium.calibration import Calibration
 from trivium.calibration.collect import Answers, ask
-from trivium.calibration.fit import SHOWN, calibrate
+from trivium.calibration.fit import SHOWN
 from trivium.calibration.reliability import expected_error, reliability
 from trivium.datasets.registry import load_dataset
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker, model_texts
-from trivium.model.checkpoint import checkpoint_sha256
 from trivium.model.trivium import Trivium
 
 GRAPHS = ["NELLInductive:v4", "NLIngram:100", "WikiTopicsMT4:sci", "CoDExSmall"]
@@ -48,9 +47,8 @@ def measure(name: str, checkpoint: str, data_dir: str | None, facts: int, pairs:
     graph = splits.graph
     ranker = Ranker(model, graph, texts=model_texts(model, graph, name, data_dir))
     started = time.monotonic()
-    calibration = calibrate(ranker, checkpoint_sha256(checkpoint), most=facts)
+    calibration = Calibration.fit(ranker, checkpoint, max_hidden=facts)
     seconds = time.monotonic() - started
-    calibration.check(graph, checkpoint_sha256(checkpoint))
     test = splits.test[np.random.default_rng(0).permutation(len(splits.test))[:facts]].astype(np.int32)
     asked = Graph.from_ids(*test.T, entities=graph.entities, relation_names=graph.relations)
     answers = ask(ranker, asked, splits.graph.with_triples(splits.known))

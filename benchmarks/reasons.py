@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from trivium.datasets.registry import load_dataset
-from trivium.explanation import Explanation, explain
+from trivium.explanation.explain import Explanation, explain_ids
 from trivium.explanation.paths import Floats, distances
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities
@@ -75,7 +75,7 @@ def measure(name: str, checkpoint: str, data_dir: str | None, queries: int, path
         scores[filtered_entities(graph, head, relation)] = -np.inf
         answer = int(scores.argmax())
         started = time.monotonic()
-        explanation = explain(ranker, head, relation, answer, paths)
+        explanation = explain_ids(ranker, head, relation, answer, paths)
         seconds += time.monotonic() - started
         if not explanation.paths:
             skipped += 1

@@ -1,6 +1,7 @@
 """Explanations: what they say of a small graph, and that the facts they name carry the score."""
 
 import dataclasses
+import json
 import warnings
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from tests.conftest import random_graph
 
-from trivium.errors import InputError
+from trivium.errors import GraphError
 from trivium.explanation import Explanation, explain
+from trivium.explanation.explain import explain_ids
 from trivium.explanation.picture import draw_reasons
 from trivium.files import save_figure
 from trivium.graph.graph import Graph, inverse
@@ -50,7 +52,7 @@ def test_paths_lead_from_the_question_to_the_answer_over_facts(kind: str, relati
     asked = ranker(kind)
     graph = asked.graph
     tail = unknown(graph, 3, relation)
-    found = explain(asked, 3, relation, tail, paths=4)
+    found = explain_ids(asked, 3, relation, tail, 4)
     assert found.reached
     assert 1 <= len(found.paths) <= 4
     assert [p.weight for p in found.paths] == sorted((p.weight for p in found.paths), reverse=True)
@@ -76,8 +78,8 @@ def test_paths_lead_from_the_question_to_the_answer_over_facts(kind: str, relati
 def test_a_known_fact_is_explained_without_itself() -> None:
     asked = ranker("enhanced")
     fact = asked.graph.triples[:1]
-    found = explain(asked, *fact[0].tolist())
-    rest = explain(ranker("enhanced", asked.graph.without(fact)), *fact[0].tolist())
+    found = explain_ids(asked, *fact[0].tolist())
+    rest = explain_ids(ranker("enhanced", asked.graph.without(fact)), *fact[0].tolist())
     assert found.known
     assert dataclasses.replace(found, known=False) == rest
     own = tuple(str(i) for i in fact[0].tolist())
@@ -89,20 +91,20 @@ def test_an_answer_that_no_path_reaches_says_so() -> None:
     facts = np.array([[0, 0, 1], [1, 0, 2], [3, 0, 4]], np.int32)
     names = Names(["a", "b", "c", "d", "e"])
     asked = ranker(graph=Graph.from_ids(*facts.T, entities=names, relation_names=1))
-    found = explain(asked, 0, 0, 4)
+    found = explain_ids(asked, 0, 0, 4)
     assert not found.reached
     assert found.paths == ()
     assert "No path of at most 3 facts leads from a to e" in found.words[1]
-    alone = explain(asked, 3, 0, 4)  # the only fact between the two is the one that is asked
+    alone = explain_ids(asked, 3, 0, 4)  # the only fact between the two is the one that is asked
     assert alone.known
     assert not alone.reached
-    assert "leads from e to d" in explain(asked, 4, inverse(0, 1), 3).words[1]
+    assert "leads from e to d" in explain_ids(asked, 4, inverse(0, 1), 3).words[1]
 
 
 def test_what_the_relation_leaned_on() -> None:
     asked = ranker("enhanced")
     model, graph = asked.model, asked.graph
-    found = explain(asked, 3, 1, unknown(graph, 3, 1))
+    found = explain_ids(asked, 3, 1, unknown(graph, 3, 1))
     seen = fusion_figures(model, [(asked.topology, torch.tensor([1]))])
     for name in ("similarity", "prompt"):
         assert found.leaned_on["branches"][name] == {
@@ -117,31 +119,34 @@ def test_what_the_relation_leaned_on() -> None:
     for example in found.leaned_on["examples"]:
         assert example["relation"] == "1"
         assert graph.contains(np.array([[int(example[key]) for key in ("head", "relation", "tail")]]))[0]
-    turned = explain(asked, 3, 5, unknown(graph, 3, 5)).leaned_on["examples"]
+    turned = explain_ids(asked, 3, 5, unknown(graph, 3, 5)).leaned_on["examples"]
     assert {tuple(e.values()) for e in turned} <= {tuple(map(str, fact)) for fact in graph.triples.tolist()}
     text = "\n".join(found.words)
     for part in ("similarity enhancer", "moved towards", "Examples that were read"):
         assert part in text
-    assert explain(ranker("plain"), 3, 1, unknown(graph, 3, 1)).leaned_on == {}
+    assert explain_ids(ranker("plain"), 3, 1, unknown(graph, 3, 1)).leaned_on == {}
     off = Ranker(model, graph, disabled=("prompt",))
-    assert set(explain(off, 3, 1, unknown(graph, 3, 1)).leaned_on) == {"branches", "neighbours"}
+    assert set(explain_ids(off, 3, 1, unknown(graph, 3, 1)).leaned_on) == {"branches", "neighbours"}
 
 
-def test_json_holds_names_as_text() -> None:
-    content = explain(ranker(), 3, 1, 4, paths=2).as_dict()
+def test_a_question_by_name_and_its_json() -> None:
+    asked = ranker()
+    content = json.loads(json.dumps(explain(asked, "3", "1", "4", max_paths=2).as_dict()))
     assert {"head", "relation", "tail", "score", "rank", "known"} <= set(content)
     assert {"reached", "paths", "leaned_on", "words"} <= set(content)
     assert set(content["paths"][0]) == {"weight", "steps"}
     assert set(content["paths"][0]["steps"][0]) == {"head", "relation", "tail", "inverse"}
-    with pytest.raises(InputError, match="paths is 0"):
-        explain(ranker(), 3, 1, 4, paths=0)
+    assert len(content["paths"]) == 2
+    assert explain(asked, "3", "1", "4", asked="head") == explain_ids(asked, 4, inverse(1, 4), 3)
+    with pytest.raises(GraphError, match="unknown tail 'x'"):
+        explain(asked, "3", "1", "x")
 
 
 @pytest.mark.parametrize("reached", [True, False])
 def test_a_picture_draws_any_name(reached: bool, tmp_path: Path) -> None:
     odd = Names(["$\\frac", "<b>b</b>", "\u202eevil\x1b[31m", "東京 🗼", "long " * 40])
     facts = np.array([[0, 0, 1], [2, 0, 1], [2, 0, 3], [3, 0, 4]] if reached else [[0, 0, 1], [2, 0, 4]], np.int32)
-    found = explain(ranker(graph=Graph.from_ids(*facts.T, entities=odd, relation_names=Names(["$x"]))), 0, 0, 3)
+    found = explain_ids(ranker(graph=Graph.from_ids(*facts.T, entities=odd, relation_names=Names(["$x"]))), 0, 0, 3)
     assert found.reached == reached
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -172,7 +177,7 @@ def test_the_facts_that_are_named_carry_the_score() -> None:
         answer = int(np.argsort(-scores)[len(graph.answers(head, borders)) + 1])
         if answer == head or answer in graph.answers(head, borders):
             continue
-        facts = named(graph, explain(asked, head, borders, answer))
+        facts = named(graph, explain_ids(asked, head, borders, answer))
         random = graph.triples[rng.choice(graph.num_triples, len(facts), replace=False)]
         after = [
             asked.over(graph.without(out)).scores(np.array([head]), np.array([borders]))[0, answer].item()

@@ -70,7 +70,7 @@ def test_the_search_ends_where_nothing_leads_and_when_it_takes_too_long(monkeypa
     far = Graph.from_ids(*np.array([[0, 0, 1], [2, 0, 3]], np.int32).T, entities=4, relation_names=1)
     assert best_paths(Topology(far), np.ones((3, 4)), 0, 3, 5) == []
     dense = random_graph(0, entities=10, relations=3, triples=200)
-    monkeypatch.setattr(module, "MOST_STEPS", 50)
+    monkeypatch.setattr(module, "MAX_STEPS", 50)
     assert len(best_paths(Topology(dense), np.ones((6, len(dense.sources))), 0, 1, 10_000)) <= 50
 
 
@@ -79,7 +79,7 @@ def test_a_large_graph_is_narrowed_to_what_lies_between() -> None:
     graph = Graph.from_ids(*chain.T, entities=13, relation_names=2)
     assert distances(graph, 0, 3).tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 3, 3, 3]
     assert between(graph, 0, 4, 6).all()
-    inside = between(graph, 0, 4, 6, most_edges=10)
+    inside = between(graph, 0, 4, 6, max_edges=10)
     assert np.flatnonzero(inside).tolist() == [0, 1, 2, 3, 4]
     part, ids = narrowed(Topology(graph), inside)
     assert part.graph.triples.tolist() == [[0, 0, 1], [1, 0, 2], [2, 0, 3], [3, 0, 4]]

@@ -13,7 +13,7 @@ from tests.reference import answers as slow
 from torch import Tensor
 
 from trivium.calibration.collect import ask
-from trivium.explanation import explain
+from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import Graph
 from trivium.inference.answers import (
     Ids,
@@ -110,4 +110,4 @@ def test_every_verb_gives_an_answer_the_same_rank(ranker: ChainRanker) -> None:
     entities = np.round((1 - asked.scores[mine]) / 0.8e-5).astype(int).tolist()
     assert asked.ranks[mine].tolist() == [ranked[entity] for entity in entities]
     for tail in list(ranked)[:4]:
-        assert explain(rest, head, relation, tail, 1).rank == ranked[tail]
+        assert explain_ids(rest, head, relation, tail, 1).rank == ranked[tail]

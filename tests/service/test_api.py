@@ -313,7 +313,7 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
 
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
     from trivium.calibration import Calibration
-    from trivium.calibration.calibration import Record
+    from trivium.calibration.fit import Record
     from trivium.model.checkpoint import Provenance, checkpoint_sha256
     from trivium.model.trivium import save_checkpoint
     from trivium.service.app import create_app
@@ -340,9 +340,8 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
         error=0.01,
         reliability=[],
     )
-    calibration = Calibration(record)
+    calibration = Calibration(record, ranker.graph, model)
     calibration.save(place)
-    calibration.check(ranker.graph, record.checkpoint)
     source = Source(lambda: Ranker(small_model(), read_graph(odd_graph)), odd_graph, str(model), place)
     head = ranker.graph.entities.id(ODD[0], "entity")
     expected = ranker.rank_ids(np.array([head]), np.array([2]), 5, confidence=calibration.confidence)

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.service.conftest import ODD, PLAIN, make_app, serving
-from trivium.calibration.fit import calibrate
+from trivium.calibration import Calibration
 from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
-from trivium.model.checkpoint import SHIPPED, checkpoint_sha256
+from trivium.model.checkpoint import SHIPPED
 from trivium.model.trivium import Trivium
 from trivium.service.app import create_app
 from trivium.service.settings import Limits
@@ -54,9 +54,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if not (SHIPPED / "trivium.safetensors").exists():
         pytest.skip("this tree ships no default checkpoint")
     ranker = Ranker(Trivium.load("trivium"), read_graph(WORLD))
-    most = 5000 if request.config.getoption("--screenshots") else 60
+    count = 5000 if request.config.getoption("--screenshots") else 60
     file = tmp_path_factory.mktemp("world") / "world.calibration.json"
-    calibrate(ranker, checkpoint_sha256("trivium"), most=most).save(file)
+    Calibration.fit(ranker, "trivium", max_hidden=count).save(file)
     source = Source(lambda: ranker, WORLD, "trivium", file)
     with serving(create_app(Current(source, source.load(), source.stamp()), Limits())) as address:
         yield address

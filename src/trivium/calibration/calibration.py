@@ -4,82 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
-from trivium.errors import InputError
+from trivium.calibration.collect import ask, hide
+from trivium.calibration.fit import FOLDS, Floats, Record, features, fit
+from trivium.errors import GraphError, InputError
+from trivium.files import whole_file
 from trivium.graph.graph import Graph
-
-FORMAT: Literal["trivium calibration 1"] = "trivium calibration 1"
-FEATURES = ("score", "lag", "lead", "log rank")
-
-
-def features(scores: Any, margins: Any, ranks: Any) -> NDArray[np.float64]:
-    """``[answers, 4]``, in the order of `FEATURES`: the margin is split at 0 into a lag and a lead, cut at 5."""
-    margins = np.clip(np.asarray(margins, np.float64), -5, 5)
-    return np.stack([scores, np.minimum(margins, 0), np.maximum(margins, 0), np.log(ranks)], axis=1).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Answers of about the same confidence: mean confidence, share that was true, and number."""
-
-    confidence: float
-    true: float
-    answers: int
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a calibration's file holds: plain numbers.
-
-    Attributes:
-        graph, checkpoint: SHA-256 of the graph's triples and of the checkpoint's file.
-        share, seed: what was hidden; see `trivium.calibration.fit.calibrate`.
-        hidden, questions: how many facts were hidden, and how many questions asked.
-        center, scale, weights, offset: of a logistic regression over `features`.
-        relations: by name, what is added for the relation and for its inverse, where enough of its facts were hidden.
-        fallback: how many relations have no such correction: the global fit alone judges them.
-        levels, confidences: the isotonic map of the regression's output, as points between which it is straight.
-        error: expected calibration error over the ten best answers of each question, cross-validated.
-        reliability: the bins behind it.
-    """
-
-    graph: str
-    checkpoint: str
-    share: float
-    seed: int
-    hidden: int
-    questions: int
-    center: list[float]
-    scale: list[float]
-    weights: list[float]
-    offset: float
-    relations: dict[str, tuple[float, float]]
-    fallback: int
-    levels: list[float]
-    confidences: list[float]
-    error: float
-    reliability: list[Bin]
-    format: Literal["trivium calibration 1"] = FORMAT
-
-    @property
-    def sound(self) -> bool:
-        """Whether the numbers can be computed with: finite, of the right count, levels ascending."""
-        values = [self.offset, *self.center, *self.scale, *self.weights, *self.levels, *self.confidences]
-        values += [value for both in self.relations.values() for value in both]
-        return bool(
-            {len(self.center), len(self.scale), len(self.weights)} == {len(FEATURES)}
-            and len(self.levels) == len(self.confidences) > 0
-            and np.isfinite(values).all()
-            and min(self.scale) > 0
-            and (np.diff(self.levels) >= 0).all()
-            and 0 <= min(self.confidences) <= max(self.confidences) <= 1
-        )
+from trivium.inference.ranker import Ranker
+from trivium.model.checkpoint import checkpoint_sha256
 
 
 class Calibration:
@@ -92,60 +31,77 @@ class Calibration:
 
     Args:
         record: what was fitted.
+        graph, checkpoint: where it is to be used; the checkpoint's name or file.
+
+    Raises:
+        InputError: it was fitted to another graph or checkpoint.
     """
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.shifts: NDArray[np.float64] | None = None
-
-    @property
-    def sha256(self) -> str:
-        """Of what was fitted."""
-        return hashlib.sha256(self._json()).hexdigest()
-
-    def _json(self) -> bytes:
-        return json.dumps(asdict(self.record), indent=1, allow_nan=False).encode()
-
-    def check(self, graph: Graph, checkpoint: str) -> None:
-        """Makes sure that it belongs to a graph and a checkpoint; before that there are no confidences.
-
-        Args:
-            checkpoint: see `trivium.model.checkpoint.checkpoint_sha256`.
-
-        Raises:
-            InputError: it belongs to others.
-        """
+    def __init__(self, record: Record, graph: Graph, checkpoint: str | Path) -> None:
         for what, own, given in (
-            ("checkpoint", self.record.checkpoint, checkpoint),
-            ("graph", self.record.graph, graph.sha256),
+            ("checkpoint", record.checkpoint, checkpoint_sha256(checkpoint)),
+            ("graph", record.graph, graph.sha256),
         ):
             if own != given:
                 raise InputError(
                     f"the calibration was made for another {what} (SHA-256 {own[:12]}…, not {given[:12]}…): "
                     "make one for this with trivium calibrate"
                 )
-        shifts = np.zeros((2, graph.num_relations))
-        places = graph.relations.ids(list(self.record.relations))
-        shifts[:, places] = np.array([*self.record.relations.values()]).reshape(-1, 2).T
-        self.shifts = shifts.reshape(-1)
+        self.record = record
+        corrections = np.zeros((graph.num_relations, 2))
+        corrected = graph.relations.ids(record.relations)
+        corrections[corrected] = np.array([*record.relations.values()]).reshape(-1, 2)
+        self._corrections = corrections.T.reshape(-1)  # by relation, inverses after the others
 
-    def confidence(self, relations: Any, scores: Any, margins: Any, ranks: Any) -> NDArray[np.float64]:
-        """``[answers]``, in [0, 1].
+    @classmethod
+    def fit(
+        cls,
+        ranker: Ranker,
+        checkpoint: str | Path,
+        *,
+        share: float = 0.1,
+        max_hidden: int = 5000,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Calibration:
+        """Hides a share of the ranker's own graph, asks for it, and fits confidences to what comes back.
 
         Args:
-            relations: ``[answers]`` asked relations, ids over ``2 · num_relations``.
-            scores, margins, ranks: ``[answers]``, as `trivium.inference.answers.ranks_and_margins` gives them.
+            checkpoint: the name or file of the ranker's model.
+            share: of the facts to hide, in (0, .5]; at most ``max_hidden`` facts.
+            seed: of what is hidden.
+            progress: called with the questions done and in all.
 
         Raises:
-            InputError: `check` was not called.
+            GraphError: the graph is too small, or no hidden fact was found, or every answer was one.
+
+        Cost: two queries for each hidden fact, and relation representations of the graph that is left.
         """
-        if self.shifts is None:
-            raise InputError("check the calibration against its graph and checkpoint before use")
-        record = self.record
-        values = (features(scores, margins, ranks) - record.center) / record.scale
-        level = values @ np.array(record.weights) + record.offset + self.shifts[np.asarray(relations)]
-        sure: NDArray[np.float64] = np.interp(level, record.levels, record.confidences)
-        return sure
+        graph = ranker.graph
+        rest, hidden = hide(graph, share, max_hidden, seed)
+        answers = ask(ranker.over(rest), hidden, progress=progress)
+        for kind, those in (("true", answers.true), ("wrong", ~answers.true)):
+            if len(np.unique(answers.queries[those])) < FOLDS:
+                raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
+        return cls(fit(answers, hidden, graph, checkpoint_sha256(checkpoint), share, seed), graph, checkpoint)
+
+    @classmethod
+    def load(cls, path: str | Path, graph: Graph, checkpoint: str | Path) -> Calibration:
+        """Reads a saved calibration for use with a graph and a checkpoint, by name or file.
+
+        Raises:
+            InputError: no such file, not a calibration, or one for another graph or checkpoint.
+        """
+        try:
+            record = TypeAdapter(Record).validate_json(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise InputError(f"no such file: {path}") from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            reason = f"{path} is not a calibration that this version knows: make one with trivium calibrate"
+            raise InputError(reason) from error
+        return cls(record, graph, checkpoint)
 
     def save(self, path: str | Path, force: bool = False) -> None:
         """Writes it as JSON, whole or not at all.
@@ -153,28 +109,26 @@ class Calibration:
         Raises:
             OutputError: the file exists (without ``force``) or cannot be written.
         """
-        from trivium.files import whole_file
-
         with whole_file(path, force) as file:
             file.write(self._json())
 
-    @classmethod
-    def load(cls, path: str | Path) -> Calibration:
-        """Reads a saved calibration; `check` it before use.
+    @property
+    def sha256(self) -> str:
+        """Of what was fitted."""
+        return hashlib.sha256(self._json()).hexdigest()
 
-        Raises:
-            InputError: no such file, or not a calibration.
+    def _json(self) -> bytes:
+        return json.dumps(asdict(self.record), indent=1).encode()
+
+    def confidence(self, relations: Any, scores: Any, margins: Any, ranks: Any) -> Floats:
+        """``[answers]``, in [0, 1].
+
+        Args:
+            relations: ``[answers]`` asked relations, ids over ``2 · num_relations``.
+            scores, margins, ranks: ``[answers]``, as `trivium.inference.answers` gives them.
         """
-        from pydantic import TypeAdapter, ValidationError
-
-        try:
-            record = TypeAdapter(Record).validate_json(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise InputError(f"no such file: {path}") from error
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError:
-            record = None
-        if record is None or not record.sound:
-            raise InputError(f"{path} is not a calibration that this version knows: make one with trivium calibrate")
-        return cls(record)
+        record = self.record
+        numbers = (features(scores, margins, ranks) - record.center) / record.scale
+        levels = numbers @ np.array(record.weights) + record.offset + self._corrections[relations]
+        confidences: Floats = np.interp(levels, record.levels, record.confidences)
+        return confidences

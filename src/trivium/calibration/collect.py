@@ -15,9 +15,9 @@ from trivium.inference.answers import Ids, best_answers, both_directions, filter
 from trivium.inference.ranker import Ranker
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
-"""Which of a question's answers are looked at, by their place: chosen blindly, so that none is favoured."""
+"""Which of a question's answers are used, by their place: chosen blindly, so that none is favoured."""
 
-LEAST_HIDDEN = 30
+MIN_HIDDEN = 30
 Floats = NDArray[np.floating[Any]]
 
 
@@ -28,7 +28,7 @@ class Answers:
     Attributes:
         queries: the number of each answer's question.
         relations: what was asked, ids over ``2 · num_relations``.
-        scores, margins, ranks: as `trivium.inference.answers.ranks_and_margins`.
+        scores, margins, ranks: see `trivium.inference.answers.best_answers`.
         true: whether the answer is a hidden fact.
     """
 
@@ -40,34 +40,34 @@ class Answers:
     true: NDArray[np.bool_]
 
 
-def hide(graph: Graph, share: float, most: int, seed: int) -> tuple[Graph, Graph]:
+def hide(graph: Graph, share: float, max_hidden: int, seed: int) -> tuple[Graph, Graph]:
     """The graph without some of its facts, and those facts as a graph over the same ids.
 
     A fact whose entity or relation would lose its last fact stays.
 
     Args:
-        share: of the facts, in (0, 1); at most ``most`` facts.
+        share: of the facts, in (0, 1); at most ``max_hidden`` facts.
 
     Raises:
-        GraphError: fewer than `LEAST_HIDDEN` facts can be hidden.
+        GraphError: fewer than `MIN_HIDDEN` facts can be hidden.
     """
     triples = graph.triples
-    count = min(most, round(share * len(triples)))
-    order = np.random.default_rng(seed).permutation(len(triples))
-    left = np.diff(graph.offsets), np.bincount(triples[:, 1], minlength=graph.num_relations)
+    count = min(max_hidden, round(share * len(triples)))
+    degrees = np.diff(graph.offsets)
+    sizes = np.bincount(triples[:, 1], minlength=graph.num_relations)
     chosen: list[int] = []
-    for place in order.tolist():
+    for place in np.random.default_rng(seed).permutation(len(triples)).tolist():
         if len(chosen) == count:
             break
         h, r, t = triples[place]
-        if min(left[0][h], left[0][t]) > 1 + (h == t) and left[1][r] > 1:
+        if min(degrees[h], degrees[t]) > 1 + (h == t) and sizes[r] > 1:
             chosen.append(place)
-            for entity in (h, t):
-                left[0][entity] -= 1
-            left[1][r] -= 1
-    if len(chosen) < LEAST_HIDDEN:
+            degrees[h] -= 1
+            degrees[t] -= 1
+            sizes[r] -= 1
+    if len(chosen) < MIN_HIDDEN:
         raise GraphError(
-            f"only {len(chosen)} of {len(triples)} facts can be hidden, and a calibration needs {LEAST_HIDDEN}: "
+            f"only {len(chosen)} of {len(triples)} facts can be hidden, and a calibration needs {MIN_HIDDEN}: "
             "take a larger graph, or a larger --share"
         )
     facts = triples[np.sort(chosen)]
@@ -76,34 +76,31 @@ def hide(graph: Graph, share: float, most: int, seed: int) -> tuple[Graph, Graph
 
 
 def ask(
-    ranker: Ranker,
-    hidden: Graph,
-    known: Graph | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    ranker: Ranker, hidden: Graph, known: Graph | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Answers:
-    """Asks for every hidden fact in both directions, and looks at the answers that stand at `PLACES`.
+    """Asks for every hidden fact in both directions, and takes the answers at `PLACES`.
 
     Args:
         hidden: the facts, over the ids of the ranker's graph.
-        known: more facts that are no answers here, over the same ids.
+        known: more facts over the same ids; those that are not hidden are filtered too.
         progress: called with the questions done and in all.
 
     Cost: a query for each pair of an entity and a relation that occurs among the hidden facts.
     """
-    asked = both_directions(hidden.triples, hidden.num_relations)[:2]
-    heads, relations = np.unique(np.stack(asked, 1), axis=0).T
+    queries = np.stack(both_directions(hidden.triples, hidden.num_relations)[:2], axis=1)
+    heads, relations = np.unique(queries, axis=0).T
     known = None if known is None else known.without(hidden.triples)
     parts: list[tuple[Any, ...]] = []
     done = 0
     for places, rows, scores in ranker.blocks(heads, relations):
         table = scores.numpy()
         for place, row in zip(places.tolist(), rows, strict=True):
-            question = int(heads[place]), int(relations[place])
-            filtered = filtered_entities(ranker.graph, *question, known)
+            head, relation = int(heads[place]), int(relations[place])
+            filtered = filtered_entities(ranker.graph, head, relation, known)
             best = best_answers(table[row], int(PLACES[-1]) + 1, filtered)
-            ids, ranks, margins = (column[PLACES[len(best[0]) > PLACES]] for column in best)
-            same = np.full(len(ids), place), np.full(len(ids), question[1])
-            parts.append((*same, table[row][ids], margins, ranks, np.isin(ids, hidden.answers(*question))))
+            ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best)
+            true = np.isin(ids, hidden.answers(head, relation))
+            parts.append((np.full(len(ids), place), np.full(len(ids), relation), table[row][ids], margins, ranks, true))
         done += len(places)
         if progress is not None:
             progress(done, len(heads))

@@ -1,96 +1,106 @@
-"""Fitting a calibration: hide facts of the graph, ask for them, see which answers were right."""
+"""From answers with their truth to the numbers of a calibration: logistic regression, then an isotonic map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Len
 from numpy.typing import NDArray
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
 
-from trivium.calibration.calibration import Calibration, Record, features
-from trivium.calibration.collect import Answers, ask, hide
-from trivium.calibration.reliability import expected_error, reliability
-from trivium.errors import GraphError, InputError
+from trivium.calibration.collect import Answers
+from trivium.calibration.reliability import Bin, expected_error, reliability
 from trivium.graph.graph import Graph
-from trivium.inference.ranker import Ranker
-from trivium.settings import check_range
 
-LEAST_FACTS = 50  # hidden ones of a relation, for a correction of its own
+MIN_FACTS = 50  # hidden ones of a relation, for a correction of its own
 SHOWN = 10  # the best answers of a question, over which errors are reported
 FOLDS = 5
+FORMAT: Literal["trivium calibration 1"] = "trivium calibration 1"
 
 Floats = NDArray[np.float64]
+PerFeature = Len(4, 4)
 
 
-def calibrate(
-    ranker: Ranker,
-    checkpoint: str,
-    *,
-    share: float = 0.1,
-    most: int = 5000,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Calibration:
-    """Hides a share of the ranker's own graph, asks for it, and fits confidences to what comes back.
+def features(scores: Any, margins: Any, ranks: Any) -> Floats:
+    """``[answers, 4]``: score, lag, lead and log rank. The margin, cut at ±5, is a lag below 0 and a lead above."""
+    margins = np.clip(np.asarray(margins, np.float64), -5, 5)
+    return np.stack([scores, np.minimum(margins, 0), np.maximum(margins, 0), np.log(ranks)], axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True, config=ConfigDict(allow_inf_nan=False))
+class Record:
+    """What a calibration's file holds: finite numbers, checked when a record is made.
+
+    Attributes:
+        graph, checkpoint: SHA-256 of the graph's triples and of the checkpoint's file.
+        share, seed: what was hidden; see `trivium.calibration.Calibration.fit`.
+        hidden, questions: how many facts were hidden, and how many questions asked.
+        center, scale, weights, offset: of a logistic regression over `features`.
+        relations: by name, what is added for the relation and for its inverse, where enough of its facts were hidden.
+        fallback: how many relations have no such correction: the global fit alone judges them.
+        levels, confidences: the isotonic map of the regression's output, as points between which it is straight.
+        error: expected calibration error over the ten best answers of each question, cross-validated.
+        reliability: the bins behind it.
+    """
+
+    graph: str
+    checkpoint: str
+    share: float
+    seed: int
+    hidden: int
+    questions: int
+    center: Annotated[list[float], PerFeature]
+    scale: Annotated[list[Annotated[float, Gt(0)]], PerFeature]
+    weights: Annotated[list[float], PerFeature]
+    offset: float
+    relations: dict[str, tuple[float, float]]
+    fallback: int
+    levels: Annotated[list[float], Len(1)]
+    confidences: list[Annotated[float, Ge(0), Le(1)]]
+    error: float
+    reliability: list[Bin]
+    format: Literal["trivium calibration 1"] = FORMAT
+
+    @model_validator(mode="after")
+    def _points_ascend(self) -> Self:
+        if len(self.levels) != len(self.confidences) or self.levels != sorted(self.levels):
+            raise ValueError("levels must ascend, with a confidence each")
+        return self
+
+
+def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: float, seed: int) -> Record:
+    """Logistic regression over `features` and, jointly, a shrunk shift for each relation with facts enough; then an
+    isotonic map of its cross-validated output, so that the regression need not have the right form.
 
     Args:
-        checkpoint: the SHA-256 that names the model.
-        share: of the facts to hide, in (0, .5]; at most ``most`` facts.
-        seed: of what is hidden.
-        progress: called with the questions done and in all.
-
-    Raises:
-        InputError: a share, ``most`` or seed out of range.
-        GraphError: the graph is too small, or no hidden fact was found, or every answer was one.
-
-    Cost: two queries for each hidden fact, and relation representations of the graph that is left.
+        answers: to questions about ``hidden``, facts that were taken out of ``graph``.
+        checkpoint: SHA-256 of the checkpoint's file.
+        share, seed: by which facts were hidden, to be recorded.
     """
-    check_choice(share, most, seed)
-    rest, hidden = hide(ranker.graph, share, most, seed)
-    answers = ask(ranker.over(rest), hidden, progress=progress)
-    for kind, those in (("true", answers.true), ("wrong", ~answers.true)):
-        if len(np.unique(answers.queries[those])) < FOLDS:
-            raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
-    return Calibration(_fit(answers, hidden, ranker.graph, checkpoint, share, seed))
-
-
-def check_choice(share: float, most: int, seed: int) -> None:
-    """Refuses what cannot be hidden."""
-    if not 0 < share <= 0.5:
-        raise InputError(f"share is {share}: hide more than 0 and at most 0.5 of the facts")
-    check_range(1, most=most)
-    check_range(0, seed=seed)
-
-
-def _fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: float, seed: int) -> Record:
-    """Logistic regression over `features` and, jointly, a shrunk shift for each relation with facts enough; then an
-    isotonic map of its cross-validated output, so that the regression need not have the right form."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-    counts = np.bincount(hidden.triples[:, 1], minlength=graph.num_relations)
-    own = np.flatnonzero(counts >= LEAST_FACTS)
+    own = np.flatnonzero(np.bincount(hidden.triples[:, 1], minlength=graph.num_relations) >= MIN_FACTS)
     asked = np.concatenate([own, own + graph.num_relations])
-    plain = features(answers.scores, answers.margins, answers.ranks)
-    center, scale = plain.mean(0), np.maximum(plain.std(0), 1e-6)
-    inputs = np.hstack([(plain - center) / scale, answers.relations[:, None] == asked])
-    true = answers.true
-    fitted = LogisticRegression(max_iter=1000).fit(inputs, true)
-    levels, judged = np.zeros((2, len(true)))
+    numbers = features(answers.scores, answers.margins, answers.ranks)
+    center, scale = numbers.mean(0), np.maximum(numbers.std(0), 1e-6)
+    inputs = np.hstack([(numbers - center) / scale, answers.relations[:, None] == asked])
+    regression = LogisticRegression(max_iter=1000).fit(inputs, answers.true)
+    weights, shifts = np.split(regression.coef_[0], [numbers.shape[1]])
+    forward, backward = shifts.reshape(2, -1).tolist()
     folds = _folds(answers)
+    levels = cross_val_predict(
+        LogisticRegression(max_iter=1000), inputs, answers.true, cv=PredefinedSplit(folds), method="decision_function"
+    )
+    confidence = np.zeros(len(levels))
     for fold in range(FOLDS):
-        aside, others = folds == fold, folds != fold
-        apart = LogisticRegression(max_iter=1000).fit(inputs[others], true[others])
-        levels[aside] = apart.decision_function(inputs[aside])
-    for fold in range(FOLDS):
-        aside, others = folds == fold, folds != fold
-        judged[aside] = _isotonic(levels[others], true[others]).predict(levels[aside])
-    steps = _isotonic(levels, true)
+        aside = folds == fold
+        confidence[aside] = _isotonic(levels[~aside], answers.true[~aside]).predict(levels[aside])
+    points = _isotonic(levels, answers.true)
     shown = answers.ranks <= SHOWN
-    bins = reliability(judged[shown], true[shown])
-    weights = fitted.coef_[0]
-    width = plain.shape[1]
-    shifts = weights[width:].reshape(2, -1).T.tolist()
+    bins = reliability(confidence[shown], answers.true[shown])
     return Record(
         graph=graph.sha256,
         checkpoint=checkpoint,
@@ -100,18 +110,18 @@ def _fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: 
         questions=len(np.unique(answers.queries)),
         center=center.tolist(),
         scale=scale.tolist(),
-        weights=weights[:width].tolist(),
-        offset=float(fitted.intercept_[0]),
-        relations={name: (a, b) for name, (a, b) in zip(graph.relations.take(own), shifts, strict=True)},
+        weights=weights.tolist(),
+        offset=float(regression.intercept_[0]),
+        relations=dict(zip(graph.relations.take(own), zip(forward, backward, strict=True), strict=True)),
         fallback=graph.num_relations - len(own),
-        levels=steps.X_thresholds_.tolist(),
-        confidences=steps.y_thresholds_.tolist(),
+        levels=points.X_thresholds_.tolist(),
+        confidences=points.y_thresholds_.tolist(),
         error=expected_error(bins),
         reliability=bins,
     )
 
 
-def _folds(answers: Answers) -> Any:
+def _folds(answers: Answers) -> NDArray[np.int64]:
     """``[answers]``: answers to one question share a fold, and each fold has its share of those that were found."""
     queries, place = np.unique(answers.queries, return_inverse=True)
     found = np.zeros(len(queries), np.bool_)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.calibration.calibration import Bin
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 BINS = 10
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers of about the same confidence: mean confidence, share that was true, and number."""
+
+    confidence: float
+    true: float
+    answers: int
 
 
 def reliability(confidence: NDArray[np.floating[Any]], true: NDArray[np.bool_], bins: int = BINS) -> list[Bin]:
@@ -32,8 +37,11 @@ def expected_error(bins: Sequence[Bin]) -> float:
     return sum(part.answers * abs(part.confidence - part.true) for part in bins) / answers
 
 
-def draw_curve(bins: Sequence[Bin], title: str) -> Figure:
-    """The reliability curve: the share of true answers over the confidence; honest ones lie on the diagonal."""
+def draw_curve(bins: Sequence[Bin], title: str) -> Any:
+    """The reliability curve, a matplotlib figure: the share of true answers over the confidence.
+
+    The diagonal is where the two agree.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from trivium.cli.opening import open_ranker
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+from cyclopts.validators import Number
+
+from trivium.calibration import Calibration
+from trivium.calibration.reliability import draw_curve
 from trivium.cli.options import DEFAULT, Checkpoint, Columns, Force, Required
+from trivium.files import check_place, save_figure
+from trivium.inference.ranker import Ranker
+from trivium.report import progress, show
 
 
 def calibrate(
@@ -13,9 +22,9 @@ def calibrate(
     /,
     *,
     output: Required,
-    share: float = 0.1,
-    most: int = 5000,
-    seed: int = 0,
+    share: Annotated[float, Parameter(validator=Number(gt=0, lte=0.5))] = 0.1,
+    max_hidden: Annotated[PositiveInt, Parameter(name=["--max-hidden", "--most"])] = 5000,
+    seed: NonNegativeInt = 0,
     png: Path | None = None,
     checkpoint: Checkpoint = DEFAULT,
     columns: Columns = None,
@@ -35,14 +44,30 @@ def calibrate(
         The .json file to write. It serves this graph and this checkpoint, and refuses others.
     share
         Of the facts to hide, at most 0.5.
-    most
+    max_hidden
         Hide at most so many facts; it takes two questions for each.
     seed
         Of what is hidden.
     png
         Also draw the reliability curve there.
     """
-    from trivium.calibration import commands
-
-    commands.check(share, most, seed, output, png, force)
-    commands.learn(open_ranker(graph, checkpoint, columns), checkpoint, output, share, most, seed, png, force)
+    check_place(output, force, ".json")
+    if png is not None:
+        check_place(png, force, ".png")
+    ranker = Ranker.open(graph, checkpoint, columns=columns)
+    with progress("asking for hidden facts") as update:
+        calibration = Calibration.fit(
+            ranker, checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update
+        )
+    calibration.save(output, force)
+    record = calibration.record
+    if png is not None:
+        save_figure(draw_curve(record.reliability, f"expected calibration error {record.error:.3f}"), png, force)
+    rows = [
+        ("facts hidden", f"{record.hidden:,}"),
+        ("questions", f"{record.questions:,}"),
+        ("expected calibration error, cross-validated", f"{record.error:.3f}"),
+        ("relations with a correction of their own", f"{len(record.relations):,}"),
+        ("relations judged by the global fit", f"{record.fallback:,}"),
+    ]
+    show([str(output), ""], rows)

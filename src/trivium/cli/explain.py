@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from trivium.cli.opening import open_ranker
+from cyclopts.types import PositiveInt
+
 from trivium.cli.options import DEFAULT, Checkpoint, Columns, Force
+from trivium.explanation import explain as explained
+from trivium.explanation.picture import draw_reasons
+from trivium.files import check_place, save_figure
+from trivium.inference.ranker import Ranker
+from trivium.report import printable
 
 
 def explain(
@@ -17,7 +24,7 @@ def explain(
     relation: str,
     tail: str,
     asked: Literal["tail", "head"] = "tail",
-    paths: int = 5,
+    paths: PositiveInt = 5,
     json: bool = False,
     png: Path | None = None,
     checkpoint: Checkpoint = DEFAULT,
@@ -26,8 +33,8 @@ def explain(
 ) -> None:
     """Says why an answer has its score: the paths that carried it, each with its weight.
 
-    A path's weight says how much of the score hangs on one of its facts. Where the checkpoint has enhancers, also what
-    the relation's representation leaned on. A fact that the graph holds is judged with itself taken out.
+    A path's weight says how much of the score depends on one of its facts. Where the checkpoint has enhancers, also
+    what shaped the relation's representation. A fact that the graph holds is judged with itself taken out.
 
     Parameters
     ----------
@@ -48,7 +55,13 @@ def explain(
     png
         Also draw it there.
     """
-    from trivium.explanation import commands
-
-    commands.check(paths, png, force)
-    commands.tell(open_ranker(graph, checkpoint, columns), head, relation, tail, asked, paths, json, png, force)
+    if png is not None:
+        check_place(png, force, ".png")
+    ranker = Ranker.open(graph, checkpoint, columns=columns)
+    explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
+    if png is not None:
+        save_figure(draw_reasons(explanation), png, force)
+    if json:
+        print(dumps(explanation.as_dict(), indent=2, allow_nan=False))
+    else:
+        print("\n".join(printable(line) for line in explanation.words))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
 
-from trivium.cli.opening import open_graph
 from trivium.cli.options import Columns, Force, Required
-from trivium.graph.read import column_names
+from trivium.datasets import table
+from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.files import check_place
+from trivium.graph.formats import INDEX
+from trivium.graph.graph import Graph
+from trivium.graph.index import open_index, save_index
+from trivium.graph.read import column_names, read_graph
+from trivium.model.checkpoint import ENDING, find_checkpoint
+from trivium.model.config import ModelConfig
+from trivium.model.flags import read_flags
+from trivium.model.fusion import Fusion
+from trivium.model.trivium import branch_weights, load_checkpoint, save_checkpoint
+from trivium.model.ultra import import_ultra
+from trivium.report import show, warn
 
 
 def info(what: str | None = None, /, *, flags: Path | None = None, columns: Columns = None) -> None:
@@ -22,16 +36,93 @@ def info(what: str | None = None, /, *, flags: Path | None = None, columns: Colu
     flags
         A flags.yaml of the public code.
     """
-    from trivium import describe
+    if what is None and flags is not None:
+        _show_flags(flags)
+    elif what is None or flags is not None:
+        raise ConfigError("give a graph or a checkpoint, or --flags FILE")
+    elif what.endswith(ENDING) or not Path(what).exists():
+        _show_checkpoint(what)
+    else:
+        _show_graph(Path(what), columns)
 
-    describe.describe(what, flags, column_names(columns))
+
+def _show_flags(path: Path) -> None:
+    config, unused = read_flags(path)
+    weights = Fusion(branch_weights(config), config.use_learnable_fusion).weights()
+    show(["setting", "value"], _settings(config), f"{path} yields")
+    kind = "fusion start" if config.use_learnable_fusion else "fixed fusion"
+    show(["part", "weight"], list(weights.items()), f"\n{kind}")
+    if unused:
+        show(["key", "not used, because"], list(unused.items()), "\nknown keys that change nothing here")
+
+
+def _show_checkpoint(name: str) -> None:
+    if not name.endswith(ENDING) and "." in Path(name).name:
+        raise InputError(f"no such file: {name}")
+    model, provenance = load_checkpoint(name)
+    path = find_checkpoint(name)
+    size = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+    title = f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
+    show(["setting", "value"], [("parameters", size), *_settings(model.config)], title)
+    content = asdict(provenance)
+    del content["settings"]
+    content |= {f"trained on {data}": sha256 for data, sha256 in content.pop("training_data").items()}
+    show(["provenance", ""], [row for row in content.items() if row[1] not in ("", None)], "\nprovenance")
+    show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
+
+
+def _settings(config: ModelConfig) -> list[tuple[str, str]]:
+    """Fields and values, as YAML writes them."""
+    return [
+        (key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in asdict(config).items()
+    ]
+
+
+def _show_graph(path: Path, columns: str | None) -> None:
+    graph = read_graph(path, **column_names(columns))
+    degree = np.diff(graph.offsets)
+    rows = [
+        ("triples", f"{graph.num_triples:,}"),
+        ("entities", f"{graph.num_entities:,}"),
+        ("relations", f"{graph.num_relations:,}"),
+        ("labels", "yes" if graph.entities.labels is not None else "no"),
+        ("median degree", f"{np.median(degree):.0f}"),
+        ("largest degree", f"{degree.max():,}"),
+        ("sha256", graph.sha256),
+    ]
+    show(["graph", ""], [*rows, *_text_rows(graph, path)], str(path))
+    counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)
+    largest = np.argsort(-counts, kind="stable")[:20]
+    names = graph.relations.shown(largest)
+    show(["relation", "triples"], list(zip(names, counts[largest].tolist(), strict=True)), "\nlargest relations")
+    if len(counts) > len(largest):
+        warn(f"{len(counts) - len(largest):,} more relations")
+
+
+def _text_rows(graph: Graph, path: Path) -> list[tuple[str, str]]:
+    """What the relation names say to a model with text."""
+    from trivium.text.encoder import load_encoder
+    from trivium.text.graph import graph_texts
+
+    try:
+        texts = graph_texts(graph, load_encoder(), path)
+    except MissingPackageError as error:
+        warn(str(error))
+        return [("text edges", "unknown: no text encoder is installed")]
+    if texts.warning is not None:
+        warn(texts.warning)
+    return [
+        ("relations with text", f"{int(texts.has_text[: graph.num_relations].sum()):,}"),
+        ("text edges", f"{len(texts.weight):,}"),
+        ("isolated relations", f"{texts.num_isolated:,}"),
+    ]
 
 
 def datasets() -> None:
     """Lists the data sets that are known by name."""
-    from trivium import describe
-
-    describe.list_datasets()
+    known = table.datasets().values()
+    rows = [(d.name, d.family, d.entities, d.relations, d.triples.get("test"), d.citation) for d in known]
+    show(["data set", "family", "entities", "relations", "test triples", "citation"], rows)
 
 
 def index(
@@ -54,18 +145,13 @@ def index(
     check
         Write nothing: say whether GRAPH, a .trivium file, is whole.
     """
-    from trivium.errors import InputError
-    from trivium.files import check_place
-    from trivium.graph.formats import INDEX
-    from trivium.graph.index import open_index, save_index
-
     if check == (output is not None):
         raise InputError("give -o FILE, or --check and the .trivium file to look at")
     if output is None:
         print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
         return
     check_place(output, force, INDEX)
-    save_index(open_graph(graph, columns), output, force)
+    save_index(read_graph(graph, **column_names(columns)), output, force)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:
@@ -78,11 +164,6 @@ def import_(file: Path, /, *, output: Required, force: Force = False) -> None:
     output
         The .safetensors file to write.
     """
-    from trivium.files import check_place
-    from trivium.model.checkpoint import ENDING
-    from trivium.model.trivium import save_checkpoint
-    from trivium.model.ultra import import_ultra
-
     check_place(output, force, ENDING)
     save_checkpoint(*import_ultra(file), output, force)
     print(f"{output}: imported; inverse queries are conditioned on the forward relation, as in the public code")

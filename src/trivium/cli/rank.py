@@ -21,7 +21,6 @@ from trivium.inference.complete import complete as complete_graph
 from trivium.inference.complete import plan_completion
 from trivium.inference.parts import digest, write_in_parts
 from trivium.inference.ranker import Ranker
-from trivium.model.checkpoint import checkpoint_sha256
 from trivium.report import progress, show_frame, warn
 
 BLOCK_QUERIES = 50_000  # of a file: those whose answers are held in memory together
@@ -220,8 +219,7 @@ def _confidence(path: Path | None, ranker: Ranker, checkpoint: str) -> tuple[Con
     """What a calibration that serves this graph and checkpoint gives, and its SHA-256; none and nothing of none."""
     if path is None:
         return None, ""
-    calibration = Calibration.load(path)
-    calibration.check(ranker.graph, checkpoint_sha256(checkpoint))
+    calibration = Calibration.load(path, ranker.graph, checkpoint)
     return calibration.confidence, calibration.sha256
 
 

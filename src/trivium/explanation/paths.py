@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.graph.graph import Graph
+from trivium.kernels.csr import targets_of
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
 
-MOST_EDGES = 1_000_000  # a larger graph is narrowed to what lies between; twice as many take 13 s of a core, 2.2 GB
-MOST_STEPS = 100_000  # of the search
+MAX_EDGES = 1_000_000  # a larger graph is narrowed to what lies between; twice as many take 13 s of a core, 2.2 GB
+MAX_STEPS = 100_000  # of the search
 
 Floats = NDArray[np.float64]
 
@@ -34,35 +36,35 @@ class Path:
     steps: tuple[tuple[int, int, int], ...]
 
 
-def distances(graph: Graph, start: int, most: int) -> NDArray[np.int64]:
-    """``[num_entities]``: steps from an entity over edges either way, ``most + 1`` for what is farther.
+def distances(graph: Graph, start: int, max_steps: int) -> NDArray[np.int64]:
+    """``[num_entities]``: steps from an entity over edges either way, ``max_steps + 1`` for what is farther.
 
-    Cost: O(edges within ``most`` steps).
+    Cost: O(edges within ``max_steps`` steps).
     """
-    out = np.full(graph.num_entities, most + 1)
+    out = np.full(graph.num_entities, max_steps + 1)
     out[start] = 0
     frontier = np.array([start])
-    for step in range(1, most + 1):
+    for step in range(1, max_steps + 1):
         runs = [graph.sources[graph.offsets[e] : graph.offsets[e + 1]] for e in frontier]
-        near = np.unique(np.concatenate(runs)) if runs else np.empty(0, np.int64)
-        frontier = near[out[near] > most]
+        near = np.unique(np.concatenate(runs)) if runs else frontier
+        frontier = near[out[near] > max_steps]
         out[frontier] = step
     return out
 
 
-def between(graph: Graph, head: int, tail: int, most: int, most_edges: int = MOST_EDGES) -> NDArray[np.bool_]:
-    """Which entities stand on walks of at most ``most`` steps from head to tail, ``[num_entities]``.
+def between(graph: Graph, head: int, tail: int, max_steps: int, max_edges: int = MAX_EDGES) -> NDArray[np.bool_]:
+    """Which entities lie on walks of at most ``max_steps`` steps from head to tail, ``[num_entities]``.
 
-    In a graph of at most ``most_edges`` edges all do. In a larger one ``most`` shrinks until the edges among those
+    In a graph of at most ``max_edges`` edges all do. In a larger one ``max_steps`` shrinks until the edges among those
     entities are so few, but not below the shortest way.
     """
-    if len(graph.sources) <= most_edges:
+    if len(graph.sources) <= max_edges:
         return np.ones(graph.num_entities, np.bool_)
-    total = distances(graph, head, most) + distances(graph, tail, most)
+    total = distances(graph, head, max_steps) + distances(graph, tail, max_steps)
     degree = np.diff(graph.offsets)
-    while most > total.min() and degree[total <= most].sum() > most_edges:
-        most -= 1
-    inside: NDArray[np.bool_] = total <= most
+    while max_steps > total.min() and degree[total <= max_steps].sum() > max_edges:
+        max_steps -= 1
+    inside: NDArray[np.bool_] = total <= max_steps
     inside[[head, tail]] = True
     return inside
 
@@ -73,7 +75,7 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
     ids = np.where(inside, np.cumsum(inside) - 1, -1)
     if inside.all():
         return topology, ids
-    targets = np.repeat(np.arange(graph.num_entities), np.diff(graph.offsets))
+    targets = targets_of(graph.offsets)
     keep = inside[targets] & inside[graph.sources]
     counts = np.bincount(ids[targets[keep]], minlength=int(inside.sum()))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -84,118 +86,100 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
 
 
 def edge_gradients(
-    encoder: EntityEncoder, topology: Topology, relation: Tensor, head: int, query: int, tail: int
+    encoder: EntityEncoder, topology: Topology, representations: Tensor, head: int, relation: int, tail: int
 ) -> Floats:
-    """``[layers, edges]``: the gradient of ``score(head, query, tail)`` by each edge's weight in each layer.
+    """``[layers, edges]``: the gradient of ``score(head, relation, tail)`` by each edge's weight in each layer.
 
     It is what the score would lose, to first order, without the edge in that layer.
 
     Args:
-        relation: ``[2 · num_relations, dim]``, the relation representations seen from ``query``.
+        representations: ``[2 · num_relations, dim]``, of the relations, conditioned on ``relation``.
 
     Cost: O(layers · edges · dim) time, O(layers · (entities · dim + edges)) memory.
     Source: Zhu et al., NBFNet (2021), section on interpretation: a first-order Taylor polynomial over paths.
     """
+    query = torch.tensor([head]), torch.tensor([relation])
     with torch.enable_grad():
         weights = [torch.ones(len(topology.graph.sources), requires_grad=True) for _ in encoder.layers]
-        scores = encoder(topology, relation.detach()[None], torch.tensor([head]), torch.tensor([query]), weights)
+        scores = encoder(topology, representations.detach()[None], *query, weights)
         gradients = torch.autograd.grad(scores[0, tail], weights)
     return torch.stack(gradients).double().numpy()
 
 
-def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, count: int) -> list[Path]:
-    """The ``count`` heaviest paths from head to tail that visit no entity twice, heaviest first.
+def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, max_paths: int) -> list[Path]:
+    """The ``max_paths`` heaviest paths from head to tail that visit no entity twice, heaviest first.
 
-    A path of ``k`` edges can lie over the layers in ``L − k + 1`` ways, since the head's boundary enters, and a state
-    stays, at each layer; its weight is the mean over its edges of their gradients, summed over those ways. The search
-    goes from the head and is exact: it orders unfinished paths by the most that any completion can reach.
+    A path of ``k`` edges can lie over the ``L`` layers in ``L − k + 1`` ways: each layer adds the head's boundary, so
+    it may begin there, and keeps the state that it has led to. Its weight is the mean over its edges of their
+    gradients, summed over those ways. The search is exact: it extends the unfinished path whose best completion
+    promises most.
 
     Args:
         gradients: ``[layers, edges]``.
 
-    Cost: O(layers² · edges) for the bounds, then about one step a path; at most `MOST_STEPS`.
+    Cost: O(layers² · edges) for the bounds, then about one step a path; at most `MAX_STEPS`.
     Source: after the beam search of Zhu et al., NBFNet (2021).
     """
-    search = _Search(topology, gradients, head, tail)
-    found = []
-    for path in search.run():
-        found.append(path)
-        if len(found) == count:
+    search = _Search(topology, gradients, tail)
+    found: list[Path] = []
+    heap: list[tuple[float, int, int, float, tuple[int, ...], tuple[int, ...], int]] = []
+    serial = count()  # among equals, what was pushed first comes first
+
+    def push(k: int, gained: float, edges: tuple[int, ...], visited: tuple[int, ...], choice: int) -> None:
+        """An unfinished path of ``k`` edges, to go on with its end's ``choice``-th best edge, if there is one."""
+        order = search.choices(k, len(edges), visited[-1])
+        if choice < len(order):
+            promise = gained + search.promises[k, len(edges)][order[choice]]
+            heapq.heappush(heap, (-promise, next(serial), k, gained, edges, visited, choice))
+
+    for k in range(1, len(gradients) + 1):
+        push(k, 0.0, (), (head,), 0)
+    for _ in range(MAX_STEPS):
+        if not heap or len(found) == max_paths:
             break
+        _, _, k, gained, edges, visited, choice = heapq.heappop(heap)
+        push(k, gained, edges, visited, choice + 1)
+        edge = int(search.choices(k, len(edges), visited[-1])[choice])
+        target = int(search.targets[edge])
+        gained += float(search.gains(k, len(edges), edge))
+        edges = (*edges, edge)
+        if len(edges) == k:
+            relations = search.relations[[*edges]].tolist()
+            found.append(Path(gained, tuple(zip(visited, relations, (*visited[1:], target), strict=True))))
+        elif target not in visited and target != tail:
+            push(k, gained, edges, (*visited, target), 0)
     return found
 
 
 class _Search:
-    """Best first, over all lengths at once."""
+    """What the edges of a graph add to paths that end at an entity, and what they promise at most."""
 
-    def __init__(self, topology: Topology, gradients: Floats, head: int, tail: int) -> None:
-        self.head, self.tail = head, tail
+    def __init__(self, topology: Topology, gradients: Floats, tail: int) -> None:
         runs = topology.edges.by_source
+        assert runs.positions is not None
         self.offsets, self.targets, self.relations = runs.offsets, runs.first, runs.second
+        self.layers = len(gradients)
         by_source = gradients[:, runs.positions]
-        layers = len(gradients)
-        totals = np.concatenate([np.zeros((1, by_source.shape[1])), np.cumsum(by_source, 0)])
-        # gains[k, i]: of the edges as step i of k, over the layers i to i + layers - k
-        self.gains = {
-            (k, i): (totals[i + layers - k + 1] - totals[i]) / k for k in range(1, layers + 1) for i in range(k)
-        }
-        self.bounds: dict[tuple[int, int], Floats] = {}
-        for k in range(1, layers + 1):
+        self.totals = np.concatenate([np.zeros((1, by_source.shape[1])), np.cumsum(by_source, 0)])
+        some = np.flatnonzero(np.diff(self.offsets))
+        self.promises: dict[tuple[int, int], Floats] = {}  # of each edge as step i of k, up to the tail
+        for k in range(1, self.layers + 1):
             bound = np.full(topology.num_entities, -np.inf)
             bound[tail] = 0.0
-            self.bounds[k, k] = bound
             for i in reversed(range(k)):
-                bound = self._best_over_edges(self.gains[k, i] + bound[self.targets])
-                self.bounds[k, i] = bound
-        self.ordered: dict[tuple[int, int, int], tuple[NDArray[np.int64], Floats]] = {}
+                self.promises[k, i] = self.gains(k, i, slice(None)) + bound[self.targets]
+                bound = np.full_like(bound, -np.inf)
+                bound[some] = np.maximum.reduceat(self.promises[k, i], self.offsets[some])
+        self.choices = cache(self._choices)
 
-    def _best_over_edges(self, values: Floats) -> Floats:
-        """``[entities]``: the most over each entity's outgoing edges."""
-        out = np.full(len(self.offsets) - 1, -np.inf)
-        some = np.flatnonzero(np.diff(self.offsets))
-        if len(some):
-            out[some] = np.maximum.reduceat(values, self.offsets[some])
-        return out
+    def gains(self, k: int, i: int, edges: int | slice) -> Floats:
+        """Of edges as step ``i`` of ``k``: their gradients over the layers i to i + layers - k."""
+        gains: Floats = (self.totals[i + self.layers - k + 1, edges] - self.totals[i, edges]) / k
+        return gains
 
-    def _choices(self, k: int, i: int, entity: int) -> tuple[NDArray[np.int64], Floats]:
-        """An entity's outgoing edges as step ``i`` of ``k``, most promising first, and what they promise."""
-        if (k, i, entity) not in self.ordered:
-            edges = np.arange(self.offsets[entity], self.offsets[entity + 1])
-            promise = self.gains[k, i][edges] + self.bounds[k, i + 1][self.targets[edges]]
-            edges, promise = edges[np.isfinite(promise)], promise[np.isfinite(promise)]
-            order = np.argsort(-promise, kind="stable")
-            self.ordered[k, i, entity] = edges[order], promise[order]
-        return self.ordered[k, i, entity]
-
-    def run(self) -> Iterator[Path]:
-        """All paths, heaviest first."""
-        heap: list[tuple[float, int, int, float, tuple[int, ...], tuple[int, ...], int]] = []
-        made = 0
-
-        def push(k: int, gained: float, edges: tuple[int, ...], visited: tuple[int, ...], place: int) -> None:
-            nonlocal made
-            _, promise = self._choices(k, len(edges), visited[-1])
-            if place < len(promise):
-                made += 1
-                heapq.heappush(heap, (-(gained + promise[place]), made, k, gained, edges, visited, place))
-
-        for k, i in self.gains:
-            if i == 0:
-                push(k, 0.0, (), (self.head,), 0)
-        for _ in range(MOST_STEPS):
-            if not heap:
-                return
-            _, _, k, gained, edges, visited, place = heapq.heappop(heap)
-            push(k, gained, edges, visited, place + 1)
-            edge = int(self._choices(k, len(edges), visited[-1])[0][place])
-            target = int(self.targets[edge])
-            gained += float(self.gains[k, len(edges)][edge])
-            edges = (*edges, edge)
-            if len(edges) == k:
-                yield Path(gained, self._steps(edges, (*visited, target)))
-            elif target not in visited and target != self.tail:
-                push(k, gained, edges, (*visited, target), 0)
-
-    def _steps(self, edges: tuple[int, ...], visited: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
-        kinds = [int(self.relations[edge]) for edge in edges]
-        return tuple(zip(visited[:-1], kinds, visited[1:], strict=True))
+    def _choices(self, k: int, i: int, entity: int) -> NDArray[np.int64]:
+        """An entity's outgoing edges as step ``i`` of ``k`` that lead to the tail, most promising first."""
+        begin, end = self.offsets[entity : entity + 2]
+        promises = self.promises[k, i][begin:end]
+        order: NDArray[np.int64] = begin + np.argsort(-promises, kind="stable")
+        return order[: np.isfinite(promises).sum()]

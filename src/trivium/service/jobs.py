@@ -114,10 +114,9 @@ def _score(job: Triple) -> dict[str, Any]:
 
 
 def _explain(job: Reason) -> dict[str, Any]:
-    from trivium.explanation import explain
+    from trivium.explanation.explain import explain_ids
 
-    found: dict[str, Any] = explain(job.loaded.ranker, job.head, job.relation, job.tail, job.paths).as_dict()
-    return found
+    return explain_ids(job.loaded.ranker, job.head, job.relation, job.tail, job.paths).as_dict()
 
 
 @dataclass(frozen=True)

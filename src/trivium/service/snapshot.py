@@ -132,10 +132,8 @@ class Source:
         calibration = None
         if self.calibration is not None:
             from trivium.calibration import Calibration
-            from trivium.model.checkpoint import checkpoint_sha256
 
-            calibration = Calibration.load(self.calibration)
-            calibration.check(ranker.graph, checkpoint_sha256(self.checkpoint))
+            calibration = Calibration.load(self.calibration, ranker.graph, self.checkpoint)
         return Loaded(ranker, self.checkpoint, self.graph.name, calibration)
 
     def stamp(self) -> Stamp | None:
