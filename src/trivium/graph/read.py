@@ -73,6 +73,7 @@ def read_graph(
     relation_names = _names(labels, relations)
     columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
     ids = [names.ids(held)[codes] for names, (held, codes) in columns_of]
+    del columns_of, heads, relations, tails
     return Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
 
 
