@@ -42,9 +42,7 @@ TRIPLE = ("head", "relation", "tail")
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
 _BOM = b"\xef\xbb\xbf"
-_DRAWN = re.compile(
-    "[a-f][0-9a-f]{15,31}"
-)  # as the parser calls an anonymous node
+_DRAWN = re.compile("[a-f][0-9a-f]{15,31}")  # as the parser calls an anonymous node
 _LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 _NAME = pa.dictionary(pa.int32(), pa.large_string())
 _ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
