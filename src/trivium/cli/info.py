@@ -67,7 +67,7 @@ def _show_checkpoint(name: str) -> None:
     content = asdict(provenance)
     del content["settings"]
     content |= {f"trained on {data}": sha256 for data, sha256 in content.pop("training_data").items()}
-    show(["provenance", ""], [row for row in content.items() if row[1] not in ("", None)], "\nprovenance")
+    show(["provenance", ""], [row for row in content.items() if row[1] not in ("", None, {})], "\nprovenance")
     show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
 
 
