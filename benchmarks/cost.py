@@ -20,10 +20,10 @@ from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.trivium import load_checkpoint
-from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer
 from trivium.training.pretrain import training_texts
+from trivium.training.sampling import Batches
 
 OFF = ("text", "similarity", "prompt")
 

@@ -16,10 +16,10 @@ from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
-from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train
 from trivium.training.run import RunFolder
+from trivium.training.sampling import Batches
 from trivium.training.validation import Validation, held_out
 
 SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1, text_encoder="made up", text_dim=8)

@@ -1,5 +1,7 @@
 """Training examples: what they show, hide and mask; synthetic graphs; the loss by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,18 @@ from tests.conftest import random_graph
 
 from trivium.datasets.synthetic import synthesize
 from trivium.graph.graph import inverse
-from trivium.training.batches import Batches
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loss import softmax_loss
-from trivium.training.sampling import Example, example
+from trivium.training.sampling import Batches, Example, example
 
-SHAPE = {"entities": (40, 60), "max_triples": 40_000, "work": 1_000.0, "questions": (4, 8)}
+SHAPE = TrainingConfig(
+    (SourceConfig("g"),), min_entities=40, max_entities=60, work=1_000.0, min_questions=4, max_questions=8
+)
 
 
 def drawn(seed: int) -> Example:
     graph = random_graph(0, entities=200, relations=5, triples=1500)
-    return example(graph, np.random.default_rng(seed), **SHAPE)  # type: ignore[arg-type]
+    return example(graph, np.random.default_rng(seed), SHAPE)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -35,7 +38,7 @@ def test_the_questions_own_facts_are_hidden_and_their_answers_masked(seed: int) 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_sparse_subgraph_has_the_density_asked_for_and_no_entity_without_a_fact(seed: int) -> None:
     graph = random_graph(0, entities=200, relations=5, triples=1500)
-    e = example(graph, np.random.default_rng(seed), **SHAPE, density=(1.0, 2.0))  # type: ignore[arg-type]
+    e = example(graph, np.random.default_rng(seed), replace(SHAPE, min_density=1.0, max_density=2.0), sparse=True)
     triples = e.graph.num_triples + len(e.head)
     assert triples <= 2 * 60 + 2
     touched = {int(i) for i in e.graph.triples[:, [0, 2]].ravel()} | set(e.head.tolist()) | set(e.answer.tolist())
@@ -48,7 +51,7 @@ def test_a_sparse_subgraph_has_the_density_asked_for_and_no_entity_without_a_fac
 @pytest.mark.parametrize("seed", range(4))
 def test_of_an_unseen_relation_no_fact_is_shown(seed: int) -> None:
     graph = random_graph(0, entities=200, relations=5, triples=1500)
-    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.0)  # type: ignore[arg-type]
+    e = example(graph, np.random.default_rng(seed), SHAPE, unseen=True)
     asked = set((e.query % e.graph.num_relations).tolist())
     assert len(asked) == 1
     assert asked.isdisjoint(e.graph.triples[:, 1].tolist())
@@ -58,7 +61,7 @@ def test_of_an_unseen_relation_no_fact_is_shown(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_other_relations_can_be_unseen_too(seed: int) -> None:
     graph = random_graph(0, entities=200, relations=20, triples=1500)
-    e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.9)  # type: ignore[arg-type]
+    e = example(graph, np.random.default_rng(seed), replace(SHAPE, unseen_others=0.9), unseen=True)
     asked = set((e.query % e.graph.num_relations).tolist())
     assert asked.isdisjoint(e.graph.triples[:, 1].tolist())
 
@@ -67,7 +70,7 @@ def test_that_share_varies_from_subgraph_to_subgraph() -> None:
     graph = random_graph(0, entities=200, relations=20, triples=1500)
     left = []
     for seed in range(20):
-        e = example(graph, np.random.default_rng(seed), **SHAPE, unseen=0.9)  # type: ignore[arg-type]
+        e = example(graph, np.random.default_rng(seed), replace(SHAPE, unseen_others=0.9), unseen=True)
         left.append(len(np.unique(e.graph.triples[:, 1])))
     assert min(left) < 8 and max(left) > 16
 
@@ -79,7 +82,7 @@ def test_both_directions_are_asked() -> None:
 
 def test_the_subgraph_is_connected_before_facts_are_hidden() -> None:
     graph = random_graph(0, entities=300, relations=2, triples=290)  # many components
-    e = example(graph, np.random.default_rng(0), **{**SHAPE, "questions": (1, 1)})  # type: ignore[arg-type]
+    e = example(graph, np.random.default_rng(0), replace(SHAPE, min_questions=1, max_questions=1))
     reached, frontier = {0}, [0]
     edges = [(h, t) for h, _, t in e.graph.triples.tolist()] + [(int(e.head[0]), int(e.answer[0]))]
     while frontier:

@@ -97,18 +97,13 @@ def suggest(table: pl.DataFrame) -> tuple[dict[str, float], list[str]]:
     rows = {row["arm"]: row for row in table.iter_rows(named=True)}
     found = {branch: rows[f"+ {branch}"] for branch in DEFAULTS if f"+ {branch}" in rows}
     gains = {branch: row["difference"] for branch, row in found.items() if row["verdict"] == "shown"}
-    if not gains:
-        start = dict(DEFAULTS)
-        reason = "no gain was shown: the document's start stands"
-    elif len(gains) == len(DEFAULTS):
-        start = {branch: TOGETHER * gain / sum(gains.values()) for branch, gain in gains.items()}
-        reason = "in proportion to the gains that were shown"
-    else:
-        (better,) = gains
-        start = {branch: TOGETHER - LEAST if branch == better else LEAST for branch in DEFAULTS}
-        (other,) = set(DEFAULTS) - {better}
-        reason = f"only {better} showed a gain: {other} starts low, or switch it off with use_{other}_enhancer: false"
+    shares = gains or DEFAULTS
+    start = {branch: TOGETHER * shares.get(branch, 0) / sum(shares.values()) for branch in DEFAULTS}
     start = {branch: round(min(max(weight, LEAST), TOGETHER - LEAST), 3) for branch, weight in start.items()}
+    reason = "in proportion to the gains that were shown" if gains else "no gain was shown: the document's start stands"
+    if len(gains) == 1:
+        (better,), (other,) = gains, set(DEFAULTS) - set(gains)
+        reason = f"only {better} showed a gain: {other} starts low, or switch it off with use_{other}_enhancer: false"
     lines = [
         f"+ {branch}: {row['difference']:+.4f} MRR [{row['low']:+.4f}, {row['high']:+.4f}]: {row['verdict']}"
         for branch, row in found.items()

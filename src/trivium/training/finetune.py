@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from trivium.errors import ConfigError
-from trivium.files import whole_file
 from trivium.model.trivium import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Progress, narrow
-from trivium.training.pretrain import pretrain
-from trivium.training.run import RunFolder
+from trivium.training.loop import narrow
 
 FUSION_STEPS = 150
 STEPS = 600
@@ -59,25 +55,3 @@ def finetune_config(
         patience=3,
         valid=valid,
     )
-
-
-def finetune(
-    run: RunFolder,
-    output: Path,
-    data_dir: Path | None = None,
-    progress: Progress | None = None,
-    force: bool = False,
-    config: TrainingConfig | None = None,
-) -> dict[int, float]:
-    """Carries a run to its end and writes the best weights to ``output``.
-
-    Args:
-        config: of a run that has not begun.
-
-    Returns:
-        The validation MRR by step; step 0 is the start, whose weights are written if nothing beats it.
-    """
-    checkpoint = pretrain(run, data_dir, progress, "trivium finetune", config)
-    with whole_file(output, force) as file:
-        file.write(checkpoint.read_bytes())
-    return run.validations()

@@ -22,12 +22,11 @@ from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium, load_checkpoint
 from trivium.text.graph import TextGraph
-from trivium.training.batches import Batches
 from trivium.training.config import TrainingConfig
 from trivium.training.loss import softmax_loss
 from trivium.training.monitor import fusion_figures, fusion_warnings
 from trivium.training.run import RunFolder
-from trivium.training.sampling import Example
+from trivium.training.sampling import Batches, Example
 
 Progress = Callable[[int, int, float], None]
 Validate = Callable[[Trivium], float]

@@ -26,13 +26,9 @@ def fusion_figures(model: Trivium, seen: Sequence[tuple[Topology, Tensor]]) -> d
     """
     weights = model.fusion_weights()
     out: dict[str, dict[str, float]] = {"r": {"weight": weights["r"], "contribution": 1.0, "activity": 1.0}}
-    ratios: dict[str, list[Tensor]] = {name: [] for name in model.branches}
-    for topology, query in seen:
-        r, deltas = model.parts(topology, query)
-        for name, ratio in model.contributions(query, r, deltas).items():
-            ratios[name].append(ratio)
-    for name, parts in ratios.items():
-        ratio = torch.cat(parts)
+    ratios = [model.contributions(query, *model.parts(topology, query)) for topology, query in seen]
+    for name in model.branches:
+        ratio = torch.cat([by_branch[name] for by_branch in ratios])
         out[name] = {
             "weight": weights[name],
             "contribution": abs(weights[name]) * float(ratio.mean()),

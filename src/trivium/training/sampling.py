@@ -1,14 +1,18 @@
 """Training examples: a connected piece of a graph, and questions about facts taken out of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trivium.datasets.leakage import SYNTHETIC
+from trivium.datasets.synthetic import synthesize
 from trivium.graph.graph import Graph, inverse
 from trivium.kernels.csr import IntArray
 from trivium.kernels.sampling import grow, induced
+from trivium.training.config import TrainingConfig
 
 FAN_OUTS = (2, 4, 8, 20, 50)
 
@@ -32,56 +36,76 @@ class Example:
     relations: IntArray
 
 
+class Batches:
+    """Batch k of a run, as a pure function of the seed and k: subgraphs from a weighted mixture of graphs.
+
+    Args:
+        graphs: by source name, for every source but ``synthetic``.
+    """
+
+    def __init__(self, config: TrainingConfig, graphs: Mapping[str, Graph]) -> None:
+        self.config = config
+        self.graphs = dict(graphs)
+        weights = np.array([source.weight for source in config.sources], np.float64)
+        self.shares = weights / weights.sum()
+
+    def subgraph(self, k: int) -> tuple[str, Example]:
+        """Subgraph ``k`` of the run and the name of its source."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, k])
+        name = config.sources[int(rng.choice(len(self.shares), p=self.shares))].name
+        graph = synthesize([config.seed, k, 1]) if name == SYNTHETIC else self.graphs[name]
+        sparse = config.sparse_share > 0 and rng.random() < config.sparse_share
+        unseen = config.unseen_share > 0 and rng.random() < config.unseen_share
+        return name, example(graph, rng, config, sparse, unseen and name != SYNTHETIC)
+
+    def step(self, step: int) -> list[tuple[str, Example]]:
+        """The subgraphs of one step."""
+        count = self.config.subgraphs_per_step
+        return [self.subgraph(step * count + i) for i in range(count)]
+
+
 def example(
-    graph: Graph,
-    rng: np.random.Generator,
-    *,
-    entities: tuple[int, int],
-    max_triples: int,
-    work: float,
-    questions: tuple[int, int],
-    density: tuple[float, float] | None = None,
-    unseen: float | None = None,
+    graph: Graph, rng: np.random.Generator, config: TrainingConfig, sparse: bool = False, unseen: bool = False
 ) -> Example:
     """Draws a connected subgraph and takes some of its facts out as questions.
 
     Breadth-first from a random triple's head with a random fan-out, then, where that ends early, by random edges. The
-    induced triples are thinned to at most ``max(5,000, min(max_triples, 5 · entities))``.
+    number of entities is log-uniform. The induced triples are thinned to at most
+    ``max(5,000, min(max_triples, 5 · entities))``.
 
     Args:
-        entities: least and most entities; the size is log-uniform between.
-        max_triples: the most triples.
-        work: what ``questions · (.6 · entities + .1 · edges)`` should come to, so that every step costs alike.
-        questions: least and most questions.
-        density: least and most triples an entity, log-uniform between, for a sparse subgraph; entities that lose their
-            last triple leave it.
-        unseen: where it is a number, all facts of one relation are taken out, and those of each other with a chance
-            uniform between 0 and it; only these are asked for: their texts are then the only evidence.
+        config: sizes; its ``work`` is what ``questions · (.6 · entities + .1 · edges)`` should come to, so that every
+            step costs alike.
+        sparse: thin to a log-uniform density; entities that lose their last triple leave.
+        unseen: all facts of one relation are taken out, and those of each other with a chance uniform between 0 and
+            ``unseen_others``; only these are asked for: their texts are then the only evidence.
 
     Cost: O(triples of the subgraph).
     Source: sizes in training must span sizes in use (docs/training.md).
     """
-    low, high = np.log(entities[0]), np.log(entities[1])
-    size = int(np.exp(rng.uniform(low, high)))
+    size = int(np.exp(rng.uniform(np.log(config.min_entities), np.log(config.max_entities))))
     start = int(graph.sources[int(rng.integers(len(graph.sources)))])
     visited = grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
     heads, relations, tails = induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
-    cap = max(5000, min(max_triples, 5 * len(visited)))
-    if density is not None:
-        cap = min(cap, int(len(visited) * np.exp(rng.uniform(*np.log(density)))) + 2)
+    cap = max(5000, min(config.max_triples, 5 * len(visited)))
+    if sparse:
+        density = np.exp(rng.uniform(np.log(config.min_density), np.log(config.max_density)))
+        cap = min(cap, int(len(visited) * density) + 2)
     seen = np.sort(rng.permutation(len(heads))[:cap]).astype(np.int32)
     size = len(visited)
-    if density is not None:
+    if sparse:
         heads, relations, tails, seen, size = _kept(heads, relations, tails, seen, size)
     present, compact = np.unique(relations, return_inverse=True)
     ids = np.stack([heads, compact.astype(np.int32), tails], 1)
-    count = int(np.clip(work / (0.6 * size + 0.2 * len(seen)), *questions))
+    work = 0.6 * size + 0.2 * len(seen)  # of a question
+    count = int(np.clip(config.work / work, config.min_questions, config.max_questions))
     asked = rng.permutation(seen)[: min(count, max(1, len(seen) // 2))]
     hidden = asked
-    if unseen is not None:
+    if unseen:
         gone = np.arange(len(present)) == compact[asked[0]]
-        if unseen > 0:
-            gone |= rng.random(len(present)) < rng.uniform(0, unseen)
+        if config.unseen_others > 0:
+            gone |= rng.random(len(present)) < rng.uniform(0, config.unseen_others)
         hidden = seen[gone[compact[seen]]]
         asked = rng.permutation(hidden)[:count]
     full, shown = (Graph.from_ids(*part.T, entities=size, relation_names=len(present)) for part in (ids, ids[seen]))

@@ -80,9 +80,7 @@ def read_valid(path: str | Path, graph: Graph) -> IntArray:
         InputError: the file cannot be read, or no triple is left.
     """
     frame = read_triples(path)
-    names = (graph.entities, graph.relations, graph.entities)
-    columns = ("head", "relation", "tail")
-    ids = np.stack([n.ids(frame[c]) for n, c in zip(names, columns, strict=True)], axis=1).astype(np.int32)
+    ids = graph.ids(frame["head"], frame["relation"], frame["tail"])
     known = (ids >= 0).all(1)
     if not known.any():
         raise InputError(f"{path}: no triple has names that are all in the graph: nothing to validate on")

@@ -77,9 +77,8 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
     panels = figure.subplots(len(QUANTITIES), len(runs), sharex="col", sharey="row", squeeze=False)
     branches = course["branch"].unique(maintain_order=True).to_list()
     for column, (run, data) in enumerate(runs):
-        panels[0, column].set_title(
-            run if data in ("", run) else f"{run}\n{shorten(data, 36, placeholder='…')}", fontsize=9
-        )
+        title = run if data in ("", run) else f"{run}\n{shorten(data, 36, placeholder='…')}"
+        panels[0, column].set_title(title, fontsize=9)
         panels[-1, column].set_xlabel("step")
         for row, quantity in enumerate(QUANTITIES):
             panel = panels[row, column]
@@ -91,7 +90,6 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
                 panel.set_ylabel(quantity)
             panel.grid(alpha=0.3)
     for row, quantity in enumerate(QUANTITIES):
-        lowest = course[quantity].min()
-        panels[row, 0].set_ylim(bottom=min(0.0, lowest) if isinstance(lowest, float) else 0.0)
+        panels[row, 0].set_ylim(bottom=min([0.0, *course[quantity].drop_nulls()]))
     panels[0, 0].legend(fontsize=8)
     return figure
