@@ -137,7 +137,7 @@ def enhancers(model: Trivium, splits: Splits, data_dir: str) -> tuple[float, flo
         query = torch.tensor([relation])
         r, _ = model.parts(topology, query, disabled=["similarity", "prompt"])
         active += count * bool((similarity.gains(query, r) > 0).any())
-        prompts = extract(topology, np.array([relation]), prompt.limits)
+        prompts = extract(topology, np.array([relation]), prompt.config)
         before = prompt(topology, query, r, prompts=prompts)
         after = prompt(topology, query, r, prompts=rewired(prompts, rng))
         moved += count * float((after - before).norm())

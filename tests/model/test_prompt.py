@@ -13,13 +13,14 @@ from torch import Tensor
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.kernels.neighbourhoods import EXPANDED_DEGREE, FAR
+from trivium.model.config import ModelConfig
 from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import ALONE, PromptLimits, Prompts, extract
+from trivium.model.prompt_graph import ALONE, Prompts, extract
 from trivium.model.topology import Topology
 from trivium.nn.edges import Edges
 
 Triples = NDArray[np.int32]
-DIM = 16
+DIM = 32
 
 
 def graph_of(triples: Triples, entities: int, relations: int) -> Graph:
@@ -42,7 +43,7 @@ def few_facts(seed: int) -> Triples:
 
 def enhancer() -> PromptEnhancer:
     torch.manual_seed(0)
-    return PromptEnhancer(DIM, prompt_dim=8, layers=2)
+    return PromptEnhancer(ModelConfig(dim=DIM, prompt_dim=8, prompt_layers=2))
 
 
 def representations(batch: int, relations: int, seed: int = 0) -> Tensor:
@@ -104,12 +105,14 @@ def test_limits_hold_around_hubs(hops: int, training: bool) -> None:
     others = np.stack([rng.integers(2, 2002, 10_000), rng.integers(0, 6, 10_000), rng.integers(2, 2002, 10_000)], 1)
     triples = np.concatenate([[[0, 0, 1]], *spokes, others]).astype(np.int32)
     topology = Topology(graph_of(triples, 2002, 6))
-    limits = PromptLimits(hops=hops)
+    config = ModelConfig(prompt_hops=hops)
     query = all_relations(topology.graph)
-    prompts = extract(topology, query, limits, np.random.default_rng(1) if training else None)
+    prompts = extract(topology, query, config, np.random.default_rng(1) if training else None)
     assert sizes(prompts) == (64, 256)
     assert np.bincount(prompts.examples[:, 0]).tolist() == [8] * 12
-    small = extract(topology, query, PromptLimits(examples=3, hops=hops, entities=10, edges=20))
+    small = extract(
+        topology, query, ModelConfig(prompt_examples=3, prompt_hops=hops, prompt_entities=10, prompt_edges=20)
+    )
     assert sizes(small) == (10, 20)
     assert len(small.examples) == 36
     steps = np.minimum(*divmod(prompts.labels[: len(prompts.entities)], FAR + 1))
@@ -128,7 +131,7 @@ def test_star_reaches_no_further_than_its_hub() -> None:
 def test_two_hops_see_what_one_does_not() -> None:
     chain = np.array([[0, 0, 1], [1, 1, 2], [2, 1, 3], [3, 1, 4]], np.int32)
     topology = Topology(graph_of(chain, 5, 2))
-    reached = [set(extract(topology, np.array([0]), PromptLimits(hops=h)).entities.tolist()) for h in (1, 2)]
+    reached = [set(extract(topology, np.array([0]), ModelConfig(prompt_hops=h)).entities.tolist()) for h in (1, 2)]
     assert reached == [{0, 1, 2}, {0, 1, 2, 3}]
 
 
@@ -143,8 +146,8 @@ def test_triple_order_and_repetition_never_matter(seed: int) -> None:
     moved = np.stack([ids[shuffled[:, 0]], shuffled[:, 1], ids[shuffled[:, 2]]], 1).astype(np.int32)
     first = Topology(graph_of(triples, 60, 4))
     second = Topology(Graph.from_ids(*moved.T, entities=names, relation_names=4))
-    limits = PromptLimits(examples=4, entities=12, edges=20)
-    one, two = (extract(topology, all_relations(topology.graph), limits) for topology in (first, second))
+    config = ModelConfig(prompt_examples=4, prompt_entities=12, prompt_edges=20)
+    one, two = (extract(topology, all_relations(topology.graph), config) for topology in (first, second))
     assert sizes(one) == (12, 20)
     back = np.argsort(ids).astype(np.int32)
     named = replace(two, examples=two.examples.copy(), entities=back[two.entities])

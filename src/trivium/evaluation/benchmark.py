@@ -24,23 +24,8 @@ CLEAN = 0.025  # share of test triples in the training data under which a graph 
 PUBLISHED = Path(__file__).with_name("published.csv")
 MODELS = ("ULTRA", "SEMMA", "ARE", "TRIX", "KG-ICL")
 
-SUITES = {
-    "clean": (
-        "NELLInductive:v1 NELLInductive:v2 NELLInductive:v4 NLIngram:0 NLIngram:25 NLIngram:75 NLIngram:100 "
-        "WikiTopicsMT3:art WikiTopicsMT3:infra WikiTopicsMT4:health WikiTopicsMT4:sci HM:1k HM:3k HM:5k Metafam"
-    ).split(),
-    "grail": [f"{name}Inductive:{v}" for name in ("FB15k237", "WN18RR", "NELL") for v in ("v1", "v2", "v4")],
-    "ingram": [
-        *(f"FBIngram:{share}" for share in (25, 75, 100)),
-        *(f"NLIngram:{share}" for share in (0, 25, 75, 100)),
-        *(f"WKIngram:{share}" for share in (25, 75, 100)),
-    ],
-    "transductive": ("CoDExSmall WDsinger NELL23k FB15k237_10 FB15k237_20 FB15k237_50 NELL995 ConceptNet100k").split(),
-    "validation": (
-        "Kinship Nations UMLS NELLInductive:v1 NELLInductive:v2 NLIngram:0 NLIngram:25 NLIngram:75 NLIngram:100 "
-        "WKIngram:25 WKIngram:75 HM:1k"
-    ).split(),
-}
+with Path(__file__).with_name("suites.csv").open(newline="", encoding="utf-8") as file:
+    SUITES = {row["suite"]: row["graphs"].split() for row in csv.DictReader(file)}
 """Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 %
 of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
 

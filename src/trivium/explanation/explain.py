@@ -196,7 +196,7 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
                 for other, weight in branch.neighbours(seen, r[0], 5)
             ]
         elif isinstance(branch, PromptEnhancer):
-            examples = extract(topology, np.array([seen]), branch.limits, None).examples
+            examples = extract(topology, np.array([seen]), branch.config).examples
             facts = (_step(graph, start, seen, end) for _, start, end in examples.tolist())
             out["examples"] = [{"head": fact.head, "relation": fact.relation, "tail": fact.tail} for fact in facts]
     return out

@@ -48,11 +48,11 @@ class ModelConfig:
     prompt_examples: Count = 8
     """Example facts in a relation's prompt, at most."""
     prompt_hops: Annotated[int, Ge(1), Le(2)] = 2
-    """Steps of the neighbourhood around an example, 1 or 2."""
+    """Steps from an example's head or tail, 1 or 2."""
     prompt_entities: Count = 64
-    """Entities around an example, at most."""
+    """Entities around an example, its own two included, at most."""
     prompt_edges: Count = 256
-    """Edges around an example, at most."""
+    """Edges around an example, inverses included, at most."""
     prompt_dim: Count = 32
     """Numbers in a state inside the prompt encoder."""
     prompt_layers: Rounds = 3

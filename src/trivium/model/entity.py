@@ -13,11 +13,15 @@ from trivium.nn.propagate import propagate
 
 
 class EntityLayer(nn.Module):
-    """``x_t ← x_t + ReLU(LN(W [x_t ; Σ_(h,r,t) x_h ⊙ f(rel_r) + boundary_t]))``, ``f`` an MLP of the layer's own."""
+    """``x_t ← x_t + ReLU(LN(W [x_t ; Σ_(h,r,t) x_h ⊙ f(rel_r) + boundary_t]))``.
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        relation: ``f``.
+    """
+
+    def __init__(self, dim: int, relation: nn.Module) -> None:
         super().__init__()
-        self.relation = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.relation = relation
         self.linear = nn.Linear(2 * dim, dim)
         self.norm = nn.LayerNorm(dim)
 
@@ -25,11 +29,12 @@ class EntityLayer(nn.Module):
         self,
         topology: Topology,
         state: Float[Tensor, "batch entities dim"],
-        boundary: Float[Tensor, "batch entities dim"],
         relation: Float[Tensor, "batch relations dim"],
+        boundary: Float[Tensor, "batch entities dim"] | None = None,
         weight: Float[Tensor, " edges"] | None = None,
     ) -> Float[Tensor, "batch entities dim"]:
-        message = propagate(state, self.relation(relation), topology.edges, weight) + boundary
+        message = propagate(state, self.relation(relation), topology.edges, weight)
+        message = message if boundary is None else message + boundary
         return state + functional.relu(self.norm(self.linear(torch.cat([state, message], -1))))
 
 
@@ -51,7 +56,8 @@ class EntityEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.reversed_messages = reversed_messages
-        self.layers = cast(Sequence[EntityLayer], nn.ModuleList(EntityLayer(dim) for _ in range(layers)))
+        mlps = (nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)) for _ in range(layers))
+        self.layers = cast(Sequence[EntityLayer], nn.ModuleList(EntityLayer(dim, mlp) for mlp in mlps))
         self.score = nn.Sequential(nn.Linear(2 * dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1))
 
     def forward(
@@ -74,7 +80,7 @@ class EntityEncoder(nn.Module):
         boundary = boundary.index_put((batch, head), asked)
         state = boundary
         for place, layer in enumerate(self.layers):
-            state = layer(topology, state, boundary, carried, None if weights is None else weights[place])
+            state = layer(topology, state, carried, boundary, None if weights is None else weights[place])
         first, last = cast(nn.Linear, self.score[0]), self.score[2]
         own, other = first.weight.chunk(2, 1)  # W [x ; q] = W₁ x + W₂ q: the relation's half once, not per entity
         hidden = functional.linear(state, own) + functional.linear(asked, other, first.bias)[:, None]

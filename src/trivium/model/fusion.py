@@ -84,27 +84,20 @@ class Fusion(nn.Module):
         self, r: Float[Tensor, "batch relations dim"], deltas: Mapping[str, Tensor | None]
     ) -> Float[Tensor, "batch relations dim"]:
         """Joins ``r`` and the branches' changes; a branch that is missing or ``None`` counts as Δ = 0 (F9)."""
-        weights = self.coefficient_tensor()
-        for place, name in enumerate(self.names):
+        weights = self.by_part()
+        for place, name in enumerate(self.names, 1):
             delta = deltas.get(name)
             if delta is not None:
                 r = r + weights[place] * delta
         return r
 
-    def coefficient_tensor(self) -> Float[Tensor, " branches"]:
-        """What each Δ is multiplied with."""
-        if not self.names:
-            return torch.zeros(0)
-        if self.fusion_weights_logits is None:
-            return self.coefficients
-        return torch.softmax(self.fusion_weights_logits, 0)[1:]
+    def by_part(self) -> Float[Tensor, " parts"]:
+        """The weights of ``r`` and of each Δ. In fixed mode ``r`` has 1 and nothing is normalised."""
+        if self.fusion_weights_logits is not None:
+            return torch.softmax(self.fusion_weights_logits, 0)
+        one = torch.ones(1)
+        return torch.cat([one, self.coefficients]) if self.names else one
 
     def weights(self) -> dict[str, float]:
-        """The weights by name: ``r`` and each branch. In fixed mode ``r`` has 1 and nothing is normalised."""
-        if self.fusion_weights_logits is None:
-            first = [1.0]
-            rest = self.coefficient_tensor().tolist()
-        else:
-            first = []
-            rest = torch.softmax(self.fusion_weights_logits.detach(), 0).tolist()
-        return dict(zip(("r", *self.names), first + rest, strict=True))
+        """`by_part`, by name: ``r`` and the branches."""
+        return dict(zip(("r", *self.names), self.by_part().tolist(), strict=True))

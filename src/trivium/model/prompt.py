@@ -6,7 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from trivium.kernels.csr import IntArray
-from trivium.model.prompt_graph import ALONE, LABELS, PromptLimits, Prompts, extract
+from trivium.model.config import ModelConfig
+from trivium.model.prompt_graph import ALONE, LABELS, Prompts, extract
 from trivium.model.topology import Topology
 from trivium.nn.edges import Edges
 from trivium.nn.propagate import propagate
@@ -29,25 +30,15 @@ class PromptEnhancer(nn.Module):
     Without an example, or with nothing around the examples, Δ is exactly 0. It does not depend on a query's head, so
     one result per (graph, relation) serves all queries.
 
-    Args:
-        dim: numbers in a relation representation.
-        prompt_dim: numbers in a node's state.
-        layers: rounds of messages.
-
     Source: the idea of prompts, and distances as labels, from Cui et al., KG-ICL (2024).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        prompt_dim: int = 32,
-        layers: int = 3,
-        limits: PromptLimits = PromptLimits(),  # noqa: B008
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.limits = limits
+        self.config = config
+        dim, prompt_dim = config.dim, config.prompt_dim
         self.label = nn.Parameter(torch.randn(LABELS, prompt_dim))
-        self.layers = nn.ModuleList(_PromptLayer(dim, prompt_dim) for _ in range(layers))
+        self.layers = nn.ModuleList(_PromptLayer(dim, prompt_dim) for _ in range(config.prompt_layers))
         self.asked = _readout(2 * prompt_dim, prompt_dim, dim)
         self.occurring = _readout(2 * prompt_dim, prompt_dim, dim)
         self.meet = nn.Linear(prompt_dim, 2 * prompt_dim, bias=False)
@@ -69,7 +60,7 @@ class PromptEnhancer(nn.Module):
         Cost: a few milliseconds a relation; see docs/benchmarks.md.
         """
         if prompts is None:
-            prompts = extract(topology, relation.numpy().astype(np.int64), self.limits, rng)
+            prompts = extract(topology, relation.numpy().astype(np.int64), self.config, rng)
         delta = torch.zeros_like(r)
         if not len(prompts.pairs):
             return delta

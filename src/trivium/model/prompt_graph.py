@@ -12,25 +12,12 @@ from numpy.typing import NDArray
 from trivium.graph.graph import inverse
 from trivium.kernels.csr import IntArray, order_by
 from trivium.kernels.neighbourhoods import FAR, neighbourhoods
+from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
 from trivium.nn.edges import Edges
 
 LABELS = (FAR + 1) ** 2  # pairs of distances 0 to FAR
 ALONE = np.array([FAR, FAR * (FAR + 1), 0], np.int32)  # labels of a head, a tail and both in one, far from all
-
-
-@dataclass(frozen=True)
-class PromptLimits:
-    """How large a prompt may be, whatever the degrees in the graph."""
-
-    examples: int = 8
-    """Example facts of a relation."""
-    hops: int = 2
-    """Steps from the example's head or tail, 1 or 2."""
-    entities: int = 64
-    """Entities around an example, its own two included."""
-    edges: int = 256
-    """Edges around an example, inverses included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +63,7 @@ class Prompts:
 def extract(
     topology: Topology,
     relations: NDArray[np.int64],
-    limits: PromptLimits = PromptLimits(),
+    config: ModelConfig = ModelConfig(),  # noqa: B008
     rng: np.random.Generator | None = None,
     examples: IntArray | None = None,
 ) -> Prompts:
@@ -88,6 +75,7 @@ def extract(
 
     Args:
         relations: ``[batch]`` ids over ``2 · num_relations``.
+        config: its ``prompt_...`` fields bound a prompt, whatever the degrees in the graph.
         rng: draws the examples and the neighbours at random instead, as training does.
         examples: ``[n, 3]``, the examples themselves (place in the batch, head, tail) instead of a choice.
 
@@ -97,7 +85,7 @@ def extract(
     ranks = index.name_ranks if rng is None else np.arange(topology.num_entities, dtype=np.int32)
     salt = np.uint64(0) if rng is None else rng.integers(2**63, dtype=np.uint64)
     if examples is None:
-        examples = index.examples(relations, limits.examples, rng)
+        examples = index.examples(relations, config.prompt_examples, rng)
     else:
         examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
     sizes, entities, distances, triples = neighbourhoods(
@@ -108,9 +96,9 @@ def extract(
         salt,
         relations,
         examples,
-        limits.hops,
-        limits.entities,
-        limits.edges // 2,
+        config.prompt_hops,
+        config.prompt_entities,
+        config.prompt_edges // 2,
     )
     first = np.cumsum(sizes) - sizes
     ends = np.stack([first, first + (examples[:, 1] != examples[:, 2])], axis=1).astype(np.int32)

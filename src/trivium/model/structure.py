@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trivium.model.entity import EntityLayer
 from trivium.model.topology import Topology
 from trivium.nn.propagate import propagate
 
@@ -68,7 +69,10 @@ class AlternatingEncoder(nn.Module):
         self.dim = dim
         self.steps = nn.ModuleList(_RelationStep(dim, first=step == 0) for step in range(steps))
         self.start = nn.Linear(2 * dim, dim)
-        self.between = nn.ModuleList(nn.ModuleList(_EntityLayer(dim) for _ in range(layers)) for _ in range(steps - 1))
+        self.between = nn.ModuleList(
+            nn.ModuleList(EntityLayer(dim, nn.Linear(dim, dim, bias=False)) for _ in range(layers))
+            for _ in range(steps - 1)
+        )
         self.out = nn.Linear(dim, out)
 
     def forward(self, topology: Topology, relation: Int[Tensor, " batch"]) -> Float[Tensor, "batch relations out"]:
@@ -123,23 +127,6 @@ class _RelationStep(nn.Module):
         flat = total.sign() * total.abs().log1p()
         mean = total / topology.relation_counts
         return states + functional.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
-
-
-class _EntityLayer(nn.Module):
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.relation = nn.Linear(dim, dim, bias=False)
-        self.linear = nn.Linear(2 * dim, dim)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(
-        self,
-        topology: Topology,
-        entities: Float[Tensor, "batch entities dim"],
-        states: Float[Tensor, "batch relations dim"],
-    ) -> Float[Tensor, "batch entities dim"]:
-        message = propagate(entities, self.relation(states), topology.edges)
-        return entities + functional.relu(self.norm(self.linear(torch.cat([entities, message], -1))))
 
 
 def _mark(relation: Int[Tensor, " batch"], count: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:

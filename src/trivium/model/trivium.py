@@ -17,7 +17,6 @@ from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
 from trivium.model.fusion import Fusion
 from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import PromptLimits
 from trivium.model.semantics import Semantics, text_nearest
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
@@ -56,10 +55,7 @@ class Trivium(nn.Module):
         if config.use_similarity_enhancer:
             self.branches["similarity"] = SimilarityEnhancer()
         if config.use_prompt_enhancer:
-            limits = PromptLimits(
-                config.prompt_examples, config.prompt_hops, config.prompt_entities, config.prompt_edges
-            )
-            self.branches["prompt"] = PromptEnhancer(config.dim, config.prompt_dim, config.prompt_layers, limits)
+            self.branches["prompt"] = PromptEnhancer(config)
         self.fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
 
@@ -196,16 +192,11 @@ class Trivium(nn.Module):
         topology: Topology,
         head: Int[Tensor, " batch"],
         relation: Int[Tensor, " batch"],
-        *,
-        disabled: Collection[str] = (),
-        kept_texts: Bool[Tensor, " relations"] | None = None,
-        rng: np.random.Generator | None = None,
+        **choices: Any,
     ) -> Float[Tensor, "batch entities"]:
-        """Scores every entity as the answer to each ``(head, relation, ?)``; the rest as `relation_representations`."""
+        """Scores every entity as the answer to each ``(head, relation, ?)``; choices as `relation_representations`."""
         distinct, place = torch.unique(relation, return_inverse=True)
-        representations = self.relation_representations(
-            topology, distinct, disabled=disabled, kept_texts=kept_texts, rng=rng
-        )
+        representations = self.relation_representations(topology, distinct, **choices)
         scores: Tensor = self.entity(topology, representations[place], head, relation)
         return scores
 
