@@ -196,7 +196,7 @@ def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a verb with a part for each question, and presses Ctrl-C when two parts are there."""
     Path("q.tsv").write_text("c\tlikes\na\tknows\na\tlikes\nb\tlikes\n")
     Path("t.tsv").write_text("c\tlikes\tb\na\tlikes\tb\na\tknows\tb\n")
-    for name in ("cli.rank.PART_QUERIES", "cli.rank.PART_FACTS", "inference.complete.PART_QUERIES"):
+    for name in ("cli.rank.PART_FACTS", "inference.parts.PART_QUERIES"):
         monkeypatch.setattr(f"trivium.{name}", 1)
 
     def call(*words: str) -> None:
@@ -247,6 +247,17 @@ def test_parts_of_another_request_are_not_taken_up(run: Run, interrupt: Callable
     status, _, err = run(*VERBS[verb], "-o", "o.csv")
     assert (status, "keeps parts of other requests" in err) == (0, True)
     assert Path("o.csv").read_bytes() == Path("all.csv").read_bytes()
+
+
+def test_one_of_the_named_graphs(run: Run) -> None:
+    Path("g.trig").write_text("@prefix : <x:> . :one { :a :r :b } :two { :a :r :c . :b :s :c }")
+    assert "x:s" in run("info", "g.trig")[1]
+    assert "x:s" not in run("info", "g.trig", "--named-graph", "x:one")[1]
+    question = ("--head", "x:a", "--relation", "x:r", "--include-known", *MODEL)
+    assert {line.split()[2] for line in run("rank", "g.trig", *question)[1].splitlines()[1:]} == {"x:b", "x:c"}
+    out = run("rank", "g.trig", *question, "--named-graph", "x:one")[1]
+    assert {line.split()[2] for line in out.splitlines()[1:]} == {"x:b"}
+    assert "only RDF has named graphs" in run("rank", "ok.tsv", *question, "--named-graph", "x:one")[2]
 
 
 def test_files_hold_names_and_the_terminal_shows_labels(run: Run) -> None:

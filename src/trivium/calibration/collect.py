@@ -91,17 +91,12 @@ def ask(
     heads, relations = np.unique(queries, axis=0).T
     known = None if known is None else known.without(hidden.triples)
     parts: list[tuple[Any, ...]] = []
-    done = 0
-    for places, rows, scores in ranker.blocks(heads, relations):
-        table = scores.numpy()
-        for place, row in zip(places.tolist(), rows, strict=True):
-            head, relation = int(heads[place]), int(relations[place])
-            filtered = filtered_entities(ranker.graph, head, relation, known)
-            best = best_answers(table[row], int(PLACES[-1]) + 1, filtered)
-            ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best)
-            true = np.isin(ids, hidden.answers(head, relation))
-            parts.append((np.full(len(ids), place), np.full(len(ids), relation), table[row][ids], margins, ranks, true))
-        done += len(places)
+    for done, (place, head, relation, scores) in enumerate(ranker.each(heads, relations), 1):
+        filtered = filtered_entities(ranker.graph, head, relation, known)
+        best = best_answers(scores, int(PLACES[-1]) + 1, filtered)
+        ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best)
+        true = np.isin(ids, hidden.answers(head, relation))
+        parts.append((np.full(len(ids), place), np.full(len(ids), relation), scores[ids], margins, ranks, true))
         if progress is not None:
             progress(done, len(heads))
     return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -17,7 +17,6 @@ from trivium.graph.graph import Graph
 MIN_FACTS = 50  # hidden ones of a relation, for a correction of its own
 SHOWN = 10  # the best answers of a question, over which errors are reported
 FOLDS = 5
-FORMAT: Literal["trivium calibration 1"] = "trivium calibration 1"
 
 Floats = NDArray[np.float64]
 PerFeature = Len(4, 4)
@@ -61,7 +60,7 @@ class Record:
     confidences: list[Annotated[float, Ge(0), Le(1)]]
     error: float
     reliability: list[Bin]
-    format: Literal["trivium calibration 1"] = FORMAT
+    format: Literal["trivium calibration 1"] = "trivium calibration 1"
 
     @model_validator(mode="after")
     def _points_ascend(self) -> Self:

@@ -11,9 +11,8 @@ from cyclopts.validators import Number
 
 from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
-from trivium.cli.options import DEFAULT, Checkpoint, Columns, Force, Required
+from trivium.cli.options import Force, Opening, Required
 from trivium.files import check_place, save_figure
-from trivium.inference.ranker import Ranker
 from trivium.report import progress, show
 
 
@@ -26,8 +25,7 @@ def calibrate(
     max_hidden: Annotated[PositiveInt, Parameter(name=["--max-hidden", "--most"])] = 5000,
     seed: NonNegativeInt = 0,
     png: Path | None = None,
-    checkpoint: Checkpoint = DEFAULT,
-    columns: Columns = None,
+    opening: Opening = Opening(),
     force: Force = False,
 ) -> None:
     """Learns what a score is worth on this graph: hides some of its facts, asks for them, and fits confidences.
@@ -54,10 +52,10 @@ def calibrate(
     check_place(output, force, ".json")
     if png is not None:
         check_place(png, force, ".png")
-    ranker = Ranker.open(graph, checkpoint, columns=columns)
+    ranker = opening.ranker(graph)
     with progress("asking for hidden facts") as update:
         calibration = Calibration.fit(
-            ranker, checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update
+            ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update
         )
     calibration.save(output, force)
     record = calibration.record

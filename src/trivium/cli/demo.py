@@ -3,13 +3,11 @@
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from trivium.cli.options import DEFAULT, Checkpoint, Force
+from trivium.cli.options import DEFAULT, Checkpoint, Force, Output
 from trivium.files import check_place, whole_file
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
@@ -39,7 +37,7 @@ def demo(
     *,
     seed: int = 0,
     checkpoint: Checkpoint = DEFAULT,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     force: Force = False,
 ) -> None:
     """Hides facts of a real graph, asks for them, and says how good the answers are.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json as to_json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from trivium.cli.options import DEFAULT, Conditioning, DataDir, Disable, Force
+from trivium.cli.options import DEFAULT, Conditioning, DataDir, Disable, Force, Output
 from trivium.datasets import leakage
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
@@ -30,7 +28,7 @@ def evaluate(
     groups: bool = False,
     disable: Disable = None,
     valid: bool = False,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     json: Path | None = None,
     force: Force = False,
 ) -> None:

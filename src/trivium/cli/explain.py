@@ -8,11 +8,10 @@ from typing import Literal
 
 from cyclopts.types import PositiveInt
 
-from trivium.cli.options import DEFAULT, Checkpoint, Columns, Force
+from trivium.cli.options import Force, Opening
 from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
-from trivium.inference.ranker import Ranker
 from trivium.report import printable
 
 
@@ -27,8 +26,7 @@ def explain(
     paths: PositiveInt = 5,
     json: bool = False,
     png: Path | None = None,
-    checkpoint: Checkpoint = DEFAULT,
-    columns: Columns = None,
+    opening: Opening = Opening(),
     force: Force = False,
 ) -> None:
     """Says why an answer has its score: the paths that carried it, each with its weight.
@@ -57,8 +55,7 @@ def explain(
     """
     if png is not None:
         check_place(png, force, ".png")
-    ranker = Ranker.open(graph, checkpoint, columns=columns)
-    explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
+    explanation = explained(opening.ranker(graph), head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:
         save_figure(draw_reasons(explanation), png, force)
     if json:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 
-from trivium.cli.options import Columns, Force, Required
+from trivium.cli.options import Force, Output, Reading, Required
 from trivium.datasets import table
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import check_place
 from trivium.graph.formats import INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index, save_index
-from trivium.graph.read import column_names, read_graph
 from trivium.model.checkpoint import ENDING, find_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.flags import read_flags
@@ -26,7 +23,7 @@ from trivium.model.ultra import import_ultra
 from trivium.report import show, warn
 
 
-def info(what: str | None = None, /, *, flags: Path | None = None, columns: Columns = None) -> None:
+def info(what: str | None = None, /, *, flags: Path | None = None, reading: Reading = Reading()) -> None:
     """Describes a graph or a checkpoint, or what a flags.yaml yields.
 
     Parameters
@@ -43,7 +40,7 @@ def info(what: str | None = None, /, *, flags: Path | None = None, columns: Colu
     elif what.endswith(ENDING) or not Path(what).exists():
         _show_checkpoint(what)
     else:
-        _show_graph(Path(what), columns)
+        _show_graph(Path(what), reading.graph(Path(what)))
 
 
 def _show_flags(path: Path) -> None:
@@ -78,8 +75,7 @@ def _settings(config: ModelConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _show_graph(path: Path, columns: str | None) -> None:
-    graph = read_graph(path, **column_names(columns))
+def _show_graph(path: Path, graph: Graph) -> None:
     degree = np.diff(graph.offsets)
     rows = [
         ("triples", f"{graph.num_triples:,}"),
@@ -129,9 +125,9 @@ def index(
     graph: Path,
     /,
     *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Output = None,
     check: bool = False,
-    columns: Columns = None,
+    reading: Reading = Reading(),
     force: Force = False,
 ) -> None:
     """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
@@ -151,7 +147,7 @@ def index(
         print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
         return
     check_place(output, force, INDEX)
-    save_index(read_graph(graph, **column_names(columns)), output, force)
+    save_index(reading.graph(graph), output, force)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

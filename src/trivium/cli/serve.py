@@ -7,12 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trivium.cli.opening import open_ranker
-from trivium.cli.options import DEFAULT, CalibrationFile, Checkpoint, Columns
+from trivium.cli.options import Asking
 from trivium.errors import MissingPackageError
 from trivium.service.settings import Limits
-
-LIMITS = Limits()
 
 
 def serve(
@@ -22,10 +19,8 @@ def serve(
     port: int = 8917,
     host: str = "127.0.0.1",
     token_file: Path | None = None,
-    checkpoint: Checkpoint = DEFAULT,
-    calibration: CalibrationFile = None,
-    columns: Columns = None,
-    limits: Annotated[Limits, Parameter(name="*")] = LIMITS,
+    asking: Asking = Asking(),
+    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
 ) -> None:
     """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
 
@@ -47,10 +42,5 @@ def serve(
         from trivium.service.snapshot import Source
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
-    run(
-        Source(lambda: open_ranker(graph, checkpoint, columns), graph, checkpoint, calibration),
-        host,
-        port,
-        token_file,
-        limits,
-    )
+    source = Source(lambda: asking.ranker(graph), graph, asking.checkpoint, asking.calibration)
+    run(source, host, port, token_file, limits)

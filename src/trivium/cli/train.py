@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import polars as pl
-from cyclopts import Parameter
+from typing import Literal
 
 from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
@@ -152,7 +149,7 @@ def weights(
     runs: list[str],
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("weights.png"),
+    output: Required = Path("weights.png"),
     table: Path | None = None,
     force: Force = False,
 ) -> None:
@@ -210,11 +207,10 @@ def synthesize(
     graph = synthetic.synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )
-    h, r, t = graph.triples.T
-    names = {"head": graph.entities.take(h), "relation": graph.relations.take(r), "tail": graph.entities.take(t)}
+    triples = graph.named(graph.triples)
     if output.suffix.lower() == ".tsv":
         with whole_file(output, force) as file:  # without a header, as readers expect
-            pl.DataFrame(names).write_csv(file, separator="\t", include_header=False, quote_style="never")
+            triples.write_csv(file, separator="\t", include_header=False, quote_style="never")
     else:
-        write_table(pl.DataFrame(names), output, force)
+        write_table(triples, output, force)
     warn(f"{output}: {graph.num_triples:,} triples, {graph.num_entities:,} entities, {graph.num_relations:,} relations")

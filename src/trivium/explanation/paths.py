@@ -6,6 +6,7 @@ import heapq
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.graph.graph import Graph
-from trivium.kernels.csr import targets_of
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
 
@@ -75,13 +75,8 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
     ids = np.where(inside, np.cumsum(inside) - 1, -1)
     if inside.all():
         return topology, ids
-    targets = targets_of(graph.offsets)
-    keep = inside[targets] & inside[graph.sources]
-    counts = np.bincount(ids[targets[keep]], minlength=int(inside.sum()))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    sources = ids[graph.sources[keep]].astype(np.int32)
-    # names are not needed, and stay where they are
-    part = Graph(sources, graph.edge_relations[keep], offsets, graph.entities, graph.relations)
+    h, r, t = graph.triples[inside[graph.triples[:, [0, 2]]].all(1)].T
+    part = Graph.from_ids(ids[h], r, ids[t], entities=int(inside.sum()), relation_names=graph.relations)
     return Topology(part), ids
 
 
@@ -120,66 +115,57 @@ def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, max_
     Cost: O(layers² · edges) for the bounds, then about one step a path; at most `MAX_STEPS`.
     Source: after the beam search of Zhu et al., NBFNet (2021).
     """
-    search = _Search(topology, gradients, tail)
+    runs = topology.edges.by_source
+    layers = len(gradients)
+    totals = np.pad(np.cumsum(gradients[:, runs.positions], 0), ((1, 0), (0, 0)))
+    promises: dict[tuple[int, int], Floats] = {}  # of each edge as step i of k, up to the tail
+
+    def gains(k: int, i: int, edges: int | slice) -> Any:
+        """Of edges as step ``i`` of ``k``: their gradients over the layers i to i + layers - k."""
+        return (totals[i + layers - k + 1, edges] - totals[i, edges]) / k
+
+    some = np.flatnonzero(np.diff(runs.offsets))
+    for k in range(1, layers + 1):
+        bound = np.full(topology.num_entities, -np.inf)
+        bound[tail] = 0.0
+        for i in reversed(range(k)):
+            promises[k, i] = gains(k, i, slice(None)) + bound[runs.first]
+            bound = np.full_like(bound, -np.inf)
+            bound[some] = np.maximum.reduceat(promises[k, i], runs.offsets[some])
+
+    @cache
+    def choices(k: int, i: int, entity: int) -> NDArray[np.int64]:
+        """An entity's outgoing edges as step ``i`` of ``k`` that lead to the tail, most promising first."""
+        begin, end = runs.offsets[entity : entity + 2]
+        own = promises[k, i][begin:end]
+        order: NDArray[np.int64] = begin + np.argsort(-own, kind="stable")
+        return order[: np.isfinite(own).sum()]
+
     found: list[Path] = []
-    heap: list[tuple[float, int, int, float, tuple[int, ...], tuple[int, ...], int]] = []
+    heap: list[tuple[Any, ...]] = []
     serial = count()  # among equals, what was pushed first comes first
 
     def push(k: int, gained: float, edges: tuple[int, ...], visited: tuple[int, ...], choice: int) -> None:
         """An unfinished path of ``k`` edges, to go on with its end's ``choice``-th best edge, if there is one."""
-        order = search.choices(k, len(edges), visited[-1])
+        order = choices(k, len(edges), visited[-1])
         if choice < len(order):
-            promise = gained + search.promises[k, len(edges)][order[choice]]
+            promise = gained + promises[k, len(edges)][order[choice]]
             heapq.heappush(heap, (-promise, next(serial), k, gained, edges, visited, choice))
 
-    for k in range(1, len(gradients) + 1):
+    for k in range(1, layers + 1):
         push(k, 0.0, (), (head,), 0)
     for _ in range(MAX_STEPS):
         if not heap or len(found) == max_paths:
             break
         _, _, k, gained, edges, visited, choice = heapq.heappop(heap)
         push(k, gained, edges, visited, choice + 1)
-        edge = int(search.choices(k, len(edges), visited[-1])[choice])
-        target = int(search.targets[edge])
-        gained += float(search.gains(k, len(edges), edge))
+        edge = int(choices(k, len(edges), visited[-1])[choice])
+        target = int(runs.first[edge])
+        gained += float(gains(k, len(edges), edge))
         edges = (*edges, edge)
         if len(edges) == k:
-            relations = search.relations[[*edges]].tolist()
+            relations = runs.second[[*edges]].tolist()
             found.append(Path(gained, tuple(zip(visited, relations, (*visited[1:], target), strict=True))))
         elif target not in visited and target != tail:
             push(k, gained, edges, (*visited, target), 0)
     return found
-
-
-class _Search:
-    """What the edges of a graph add to paths that end at an entity, and what they promise at most."""
-
-    def __init__(self, topology: Topology, gradients: Floats, tail: int) -> None:
-        runs = topology.edges.by_source
-        assert runs.positions is not None
-        self.offsets, self.targets, self.relations = runs.offsets, runs.first, runs.second
-        self.layers = len(gradients)
-        by_source = gradients[:, runs.positions]
-        self.totals = np.concatenate([np.zeros((1, by_source.shape[1])), np.cumsum(by_source, 0)])
-        some = np.flatnonzero(np.diff(self.offsets))
-        self.promises: dict[tuple[int, int], Floats] = {}  # of each edge as step i of k, up to the tail
-        for k in range(1, self.layers + 1):
-            bound = np.full(topology.num_entities, -np.inf)
-            bound[tail] = 0.0
-            for i in reversed(range(k)):
-                self.promises[k, i] = self.gains(k, i, slice(None)) + bound[self.targets]
-                bound = np.full_like(bound, -np.inf)
-                bound[some] = np.maximum.reduceat(self.promises[k, i], self.offsets[some])
-        self.choices = cache(self._choices)
-
-    def gains(self, k: int, i: int, edges: int | slice) -> Floats:
-        """Of edges as step ``i`` of ``k``: their gradients over the layers i to i + layers - k."""
-        gains: Floats = (self.totals[i + self.layers - k + 1, edges] - self.totals[i, edges]) / k
-        return gains
-
-    def _choices(self, k: int, i: int, entity: int) -> NDArray[np.int64]:
-        """An entity's outgoing edges as step ``i`` of ``k`` that lead to the tail, most promising first."""
-        begin, end = self.offsets[entity : entity + 2]
-        promises = self.promises[k, i][begin:end]
-        order: NDArray[np.int64] = begin + np.argsort(-promises, kind="stable")
-        return order[: np.isfinite(promises).sum()]

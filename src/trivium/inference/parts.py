@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ from trivium.errors import OutputError
 from trivium.files import check_output, make_folder, table_writer, whole_file
 from trivium.inference.answers import Ids
 
+PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
+
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +26,16 @@ def digest(*values: object) -> str:
     """SHA-256 of values, in their order: the bytes of arrays, and of others what ``repr`` says."""
     sha = hashlib.sha256()
     for value in values:
-        content = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-        sha.update(len(content).to_bytes(8, "little") + content)
+        content: Any = np.ravel(value).view(np.uint8) if isinstance(value, np.ndarray) else repr(value).encode()
+        sha.update(len(content).to_bytes(8, "little"))
+        sha.update(content)
     return sha.hexdigest()
+
+
+def split(places: Ids, size: int = 0) -> list[Ids]:
+    """Runs of ``size`` places, `PART_QUERIES` by default, and a rest; none of none."""
+    size = size or PART_QUERIES
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
 
 
 def write_in_parts(

@@ -24,6 +24,7 @@ from trivium.inference.answers import (
     Confidence,
     Ids,
     Ranks,
+    Scores,
     best_answers,
     both_directions,
     filtered_entities,
@@ -89,6 +90,7 @@ class Ranker:
         checkpoint: str | Path = "trivium",
         *,
         columns: str | None = None,
+        named_graph: str | None = None,
         relation_text: str | None = None,
         disabled: Collection[str] = (),
     ) -> Ranker:
@@ -98,6 +100,7 @@ class Ranker:
             graph: a file, beside which a relations.tsv or relations.json is read too, or a graph.
             checkpoint: a name or a file.
             columns: the file's columns, ``HEAD,RELATION,TAIL``, if they have other names.
+            named_graph: the IRI of an RDF file's named graph; by default all its graphs are read.
             relation_text: adds a relation that only has a text, such as ``is the capital of``, which is its name too.
                 Words that name a relation of the graph add none.
             disabled: parts of the model that are switched off.
@@ -110,20 +113,23 @@ class Ranker:
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
         source: str | Path = ""
         if not isinstance(graph, Graph):
-            source, graph = graph, read_graph(graph, **column_names(columns))
+            source, graph = graph, read_graph(graph, **column_names(columns), named_graph=named_graph)
         if relation_text is None:
-            return cls(model, graph, texts=model_texts(model, graph, source), disabled=disabled)
-        graph, texts = asked_in_words(model, graph, relation_text, source)
+            texts = model_texts(model, graph, source)
+        else:
+            graph, texts = asked_in_words(model, graph, relation_text, source)
         return cls(model, graph, texts=texts, disabled=disabled)
 
     @cached_property
     def sha256(self) -> str:
-        """Of all that scores rest on: version, model, graph, relation texts and what is switched off."""
+        """Of all that scores rest on: version, model, graph by name and id, relation texts, what is switched off."""
         texts = self.topology.texts
         tensors = [*self.model.state_dict().values(), *(() if texts is None else (texts.vectors, texts.ends))]
-        graph = self.graph.sha256, self.graph.num_entities, self.graph.num_relations
-        settings = __version__, self.model.config, sorted(self.representations.disabled), graph
-        return digest(settings, *(tensor.numpy() for tensor in tensors))
+        graph = self.graph
+        names = graph.entities.names.to_list(), graph.relations.names.to_list()
+        settings = __version__, self.model.config, sorted(self.representations.disabled), names
+        edges = graph.sources, graph.edge_relations, graph.offsets
+        return digest(settings, *edges, *(tensor.numpy() for tensor in tensors))
 
     def over(self, graph: Graph) -> Ranker:
         """The same model, texts and switched-off parts over another graph with the same names, without a cache."""
@@ -154,6 +160,13 @@ class Ranker:
                 first, last = np.searchsorted(row, [begin, begin + len(part)])
                 scores = self.engine.scores(base, part, len(asked) - begin - len(part))
                 yield places[first:last], row[first:last] - begin, scores
+
+    def each(self, heads: Ids, relations: Ids) -> Iterator[tuple[int, int, int, Scores]]:
+        """Every query's place in the given arrays, head, relation and scores ``[entities]``, in `blocks`' order."""
+        for places, rows, scores in self.blocks(heads, relations):
+            table = scores.numpy()
+            for place, row in zip(places.tolist(), rows, strict=True):
+                yield place, int(heads[place]), int(relations[place]), table[row]
 
     def scores(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Tensor:
         """Scores of every entity for each query, ``[queries, entities]``, in the order asked."""
@@ -237,7 +250,6 @@ class Ranker:
         include_known: bool = False,
         candidates: Ids | None = None,
         confidence: Confidence | None = None,
-        numbers: Ids | None = None,
     ) -> pl.DataFrame:
         """The best answers to queries by id, sorted by query and rank; see `rank`.
 
@@ -245,7 +257,6 @@ class Ranker:
             heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
             confidence: where candidates or known answers are shown, an answer's margin and rank are still those among
                 all new answers.
-            numbers: ``[queries]``, for the column ``query``; by default from 0.
         """
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 answer")
@@ -253,33 +264,24 @@ class Ranker:
             raise InputError("there is no question: give a head or a tail")
         graph = self.graph
         parts: list[tuple[NDArray[Any], ...]] = []
-        for places, rows, scores in self.blocks(heads, relations):
-            table = scores.numpy()
-            for place, row in zip(places.tolist(), rows, strict=True):
-                question = int(heads[place]), int(relations[place])
-                held, filtered = graph.answers(*question), filtered_entities(graph, *question)
-                hidden = np.setdiff1d(filtered, held) if include_known else filtered
-                ids, ranks, _ = best_answers(table[row], k, hidden, candidates)
-                among = () if confidence is None else ranks_and_margins(table[row], filtered, ids)
-                parts.append((np.full(len(ids), place), ids, ranks, table[row][ids], np.isin(ids, held), *among))
+        for place, head, relation, scores in self.each(heads, relations):
+            held, filtered = graph.answers(head, relation), filtered_entities(graph, head, relation)
+            hidden = np.setdiff1d(filtered, held) if include_known else filtered
+            ids, ranks, _ = best_answers(scores, k, hidden, candidates)
+            among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
+            parts.append((np.full(len(ids), place), ids, ranks, scores[ids], np.isin(ids, held), *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
         query, answers, ranks, values, known, *compared = (column[order] for column in (query, *rest))
         asked, kinds = heads[query], relations[query]
         turned = kinds >= graph.num_relations  # shown the way round that the relation's name reads
-        columns = {
-            "query": query if numbers is None else numbers[query],
-            "head": graph.entities.take(np.where(turned, answers, asked)),
-            "relation": graph.relations.take(kinds % graph.num_relations),
-            "tail": graph.entities.take(np.where(turned, asked, answers)),
-            "rank": ranks,
-            "score": values,
-        }
+        heads, tails = np.where(turned, (answers, asked), (asked, answers))
+        table = graph.named(np.stack([heads, kinds % graph.num_relations, tails], 1))
+        table = table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, score=values)
         if confidence is not None:
-            columns["confidence"] = pl.Series(confidence(kinds, values, compared[1], compared[0])).set(
-                pl.Series(known), None
-            )
-        return pl.DataFrame({**columns, "known": known})
+            judged = pl.Series(confidence(kinds, values, compared[1], compared[0]))
+            table = table.with_columns(confidence=judged.set(pl.Series(known), None))
+        return table.with_columns(known=known)
 
     def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.
@@ -310,22 +312,19 @@ class Ranker:
         for chosen in (np.flatnonzero(~known), *np.flatnonzero(known)[:, None]):
             rest = self.over(self.graph.without(facts[chosen])) if known[chosen].any() else self
             heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
-            for places, rows, scores in rest.blocks(heads, relations):
-                table = scores.numpy()
-                for place, row in zip(places.tolist(), rows, strict=True):
-                    filtered = filtered_entities(rest.graph, int(heads[place]), int(relations[place]))
-                    rank, margin = ranks_and_margins(table[row], filtered, answers[[place]])
-                    direction, triple = place // len(chosen), chosen[place % len(chosen)]
-                    ranks[direction, triple] = rank[0]
-                    if direction == 0:
-                        found[triple], margins[triple] = table[row, answers[place]], margin[0]
-        names = self.graph.entities, self.graph.relations, self.graph.entities
-        columns: dict[str, Any] = {what: names[i].take(triples[:, i]) for i, what in enumerate(TRIPLE)}
-        columns["score"] = found
+            for place, head, relation, scores in rest.each(heads, relations):
+                filtered = filtered_entities(rest.graph, head, relation)
+                rank, margin = ranks_and_margins(scores, filtered, answers[[place]])
+                direction, triple = place // len(chosen), chosen[place % len(chosen)]
+                ranks[direction, triple] = rank[0]
+                if direction == 0:
+                    found[triple], margins[triple] = scores[answers[place]], margin[0]
+        table = self.graph.named(facts).with_columns(score=found)
         if confidence is not None:
-            columns["confidence"] = confidence(triples[:, 1], found, margins, ranks[0]).astype(np.float32)
+            judged = confidence(triples[:, 1], found, margins, ranks[0]).astype(np.float32)
+            table = table.with_columns(confidence=judged)
         tail_ranks, head_ranks = ranks.astype(np.float64)  # floats, as files have had them
-        return pl.DataFrame({**columns, "tail_rank": tail_ranks, "head_rank": head_ranks, "known": known})
+        return table.with_columns(tail_rank=tail_ranks, head_rank=head_ranks, known=known)
 
 
 def model_texts(
