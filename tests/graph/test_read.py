@@ -113,7 +113,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "g.csv")
     frame.with_columns(pl.col("s").cast(pl.Categorical)).write_parquet(tmp_path / "g.parquet")
     for name in ("g.csv", "g.parquet"):
-        assert rows(read_triples(tmp_path / name, head="s", relation="p", tail="o")) == [('a"', "r,", "b\nc")]
+        assert named(read_graph(tmp_path / name, head="s", relation="p", tail="o")) == [('a"', "r,", "b\nc")]
         assert named(read_graph(tmp_path / name, head="s", relation="p", tail="n")) == [('a"', "r,", "7")]
 
 
@@ -162,7 +162,7 @@ def test_every_form_of_rdf_is_read_with_all_its_graphs(tmp_path: Path, name: str
 def test_a_named_graph_can_be_read_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(RDF[name])
     assert named(read_graph(tmp_path / name, named_graph="x:two")) == [("x:a", "x:r", "x:c")]
-    assert rows(read_triples(tmp_path / name, named_graph="x:one")) == [("x:a", "x:r", "x:b")]
+    assert named(read_graph(tmp_path / name, named_graph="x:one")) == [("x:a", "x:r", "x:b")]
     with pytest.raises(GraphError, match=r"has no graph 'x:none': it has .*<x:one>, <x:two>"):
         read_graph(tmp_path / name, named_graph="x:none")
     with pytest.raises(GraphError, match="only RDF has named graphs"):

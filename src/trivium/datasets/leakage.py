@@ -152,11 +152,7 @@ def training_graph(
 
 @lru_cache(maxsize=64)
 def _training_graph(
-    name: str,
-    data_dir: str | Path | None,
-    download: bool,
-    exclude: tuple[str, ...] = (),
-    exclude_graphs: tuple[str, ...] = (),
+    name: str, data_dir: str | Path | None, download: bool, exclude: tuple[str, ...], exclude_graphs: tuple[str, ...]
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
     own = is_file(name)

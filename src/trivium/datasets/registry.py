@@ -18,11 +18,7 @@ def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
 
 
 def load_dataset(
-    name: str,
-    data_dir: str | Path | None = None,
-    *,
-    download: bool = True,
-    cache_dir: str | Path | None = None,
+    name: str, data_dir: str | Path | None = None, *, download: bool = True, cache_dir: str | Path | None = None
 ) -> Splits:
     """Reads a data set, and checks each split against its recorded SHA-256.
 

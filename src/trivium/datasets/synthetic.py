@@ -58,27 +58,22 @@ def synthesize(
         plan = _plan(rng, signatures)
         if plan is not None:
             plans.append(plan)
-            if plan[2] == len(signatures):
-                signatures.append(plan[4])
+            if plan[1] == len(signatures):
+                signatures.append(plan[3])
                 facts.append(np.empty((0, 2), np.int64))
     cap = 3 * max(num_entities, max(len(f) for f in facts))
     for _ in range(int(rng.integers(1, 3))):
-        for _, body, head, confidence, _ in plans:
+        for body, head, confidence, _ in plans:
             derived = _chain(rng, facts, body, cap)
             derived = derived[rng.random(len(derived)) < confidence]
             facts[head] = np.unique(np.concatenate([facts[head], derived]), axis=0)
             if len(facts[head]) > cap:
                 facts[head] = facts[head][rng.permutation(len(facts[head]))[:cap]]
     kept = [f for f in facts if len(f)]
-    pairs = np.concatenate(kept)
-    relations = np.repeat(np.arange(len(kept)), [len(f) for f in kept])
-    return Graph.from_ids(
-        pairs[:, 0].astype(np.int32),
-        relations.astype(np.int32),
-        pairs[:, 1].astype(np.int32),
-        entities=num_entities,
-        relation_names=Names([f"relation {i}" for i in range(len(kept))]),
-    )
+    heads, tails = np.concatenate(kept).astype(np.int32).T
+    relations = np.repeat(np.arange(len(kept), dtype=np.int32), [len(f) for f in kept])
+    names = Names([f"relation {i}" for i in range(len(kept))])
+    return Graph.from_ids(heads, relations, tails, entities=num_entities, relation_names=names)
 
 
 class _World:
@@ -127,7 +122,7 @@ class _World:
         return np.where(end > begin, order[np.minimum(place, len(order) - 1)], otherwise)
 
 
-Plan = tuple[str, list[tuple[int, bool]], int, float, Signature]  # kind, body (relation, reversed), head, confidence
+Plan = tuple[list[tuple[int, bool]], int, float, Signature]  # body (relation, reversed), head, confidence
 
 
 def _plan(rng: np.random.Generator, signatures: list[Signature]) -> Plan | None:
@@ -135,40 +130,32 @@ def _plan(rng: np.random.Generator, signatures: list[Signature]) -> Plan | None:
     kind = str(rng.choice(RULES, p=RULE_SHARES))
     length = {"composition": 2, "long composition": 3}.get(kind, 1)
     body: list[tuple[int, bool]] = []
-    start = end = -1
+    ways = [(relation, reverse) for relation in range(len(signatures)) for reverse in (False, True)]
+    types: list[Signature] = []  # of the ends of each relation in the body
     for _ in range(length):
-        fitting = [
-            (relation, reverse)
-            for relation, (first, second) in enumerate(signatures)
-            for reverse in (False, True)
-            if not body or (second if reverse else first) == end
-        ]
+        turned = [signatures[relation][::-1] if reverse else signatures[relation] for relation, reverse in ways]
+        fitting = [place for place, (first, _) in enumerate(turned) if not body or first == types[-1][1]]
         if not fitting:
             return None
-        relation, reverse = fitting[int(rng.integers(len(fitting)))]
-        first, second = signatures[relation][::-1] if reverse else signatures[relation]
-        start = first if not body else start
-        end = second
-        body.append((relation, reverse))
+        chosen = fitting[int(rng.integers(len(fitting)))]
+        body.append(ways[chosen])
+        types.append(turned[chosen])
+    start, end = types[0][0], types[-1][1]
     confidence = float(rng.uniform(0.5, 1.0))
     if kind == "inverse":
         body = [(body[0][0], not body[0][1])]
         start, end = end, start
     same = [i for i, signature in enumerate(signatures) if signature == (start, end)]
     if kind == "symmetry" and start == end:
-        return kind, [(body[0][0], True)], body[0][0], confidence, (start, end)
+        return [(body[0][0], True)], body[0][0], confidence, (start, end)
     head = same[int(rng.integers(len(same)))] if same and rng.random() < 0.35 else len(signatures)
-    return kind, body, head, confidence, (start, end)
+    return body, head, confidence, (start, end)
 
 
 def _chain(rng: np.random.Generator, facts: list[Pairs], body: list[tuple[int, bool]], cap: int) -> Pairs:
     """The pairs that a body of one to three relations joins, at most about ``cap`` a join."""
-    joined: Pairs | None = None
-    for relation, reverse in body:
-        pairs = facts[relation][:, ::-1] if reverse else facts[relation]
-        if joined is None:
-            joined = pairs
-            continue
+    joined, *others = (facts[relation][:, ::-1] if reverse else facts[relation] for relation, reverse in body)
+    for pairs in others:
         pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
         begin = np.searchsorted(pairs[:, 0], joined[:, 1], "left")
         count = np.searchsorted(pairs[:, 0], joined[:, 1], "right") - begin
@@ -180,5 +167,4 @@ def _chain(rng: np.random.Generator, facts: list[Pairs], body: list[tuple[int, b
         place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(begin, count)
         joined = np.stack([first, pairs[place, 1]], 1)
         joined = np.unique(joined[joined[:, 0] != joined[:, 1]], axis=0)
-    assert joined is not None
     return joined

@@ -37,12 +37,7 @@ class Graph:
     """
 
     def __init__(
-        self,
-        sources: IntArray,
-        edge_relations: IntArray,
-        offsets: OffsetArray,
-        entities: Names,
-        relations: Names,
+        self, sources: IntArray, edge_relations: IntArray, offsets: OffsetArray, entities: Names, relations: Names
     ) -> None:
         """Wraps arrays that are sorted already, as `from_ids` and an opened index give them."""
         self.sources = sources
@@ -75,15 +70,14 @@ class Graph:
         relation_names = Names.numbered(relation_names) if isinstance(relation_names, int) else relation_names
         num_entities, num_relations = len(entities), len(relation_names)
         heads, relations, tails = np.asarray(heads), np.asarray(relations), np.asarray(tails)
-        for what, ids, count in (
-            ("head", heads, num_entities),
-            ("relation", relations, num_relations),
-            ("tail", tails, num_entities),
-        ):
+        columns = ("head", heads, entities), ("relation", relations, relation_names), ("tail", tails, entities)
+        for what, ids, names in columns:
             if len(ids) and ids.dtype.kind not in "iu":
                 raise GraphError(f"{what} ids are {ids.dtype}: give whole numbers")
-            if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= count):
-                raise GraphError(f"a {what} id lies outside [0, {count}): give the number of names that the ids need")
+            if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= len(names)):
+                raise GraphError(
+                    f"a {what} id lies outside [0, {len(names)}): give the number of names that the ids need"
+                )
         heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))
         if not len(heads) == len(relations) == len(tails) or not len(heads):
             counts = f"{len(heads)} heads, {len(relations)} relations and {len(tails)} tails"

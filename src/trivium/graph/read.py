@@ -60,8 +60,13 @@ def read_graph(
     Cost: O(file) time; memory of the ids, and of the distinct names of each batch.
     """
     path = Path(path)
-    columns = _columns(path, named_graph, head, relation, tail)
-    if path.suffix.lower() == INDEX:
+    columns = (head or "head", relation or "relation", tail or "tail")
+    index = path.suffix.lower() == INDEX
+    if columns != TRIPLE and (index or format_of(path) not in ("csv", "parquet")):
+        raise GraphError(f"{path}: only CSV and Parquet have columns to name: leave the names out")
+    if named_graph is not None and (index or format_of(path) != "rdf"):
+        raise GraphError(f"{path}: only RDF has named graphs: leave {named_graph!r} out")
+    if index:
         return open_index(path)
     labels: dict[str, str] = {}
     table = read_table(path, columns, labels, named_graph)
@@ -77,19 +82,10 @@ def read_graph(
     return Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
 
 
-def read_triples(
-    path: str | Path,
-    *,
-    head: str | None = None,
-    relation: str | None = None,
-    tail: str | None = None,
-    named_graph: str | None = None,
-    lines: bool = True,
-) -> pl.DataFrame:
+def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
     """Reads triples by name, in the file's order, repeats kept.
 
     Args:
-        head, relation, tail, named_graph: as `read_graph`.
         lines: whether to say where each stands (a TSV is read faster without).
 
     Returns:
@@ -100,12 +96,11 @@ def read_triples(
         GraphError: as `read_graph`.
     """
     path = Path(path)
-    columns = _columns(path, named_graph, head, relation, tail)
     if path.suffix.lower() == INDEX:
         graph = open_index(path)
         frame = graph.named(graph.triples)
         return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"))
-    table = read_table(path, columns, {}, named_graph, lines)
+    table = read_table(path, TRIPLE, {}, lines=lines)
     if not len(table):
         raise GraphError(f"{path} holds no triple")
     encoded = {column: _encoded(table[column]) for column in TRIPLE}
@@ -155,17 +150,6 @@ def read_queries(path: str | Path) -> pl.DataFrame:
     if not questions:
         raise GraphError(f"{path} holds no question")
     return pl.DataFrame(questions, dict.fromkeys(TRIPLE, pl.String) | {"line": pl.Int64}, orient="row")
-
-
-def _columns(path: Path, named_graph: str | None, *given: str | None) -> tuple[str, ...]:
-    """The names of the three columns; only CSV and Parquet have names to choose."""
-    columns = tuple(name or default for name, default in zip(given, TRIPLE, strict=True))
-    index = path.suffix.lower() == INDEX
-    if columns != TRIPLE and (index or format_of(path) not in ("csv", "parquet")):
-        raise GraphError(f"{path}: only CSV and Parquet have columns to name: leave the names out")
-    if named_graph is not None and (index or format_of(path) != "rdf"):
-        raise GraphError(f"{path}: only RDF has named graphs: leave {named_graph!r} out")
-    return columns
 
 
 def _encoded(column: Any) -> tuple[pl.Series, IntArray]:

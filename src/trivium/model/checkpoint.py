@@ -56,11 +56,7 @@ def write_checkpoint(
     Raises:
         OutputError: the file exists (without ``force``) or cannot be written.
     """
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(asdict(config)),
-        "provenance": json.dumps(asdict(provenance)),
-    }
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(config)), "provenance": json.dumps(asdict(provenance))}
     content = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
     # the library writes the metadata in an order that changes from run to run: the header is sorted
     end = 8 + int.from_bytes(content[:8], "little")

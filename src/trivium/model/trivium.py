@@ -188,11 +188,7 @@ class Trivium(nn.Module):
         return {name: delta[own].norm(dim=1) / size for name, delta in deltas.items() if delta is not None}
 
     def forward(
-        self,
-        topology: Topology,
-        head: Int[Tensor, " batch"],
-        relation: Int[Tensor, " batch"],
-        **choices: Any,
+        self, topology: Topology, head: Int[Tensor, " batch"], relation: Int[Tensor, " batch"], **choices: Any
     ) -> Float[Tensor, "batch entities"]:
         """Scores every entity as the answer to each ``(head, relation, ?)``; choices as `relation_representations`."""
         distinct, place = torch.unique(relation, return_inverse=True)

@@ -88,11 +88,7 @@ class TextGraph:
 
     @classmethod
     def from_vectors(
-        cls,
-        vectors: Vectors,
-        threshold: float,
-        nearest: int = NEAREST,
-        ends: Vectors | None = None,
+        cls, vectors: Vectors, threshold: float, nearest: int = NEAREST, ends: Vectors | None = None
     ) -> "TextGraph":
         """Joins each node to its ``nearest`` by cosine and to all from ``threshold`` on.
 

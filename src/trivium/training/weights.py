@@ -44,14 +44,12 @@ def fusion_course(runs: Sequence[str | Path]) -> pl.DataFrame:
                 raise InputError(f"{run} holds no fusion log: name a run of a model with branches that made one")
             sources = read_yaml(Path(run) / CONFIG).get("sources", [])
             data = ", ".join(str(source["name"]) for source in sources)
-            for row in found:
-                for branch, figures in row["fusion"].items():
-                    rows.append([name, data, row["step"], branch, *(figures[quantity] for quantity in QUANTITIES)])
+            logged = [(row["step"], *each) for row in found for each in row["fusion"].items()]
+            rows += [[name, data, step, branch, *(figures[q] for q in QUANTITIES)] for step, branch, figures in logged]
         else:
             model, provenance = load_checkpoint(run)
             data = ", ".join(provenance.training_data)
-            for branch, weight in model.fusion_weights().items():
-                rows.append([name, data, provenance.steps, branch, weight, None, None])
+            rows += [[name, data, provenance.steps, *each, None, None] for each in model.fusion_weights().items()]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
