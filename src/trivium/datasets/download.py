@@ -9,7 +9,7 @@ from pathlib import Path
 import pooch
 
 from trivium.datasets.splits import read_split
-from trivium.datasets.table import Dataset
+from trivium.datasets.table import Dataset, Home
 from trivium.errors import InputError
 from trivium.files import whole_file
 
@@ -34,9 +34,7 @@ def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool 
         if not home.urls or split not in dataset.sha256:
             what = "checksum" if home.urls else "public address"
             raise InputError(f"{dataset.name}: no {what} is on record for {split}: {instead}")
-        lines = "".join(
-            _lines(dataset, url, home.columns, home.member, root / "downloads", instead) for url in home.urls
-        )
+        lines = "".join(_lines(dataset, url, home, root / "downloads", instead) for url in home.urls)
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{split}.unchecked.txt.gz"
         try:
@@ -49,15 +47,14 @@ def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool 
     return folder
 
 
-def _lines(dataset: Dataset, url: str, columns: str, member: str, downloads: Path, instead: str) -> str:
+def _lines(dataset: Dataset, url: str, home: Home, downloads: Path, instead: str) -> str:
     """The lines of one public file, brought into our order of columns."""
     pooch.get_logger().setLevel("WARNING")
-    archive = member != ""
     try:
         path = Path(pooch.retrieve(url, None, path=downloads))
-        if archive:
+        if home.member:
             with zipfile.ZipFile(path) as files:
-                data = files.read(member)
+                data = files.read(home.member)
         else:
             data = path.read_bytes()
             path.unlink()
@@ -65,7 +62,7 @@ def _lines(dataset: Dataset, url: str, columns: str, member: str, downloads: Pat
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as reason:
         why = " ".join(str(reason).split())[:200]
         raise InputError(f"cannot download {dataset.name} from {url} ({why}): {instead}") from reason
-    order = [columns.index(column) for column in "hrt"]
+    order = [home.columns.index(column) for column in "hrt"]
     rows = (line.split("\t" if "\t" in line else None) for line in text.splitlines() if line.strip())
     try:
         return "".join("\t".join([row[place].strip() for place in order]) + "\n" for row in rows)

@@ -191,13 +191,8 @@ def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collect
 
 def _groups(graph: Graph, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
     pessimistic = ranks.pessimistic
-    turned = relations >= graph.num_relations
-    directions = {"tail": ~turned, "head": turned}
+    turned, asked = relations >= graph.num_relations, relations % graph.num_relations
     names = graph.relations.names
-    return {
-        "direction": {name: Metrics.of(pessimistic[mask]) for name, mask in directions.items()},
-        "relation": {
-            names[int(relation)]: Metrics.of(pessimistic[relations % graph.num_relations == relation])
-            for relation in np.unique(relations % graph.num_relations)
-        },
-    }
+    by_relation = {names[int(r)]: Metrics.of(pessimistic[asked == r]) for r in np.unique(asked)}
+    by_direction = {"tail": Metrics.of(pessimistic[~turned]), "head": Metrics.of(pessimistic[turned])}
+    return {"direction": by_direction, "relation": by_relation}

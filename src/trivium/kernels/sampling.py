@@ -1,4 +1,4 @@
-"""Subgraphs of a training graph: compiled loops over its edges, sorted by target.
+"""Subgraphs of a training graph, from its edges, sorted by target.
 
 ``offsets[t]:offsets[t + 1]`` are the edges that end in ``t``, their other ends in ``sources``, inverse edges included:
 the neighbours of ``t`` are the sources of its edges.
@@ -6,6 +6,8 @@ the neighbours of ``t`` are the sources of its edges.
 
 import numpy as np
 from numba import njit
+
+from trivium.kernels.csr import IntArray, OffsetArray
 
 
 @njit(cache=True)
@@ -49,26 +51,14 @@ def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untype
     return visited[:count].copy()
 
 
-@njit(cache=True)
-def induced(offsets, sources, relations, num_relations, visited):  # type: ignore[no-untyped-def]
-    """The triples among visited entities, by their places in ``visited``; relations keep their ids.
-
-    Walks the edges of each visited entity twice: to count the triples, then to write them.
-    """
+def induced(
+    offsets: OffsetArray, sources: IntArray, relations: IntArray, num_relations: int, visited: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """The triples among visited entities, by their places in ``visited``; relations keep their ids."""
     local = np.full(len(offsets) - 1, -1, np.int32)
-    for place in range(len(visited)):
-        local[visited[place]] = place
-    count = 0
-    for entity in visited:
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            count += relations[edge] < num_relations and local[sources[edge]] >= 0
-    heads, kinds, tails = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    place = 0
-    for entity in visited:
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            if relations[edge] < num_relations and local[sources[edge]] >= 0:
-                heads[place] = local[sources[edge]]
-                kinds[place] = relations[edge]
-                tails[place] = local[entity]
-                place += 1
-    return heads, kinds, tails
+    local[visited] = np.arange(len(visited))
+    degrees = offsets[visited + 1] - offsets[visited]
+    edges = np.arange(degrees.sum()) + np.repeat(offsets[visited] - (np.cumsum(degrees) - degrees), degrees)
+    heads, kinds, tails = local[sources[edges]], relations[edges], np.repeat(local[visited], degrees)
+    kept = (heads >= 0) & (kinds < num_relations)
+    return heads[kept], kinds[kept], tails[kept]

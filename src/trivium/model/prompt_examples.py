@@ -35,9 +35,8 @@ class FactIndex:
         self.edges = edges
         self.names = names
         tails = heads[inverse(np.arange(len(heads)), edges.num_relations // 2)]
-        facts, firsts, seconds = (
-            counts.astype(np.uint64) for counts in (np.diff(edges.by_relation.offsets), heads, tails)
-        )
+        counts = np.diff(edges.by_relation.offsets), heads, tails
+        facts, firsts, seconds = (count.astype(np.uint64) for count in counts)
         self.relation_colours: Hashes = hashed(facts + hashed(firsts + hashed(seconds)))
         carried = self.relation_colours[edges.relations]
         around = hashed(self._arriving(carried))

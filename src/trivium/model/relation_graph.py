@@ -6,8 +6,6 @@ from trivium.graph.graph import inverse
 from trivium.kernels.csr import shared_rows, sorted_unique, targets_of
 from trivium.nn.edges import Edges
 
-HEAD_TO_HEAD, TAIL_TO_TAIL, HEAD_TO_TAIL, TAIL_TO_HEAD = range(4)
-
 
 def relation_graph(to_entities: Edges, num_relations: int) -> Edges:
     """Edges between all relations that share an entity, inverses included, a relation with itself included.
@@ -24,14 +22,8 @@ def relation_graph(to_entities: Edges, num_relations: int) -> Edges:
     offsets, j = shared_rows(to_entities.offsets, to_entities.sources, nodes)
     i = targets_of(offsets)
     i_inverse, j_inverse = (inverse(a, num_relations).astype(np.int32) for a in (i, j))
-    pairs = {
-        HEAD_TO_HEAD: (i, j),
-        TAIL_TO_TAIL: (i_inverse, j_inverse),
-        HEAD_TO_TAIL: (i, j_inverse),
-        TAIL_TO_HEAD: (i_inverse, j),
-    }
-    sources = np.concatenate([a for a, _ in pairs.values()])
-    targets = np.concatenate([b for _, b in pairs.values()])
-    kinds = np.repeat(np.array(list(pairs), np.int32), len(i))
+    # head to head, tail to tail, head to tail, tail to head
+    sources, targets = np.concatenate([i, i_inverse, i, i_inverse]), np.concatenate([j, j_inverse, j_inverse, j])
+    kinds = np.repeat(np.arange(4, dtype=np.int32), len(i))
     sources, kinds, offsets = sorted_unique(sources, kinds, targets, nodes, 4)
     return Edges(offsets, sources, kinds, nodes, 4)

@@ -45,10 +45,8 @@ def graph_texts(
         given = [read_relation_texts(beside)] if beside is not None else []
     elif data_dir is not None:
         given = data_set_tables(str(source), Path(data_dir))
-    labels = graph.relations.labels
-    texts = relation_texts(
-        graph.relations.names.to_list(), None if labels is None else labels.to_list(), given, encoder.words()
-    )
+    labels = None if graph.relations.labels is None else graph.relations.labels.to_list()
+    texts = relation_texts(graph.relations.names.to_list(), labels, given, encoder.words())
     return TextGraph.from_texts(texts, encoder)
 
 

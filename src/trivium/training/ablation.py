@@ -95,10 +95,8 @@ def ablate(
     if not training.model.text_encoder:
         log.warning("training.model.text_encoder is empty: no arm reads texts")
     earlier = load_checkpoint(config.warm_start)[1] if config.warm_start else Provenance()
-    seen = [
-        training_graph(name, data_dir, earlier.excluded_from(name))
-        for name in earlier.training_data.keys() - {SYNTHETIC}
-    ]
+    names = earlier.training_data.keys() - {SYNTHETIC}
+    seen = [training_graph(name, data_dir, earlier.excluded_from(name)) for name in names]
     questions = validations(config, [*training_graphs(training, data_dir)[1].values(), *seen], data_dir)
     if not folder.begun:
         RunFolder.create(folder.path, config)

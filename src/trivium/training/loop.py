@@ -115,10 +115,8 @@ class Trainer:
         start = load_checkpoint(checkpoint)[0].state_dict()
         fits = {name: value for name, value in start.items() if name in own and value.shape == own[name].shape}
         self.model.load_state_dict(fits, strict=False)
-        if len(fits) < len(start):
-            log.warning(
-                "%s: %d of its %d weights do not fit this model", checkpoint, len(start) - len(fits), len(start)
-            )
+        if misfits := len(start) - len(fits):
+            log.warning("%s: %d of its %d weights do not fit this model", checkpoint, misfits, len(start))
         return set(fits)
 
     def topology(self, name: str, example: Example) -> Topology:
@@ -144,12 +142,9 @@ class Trainer:
     def loss(self, name: str, example: Example, seed: list[int]) -> Tensor:
         """The loss on one subgraph; the seed decides which texts are dropped and what stands in a prompt."""
         config, rng = self.config, np.random.default_rng(seed)
-        kept = kept_texts(
-            example.graph.num_relations,
-            config.relation_text_dropout,
-            config.graph_text_dropout,
-            torch.Generator().manual_seed(int(rng.integers(2**62))),
-        )
+        chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rates = config.relation_text_dropout, config.graph_text_dropout
+        kept = kept_texts(example.graph.num_relations, *rates, chance)
         scores = self.model(self.topology(name, example), example.head, example.query, kept_texts=kept, rng=rng)
         return softmax_loss(scores, example.answer, example.known)
 
