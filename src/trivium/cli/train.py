@@ -17,7 +17,6 @@ from trivium.training import pretrain as training
 from trivium.training.ablation import ablate as run_ablation
 from trivium.training.ablation import read_ablation
 from trivium.training.evidence import differences, draw, suggest
-from trivium.training.finetune import finetune_config
 from trivium.training.run import CONFIG, RunFolder, best_step
 from trivium.training.weights import draw_fusion, fusion_course
 
@@ -107,7 +106,7 @@ def finetune(
     if graph is None:
         config = training.read_config(folder.path / CONFIG)
     else:
-        config = finetune_config(graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps)
+        config = training.finetune_config(graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps)
     start = load_checkpoint(config.start_from)[0].fusion_weights()
     with progress("fitting") as update:
         trained = training.pretrain(folder, data_dir, update, "trivium finetune", config)

@@ -23,17 +23,8 @@ import numpy as np
 import polars as pl
 
 from trivium.errors import GraphError, InputError
-from trivium.graph.formats import (
-    INDEX,
-    TRIPLE,
-    check_width,
-    ending_of,
-    fail,
-    format_of,
-    read_table,
-    statement_lines,
-    text_rows,
-)
+from trivium.graph import formats
+from trivium.graph.formats import INDEX, TRIPLE, fail, format_of
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index
 from trivium.graph.names import Names
@@ -69,7 +60,7 @@ def read_graph(
     if index:
         return open_index(path)
     labels: dict[str, str] = {}
-    table = read_table(path, columns, labels, named_graph)
+    table = formats.read_table(path, columns, labels, named_graph)
     heads, relations, tails = (_encoded(table[column]) for column in TRIPLE)
     del table
     if not len(heads[1]):
@@ -100,7 +91,7 @@ def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
         graph = open_index(path)
         frame = graph.named(graph.triples)
         return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"))
-    table = read_table(path, TRIPLE, {}, lines=lines)
+    table = formats.read_table(path, TRIPLE, {}, lines=lines)
     if not len(table):
         raise GraphError(f"{path} holds no triple")
     encoded = {column: _encoded(table[column]) for column in TRIPLE}
@@ -108,8 +99,8 @@ def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
     if not lines:
         return frame
     numbers = table["line"].to_numpy()
-    if ending_of(path) in (".nt", ".nq"):
-        numbers = np.array(statement_lines(path))[numbers - 1]
+    if formats.ending_of(path) in (".nt", ".nq"):
+        numbers = np.array(formats.statement_lines(path))[numbers - 1]
     return frame.with_columns(pl.Series("line", numbers))
 
 
@@ -128,7 +119,7 @@ def read_queries(path: str | Path) -> pl.DataFrame:
     path = Path(path)
     if (kind := format_of(path)) not in ("tsv", "csv"):
         raise GraphError(f"{path}: questions are read from .tsv or .csv (.gz may follow)")
-    rows = text_rows(path)
+    rows = formats.text_rows(path)
     begin, first = next(rows, (1, []))
     columns = [field.lower() for field in first] if kind == "tsv" else first
     asked = [column for column in TRIPLE if columns.count(column) == 1]
@@ -139,7 +130,7 @@ def read_queries(path: str | Path) -> pl.DataFrame:
         rows = chain([(begin, first)] if first else [], rows)
     questions = []
     for line, row in rows:
-        check_width(path, line, row, columns)
+        formats.check_width(path, line, row, columns)
         given = dict(zip(columns, row, strict=True))
         head, relation, tail = (given.get(column) or None for column in TRIPLE)
         if relation is None:

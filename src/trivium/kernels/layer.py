@@ -20,7 +20,6 @@ from trivium.kernels.vector import (
     positive,
     repeat,
     store,
-    store_floats,
     sum_of,
     times,
     zeros,
@@ -89,12 +88,12 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
                 e = add_multiple(e, rows, start + 4 * inside + k, column)
                 f = add_multiple(f, rows, start + 5 * inside + k, column)
             place = r * outside + panel * LANES
-            store_floats(out, place, a)
-            store_floats(out, place + outside, b)
-            store_floats(out, place + 2 * outside, c)
-            store_floats(out, place + 3 * outside, d)
-            store_floats(out, place + 4 * outside, e)
-            store_floats(out, place + 5 * outside, f)
+            store(out, place, a)
+            store(out, place + outside, b)
+            store(out, place + 2 * outside, c)
+            store(out, place + 3 * outside, d)
+            store(out, place + 4 * outside, e)
+            store(out, place + 5 * outside, f)
 
 
 @njit(error_model="numpy", nogil=True)
@@ -105,19 +104,19 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
     # the row three times, 16 columns at a time: for its mean, for its variance, and to finish it
     for c in range(0, dim, LANES):
         value = plus(load_floats(linear, here + c), load_floats(bias, c))
-        store_floats(linear, here + c, value)
+        store(linear, here + c, value)
         total = plus(total, value)
     mean = repeat(sum_of(total) / count)
     total = float_zeros()
     for c in range(0, dim, LANES):
         value = minus(load_floats(linear, here + c), mean)
-        store_floats(linear, here + c, value)
+        store(linear, here + c, value)
         total = plus(total, times(value, value))
     scale = repeat(np.float32(1) / np.sqrt(sum_of(total) / count + epsilon))
     for c in range(0, dim, LANES):
         value = times(times(load_floats(linear, here + c), scale), load_floats(gain, c))
         value = positive(plus(value, load_floats(shift, c)))
-        store_floats(out, after + c, plus(load_floats(state, before + c), value))
+        store(out, after + c, plus(load_floats(state, before + c), value))
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)

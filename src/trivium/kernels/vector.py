@@ -120,9 +120,9 @@ def add_product_of_either(build: Any, total: Any, first: Any, a: Any, i: Any, b:
 
 @_instruction(types.void)
 def store(build: Any, out: Any, place: Any, total: Any) -> None:
-    """``out[place : place + 32] = total``, rounded to the array's type."""
-    vector = ir.VectorType(out.number, WIDTH)
-    out.store(place, total if vector == _doubles.code else build.fptrunc(total, vector))
+    """The vector ``total`` in ``out`` from ``place`` on, rounded to the array's type."""
+    vector = ir.VectorType(out.number, total.type.count)
+    out.store(place, total if vector == total.type else build.fptrunc(total, vector))
 
 
 @_instruction(types.void)
@@ -147,12 +147,6 @@ def float_zeros(build: Any) -> Any:
 def load_floats(build: Any, a: Any, i: Any) -> Any:
     """``a[i : i + 16]`` of a float array."""
     return a.load(i, LANES)
-
-
-@_instruction(types.void)
-def store_floats(build: Any, out: Any, place: Any, total: Any) -> None:
-    """``out[place : place + 16] = total``."""
-    out.store(place, total)
 
 
 @_instruction(_floats)

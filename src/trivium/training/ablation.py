@@ -113,15 +113,12 @@ def ablate(
             begin = replace(training, model=model, start_from=str(start), seed=seed)
             with report(f"{arm}, seed {seed} ({number} of {len(planned)})") as progress:
                 trained, _ = load_checkpoint(pretrain(run, data_dir, progress, "trivium ablate", begin))
-            content = {}
-            for name, validation in questions.items():
-                relations, reciprocal = validation.reciprocal_ranks(trained)
-                content[name] = {"relations": relations.tolist(), "reciprocal": reciprocal.tolist()}
+            ranks = {name: validation.reciprocal_ranks(trained) for name, validation in questions.items()}
+            content = {g: {"relations": r.tolist(), "reciprocal": mrr.tolist()} for g, (r, mrr) in ranks.items()}
             with whole_file(file, force=True) as out:
                 out.write(json.dumps(content).encode())
         for name, rows in json.loads(file.read_text("utf-8")).items():
-            relations, reciprocal = np.array(rows["relations"], np.int64), np.array(rows["reciprocal"], np.float64)
-            scores.append(Scores(arm, seed, name, relations, reciprocal))
+            scores.append(Scores(arm, seed, name, np.array(rows["relations"]), np.array(rows["reciprocal"])))
     return scores
 
 
