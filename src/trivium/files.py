@@ -150,6 +150,16 @@ def write_table(frame: pl.DataFrame, path: str | Path, force: bool = False) -> N
         write(frame)
 
 
+def write_whole(content: bytes, path: str | Path, force: bool = False) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        OutputError: as `whole_file`.
+    """
+    with whole_file(path, force) as file:
+        file.write(content)
+
+
 def save_figure(figure: Figure, path: str | Path, force: bool = False) -> None:
     """Writes a figure as PNG, whole or not at all.
 

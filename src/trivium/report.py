@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich import progress as rich
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -23,10 +28,6 @@ def printable(text: object) -> str:
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """A table on standard output; numbers stand to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(columns))]
     for name, right in zip(columns, numeric, strict=True):
@@ -57,14 +58,10 @@ def show_frame(frame: pl.DataFrame) -> None:
 @contextmanager
 def progress(label: str) -> Iterator[Callable[..., None]]:
     """A bar on standard error, where that is a terminal. The callback takes the done and the total (and a figure)."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    columns = rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TimeRemainingColumn()
-    texts = "{task.description}", "{task.fields[figure]}"
     console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with rich.Progress(texts[0], *columns, texts[1], console=console, transient=True, disable=hidden) as bar:
+    times = rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TimeRemainingColumn()
+    columns = "{task.description}", *times, "{task.fields[figure]}"
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None, figure="")
 
         def update(done: int, total: int, loss: float | None = None) -> None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from trivium.calibration.collect import ask, hide
 from trivium.calibration.fit import FOLDS, Floats, Record, features, fit
 from trivium.errors import GraphError, InputError
-from trivium.files import whole_file
+from trivium.files import write_whole
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
@@ -109,8 +109,7 @@ class Calibration:
         Raises:
             OutputError: the file exists (without ``force``) or cannot be written.
         """
-        with whole_file(path, force) as file:
-            file.write(self._json())
+        write_whole(self._json(), path, force)
 
     @property
     def sha256(self) -> str:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.cli.options import DEFAULT, Checkpoint, Force, Output
-from trivium.files import check_place, whole_file
+from trivium.evaluation.metrics import Metrics
+from trivium.files import check_place, write_whole
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
-from trivium.inference.answers import Ids, Ranks, both_directions
+from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks
 from trivium.inference.ranker import Ranker
 from trivium.report import show
 
@@ -54,8 +55,7 @@ def demo(
         Write the graph there (.tsv), to ask it yourself, instead.
     """
     if output is not None:
-        with whole_file(check_place(output, force, ".tsv"), force) as file:
-            file.write(WORLD.read_bytes())
+        write_whole(WORLD.read_bytes(), check_place(output, force, ".tsv"), force)
         print(f'{output}: written. Ask it: trivium rank {output} --head "Congo River" --relation "flows through"')
         return
     full = read_graph(WORLD)
@@ -84,9 +84,7 @@ def both_sides(graph: Graph, triples: Triples) -> Triples:
 
 def question_triples(graph: Graph) -> Triples:
     """The ids of `QUESTIONS`, ``[questions, 3]``."""
-    heads, relations, tails = zip(*QUESTIONS, strict=True)
-    ids = graph.entities.ids(heads), graph.relations.ids(relations), graph.entities.ids(tails)
-    return np.stack(ids, 1).astype(np.int32)
+    return graph.ids(*zip(*QUESTIONS, strict=True))
 
 
 def hide(graph: Graph, seed: int) -> Triples:
@@ -119,14 +117,10 @@ def frequency_ranks(graph: Graph, full: Graph, heads: Ids, relations: Ids, answe
         heads, relations, answers: ``[queries]`` ids; each answer is true in ``full``.
     """
     _, kinds, tails = both_directions(graph.triples, graph.num_relations)
-    counts = np.zeros((2 * graph.num_relations, graph.num_entities), np.int64)
+    counts = np.zeros((2 * graph.num_relations, graph.num_entities), np.float32)
     np.add.at(counts, (kinds, tails), 1)
-    better, tied = np.zeros((2, len(heads)), np.int64)
-    for i, (relation, answer) in enumerate(zip(relations, answers, strict=True)):
-        rivals = np.delete(counts[relation], full.answers(int(heads[i]), int(relation)))
-        better[i] = (rivals > counts[relation, answer]).sum()
-        tied[i] = (rivals == counts[relation, answer]).sum()
-    return Ranks(better, tied)
+    known = [full.answers(int(h), int(r)) for h, r in zip(heads, relations, strict=True)]
+    return filtered_ranks(counts, relations, answers, known)
 
 
 def show_question(ranker: Ranker, full: Graph, head: str, relation: str) -> None:
@@ -146,15 +140,9 @@ def show_quality(full: Graph, hidden: Triples, ours: NDArray[np.floating], rival
     groups = [(full.relations.names[int(r)], relations == r) for r in np.unique(relations)]
     rows: list[list[object]] = []
     for name, chosen in [*groups, ("all", np.ones(len(relations), bool))]:
-        figures = [f(ranks[chosen]) for ranks in (ours, rival) for f in (mrr, hits_at_10)]
-        rows.append([name, int(chosen.sum()), *(f"{figure:.3f}" for figure in figures)])
+        found = [Metrics.of(ranks[chosen]) for ranks in (ours, rival)]
+        figures = [f"{figure:.3f}" for metrics in found for figure in (metrics.mrr, metrics.hits_at_10)]
+        rows.append([name, int(chosen.sum()), *figures])
     show(["relation", "queries", "MRR", "Hits@10", "MRR by frequency", "Hits@10 by frequency"], rows)
-    print(f"\nTrivium's MRR is {mrr(ours) / mrr(rival):.1f} times that of ranking by frequency.")
-
-
-def mrr(ranks: NDArray[np.floating]) -> float:
-    return float((1 / ranks).mean())
-
-
-def hits_at_10(ranks: NDArray[np.floating]) -> float:
-    return float((ranks <= 10).mean())
+    times = Metrics.of(ours).mrr / Metrics.of(rival).mrr
+    print(f"\nTrivium's MRR is {times:.1f} times that of ranking by frequency.")

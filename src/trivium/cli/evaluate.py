@@ -5,13 +5,13 @@ from __future__ import annotations
 import json as to_json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from trivium.cli.options import DEFAULT, Conditioning, DataDir, Disable, Force, Output
+from trivium.cli.options import DEFAULT, DataDir, Force, Output
 from trivium.datasets import leakage
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
-from trivium.files import check_place, whole_file
+from trivium.files import check_place, write_whole
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 
@@ -22,11 +22,11 @@ def evaluate(
     *,
     checkpoint: list[str] | None = None,
     data_dir: DataDir = None,
-    conditioning: Conditioning = None,
+    conditioning: Literal["own", "forward"] | None = None,
     sample: int | None = None,
     seed: int = 0,
     groups: bool = False,
-    disable: Disable = None,
+    disable: list[str] | None = None,
     valid: bool = False,
     output: Output = None,
     json: Path | None = None,
@@ -41,12 +41,16 @@ def evaluate(
         validation.
     checkpoint
         Shipped names or files (repeatable); trivium by default.
+    conditioning
+        What inverse queries are conditioned on: themselves, or the forward relation; the checkpoint knows.
     sample
         Ask only about so many queries of each data set; the JSON file then gives an interval.
     seed
         Of the sample.
     groups
         Also report each relation and each direction.
+    disable
+        Switch a part off (repeatable): text, similarity, prompt.
     valid
         Ask the validation questions, to choose between checkpoints without looking at the test.
     output
@@ -85,11 +89,9 @@ def evaluate(
                 show([kind, "MRR", "Hits@1", "Hits@3", "Hits@10"], figures, f"\n{Path(name).stem} {graph}")
     if json is not None:
         entries = [{"checkpoint": n, **asdict(r)} for n, results in table.items() for r in results.values()]
-        with whole_file(json, force) as file:
-            file.write(to_json.dumps(entries, indent=2, allow_nan=False).encode())
+        write_whole(to_json.dumps(entries, indent=2, allow_nan=False).encode(), json, force)
     if output is not None:
-        with whole_file(output / "table.md", force=True) as file:
-            file.write(markdown(columns, rows).encode())
+        write_whole(markdown(columns, rows).encode(), output / "table.md", force=True)
         warn(f"{output / 'table.md'}: written")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +60,15 @@ def _show_checkpoint(name: str) -> None:
     size = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
     title = f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
     show(["setting", "value"], [("parameters", size), *_settings(model.config)], title)
-    content = asdict(provenance)
-    del content["settings"]
-    content |= {f"trained on {data}": sha256 for data, sha256 in content.pop("training_data").items()}
+    content = {key: value for key, value in vars(provenance).items() if key not in ("settings", "training_data")}
+    content |= {f"trained on {data}": sha256 for data, sha256 in provenance.training_data.items()}
     show(["provenance", ""], [row for row in content.items() if row[1] not in ("", None, {})], "\nprovenance")
     show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
 
 
 def _settings(config: ModelConfig) -> list[tuple[str, str]]:
     """Fields and values, as YAML writes them."""
-    return [
-        (key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in asdict(config).items()
-    ]
+    return [(key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in vars(config).items()]
 
 
 def _show_graph(path: Path, graph: Graph) -> None:
@@ -145,9 +141,9 @@ def index(
         raise InputError("give -o FILE, or --check and the .trivium file to look at")
     if output is None:
         print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
-        return
-    check_place(output, force, INDEX)
-    save_index(reading.graph(graph), output, force)
+    else:
+        check_place(output, force, INDEX)
+        save_index(reading.graph(graph), output, force)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -21,18 +21,8 @@ Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Required = Annotated[Path, Parameter(name=["--output", "-o"])]
 Force = Annotated[bool, Parameter(help="Overwrite what stands where an output goes.")]
 Count = Annotated[int, Parameter(name=["-k", "--k"])]
-Strict = Annotated[bool, Parameter(help="Stop at an unknown name in the file, instead of skipping its line.")]
 Checkpoint = Annotated[str, Parameter(help="A shipped checkpoint's name, or a file.")]
-DataDir = Annotated[
-    Path | None, Parameter(help="A folder that holds the data sets; downloaded into a cache by default.")
-]
-Conditioning = Annotated[
-    Literal["own", "forward"] | None,
-    Parameter(
-        help="What inverse queries are conditioned on: themselves, or the forward relation; the checkpoint knows."
-    ),
-]
-Disable = Annotated[list[str] | None, Parameter(help="Switch a part off (repeatable): text, similarity, prompt.")]
+DataDir = Annotated[Path | None, Parameter(help="A folder of data sets; they are downloaded into a cache by default.")]
 Resume = Annotated[Path | None, Parameter(help="Continue what stands in this folder instead.")]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trivium.cli.options import Asking, Count, Force, Required, Strict, Table
+from trivium.cli.options import Asking, Count, Force, Required, Table
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv
 from trivium.graph.formats import TRIPLE
@@ -41,7 +41,7 @@ def rank(
     k: Count = 10,
     include_known: bool = False,
     candidates: Path | None = None,
-    strict: Strict = False,
+    strict: bool = False,
     asking: Asking = Asking(),
     table: Table = Table(),
 ) -> None:
@@ -67,6 +67,8 @@ def rank(
         Also show answers that the graph holds, marked.
     candidates
         A file with one name a line, to which the answers are narrowed.
+    strict
+        Stop at an unknown name in the file of questions, instead of skipping its line.
     """
     if queries is not None and any(name is not None for name in (head, relation, relation_text, tail)):
         raise InputError("give --queries FILE or one question (--head and --relation), not both")
@@ -101,7 +103,7 @@ def score(
     triples: Path,
     /,
     *,
-    strict: Strict = False,
+    strict: bool = False,
     asking: Asking = Asking(),
     table: Table = Table(),
 ) -> None:
@@ -115,6 +117,8 @@ def score(
         The graph.
     triples
         A file of triples.
+    strict
+        Stop at an unknown name in it, instead of skipping its line.
     """
     ranker = asking.ranker(graph)
     confidence, calibrated = asking.confidence(ranker)

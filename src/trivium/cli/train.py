@@ -8,7 +8,7 @@ from typing import Literal
 from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
-from trivium.files import check_output, check_place, save_figure, whole_file, write_table
+from trivium.files import check_output, check_place, save_figure, whole_file, write_table, write_whole
 from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, show_frame, warn
@@ -110,8 +110,7 @@ def finetune(
     start = load_checkpoint(config.start_from)[0].fusion_weights()
     with progress("fitting") as update:
         trained = training.pretrain(folder, data_dir, update, "trivium finetune", config)
-    with whole_file(output, force) as file:
-        file.write(trained.read_bytes())
+    write_whole(trained.read_bytes(), output, force)
     course = folder.validations()
     best = best_step(course)
     if best == 0:

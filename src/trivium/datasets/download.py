@@ -11,7 +11,7 @@ import pooch
 from trivium.datasets.splits import read_split
 from trivium.datasets.table import Dataset, Home
 from trivium.errors import InputError
-from trivium.files import whole_file
+from trivium.files import write_whole
 
 
 def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool = True) -> Path:
@@ -38,8 +38,7 @@ def fetch(dataset: Dataset, cache_dir: str | Path | None = None, download: bool 
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{split}.unchecked.txt.gz"
         try:
-            with whole_file(part, force=True) as file:
-                file.write(gzip.compress(lines.encode(), mtime=0))
+            write_whole(gzip.compress(lines.encode(), mtime=0), part, force=True)
             read_split(dataset, split, part)
             part.replace(kept)
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 from trivium.datasets.registry import is_dataset
 from trivium.errors import InputError
 from trivium.evaluation.evaluate import Result
-from trivium.files import make_folder, whole_file
+from trivium.files import make_folder, write_whole
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.settings import build
 
@@ -77,8 +77,8 @@ class Results:
 
     def save(self, result: Result) -> None:
         """Keeps a result."""
-        with whole_file(self._file(result.dataset), force=True) as file:
-            file.write(json.dumps({"asked": self.asked, "result": asdict(result)}, indent=1).encode())
+        content = json.dumps({"asked": self.asked, "result": asdict(result)}, indent=1)
+        write_whole(content.encode(), self._file(result.dataset), force=True)
 
     def _file(self, dataset: str) -> Path:
         return self.folder / f"{dataset.replace(':', '-')}.json"

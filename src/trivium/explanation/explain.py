@@ -75,20 +75,16 @@ class Explanation:
         lines = [f"{self.head} {self.relation} {self.tail}: score {self.score:.3f}, rank {self.rank}{held}"]
         if not self.reached:
             start, end = (self.head, self.tail) if self.asked == "tail" else (self.tail, self.head)
-            lines.append(
-                f"No path of at most {self.layers} facts leads from {start} to {end}: "
-                f"the score rests on the relation and on what surrounds {end} alone."
-            )
+            way = f"No path of at most {self.layers} facts leads from {start} to {end}"
+            lines.append(f"{way}: the score rests on the relation and on what surrounds {end} alone.")
         elif not self.paths:
             lines.append("Paths lead there, but none of them raises the score.")
         for reason in self.paths:
             facts = (f"{step.head} {step.relation} {step.tail}" for step in reason.steps)
             lines.append(f"{reason.weight:.3f}  {'; '.join(facts)}")
         for name, part in self.leaned_on.get("branches", {}).items():
-            lines.append(
-                f"The {name} enhancer has the fusion weight {part['weight']:.2f} and changed the relation's "
-                f"representation by {part['contribution']:.0%}."
-            )
+            change = f"changed the relation's representation by {part['contribution']:.0%}"
+            lines.append(f"The {name} enhancer has the fusion weight {part['weight']:.2f} and {change}.")
         if neighbours := self.leaned_on.get("neighbours"):
             named = (f"{n['relation']}{' (inverse)' if n['inverse'] else ''} {n['weight']:.2f}" for n in neighbours)
             lines.append(f"Relations that it was moved towards: {', '.join(named)}.")
@@ -166,7 +162,7 @@ def _reasons(ranker: Ranker, head: int, relation: int, tail: int, max_paths: int
     topology, encoder = ranker.topology, ranker.model.entity
     ((_, representations),) = ranker.representations.each([relation])
     part, ids = narrowed(topology, between(topology.graph, head, tail, len(encoder.layers)))
-    start, end = int(ids[head]), int(ids[tail])
+    start, end = ids[[head, tail]].tolist()
     gradients = edge_gradients(encoder, part, representations, start, relation, end)
     whole = np.flatnonzero(ids >= 0)  # ids in the graph, by id in the part of it
     return tuple(

@@ -6,7 +6,7 @@ Arrays in, arrays out. **The rank of an answer is 1 + the number of answers whos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.graph.graph import Graph, inverse
+from trivium.kernels.layer import count_rivals
 
 TIE_TOLERANCE = 1e-5
 """Scores this close are tied. Regrouping or renaming moves a score by about 1e-6, so ranks do not depend on it."""
@@ -59,6 +60,21 @@ def both_directions(triples: EntityIds, num_relations: int) -> tuple[Ids, Ids, I
     """
     h, r, t = np.asarray(triples, np.int64).T
     return np.concatenate([h, t]), np.concatenate([r, inverse(r, num_relations)]), np.concatenate([t, h])
+
+
+def filtered_ranks(table: Scores, rows: Ids, answers: Ids, known: Sequence[EntityIds]) -> Ranks:
+    """Filtered ranks of answers, ``[answers]``.
+
+    Args:
+        table: scores ``[rows, entities]``.
+        rows, answers: ``[answers]``, the row of each answer's question, and the entity.
+        known: the entities that do not count, for each answer; its own is skipped.
+    """
+    starts = np.cumsum([0, *map(len, known)])
+    better, tied = np.zeros((2, len(rows)), np.int64)
+    held = np.concatenate(known).astype(np.int32, copy=False)
+    count_rivals(table, rows, answers, starts, held, np.float32(TIE_TOLERANCE), better, tied)
+    return Ranks(better, tied)
 
 
 def filtered_entities(graph: Graph, head: int, relation: int, known: Graph | None = None) -> EntityIds:

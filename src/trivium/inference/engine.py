@@ -97,16 +97,11 @@ class Engine:
         self.dim = encoder.dim
         if self.dim % WIDTH:
             raise ConfigError(f"dim is {self.dim}: the engine needs a multiple of {WIDTH}")
-        self.layers = [
-            (
-                packed(layer.linear.weight),
-                _array(layer.linear.bias),
-                _array(layer.norm.weight),
-                _array(layer.norm.bias),
-                np.float32(layer.norm.eps),
-            )
-            for layer in encoder.layers
-        ]
+        self.layers = []
+        for layer in encoder.layers:
+            linear, norm = layer.linear, layer.norm
+            weights = packed(linear.weight), _array(linear.bias), _array(norm.weight), _array(norm.bias)
+            self.layers.append((*weights, np.float32(norm.eps)))
         first, last = cast(nn.Linear, encoder.score[0]), cast(nn.Linear, encoder.score[2])
         self.score = packed(first.weight[:, : self.dim]), _array(last.weight.view(-1)), np.float32(last.bias.item())
 
@@ -223,5 +218,4 @@ def _nowhere(count: int) -> NDArray[np.int32]:
 
 
 def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.detach().contiguous().numpy()
-    return array
+    return cast(Floats, tensor.detach().contiguous().numpy())

@@ -20,7 +20,6 @@ from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import column_names, read_graph
 from trivium.inference.answers import (
-    TIE_TOLERANCE,
     Confidence,
     Ids,
     Ranks,
@@ -28,12 +27,12 @@ from trivium.inference.answers import (
     best_answers,
     both_directions,
     filtered_entities,
+    filtered_ranks,
     ranks_and_margins,
 )
 from trivium.inference.engine import Engine
 from trivium.inference.parts import digest
 from trivium.inference.representations import Representations
-from trivium.kernels.layer import count_rivals
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
@@ -191,12 +190,8 @@ class Ranker:
         known = known or self.graph
         for places, rows, scores in self.blocks(heads, relations, batch_size):
             runs = [known.answers(int(h), int(r)) for h, r in zip(heads[places], relations[places], strict=True)]
-            starts = np.concatenate([[0], np.cumsum([len(run) for run in runs])]).astype(np.int64)
-            better, tied = np.zeros((2, len(places)), np.int64)
             table = scores.numpy()
-            flat = np.concatenate(runs).astype(np.int32, copy=False)
-            count_rivals(table, rows, answers[places], starts, flat, np.float32(TIE_TOLERANCE), better, tied)
-            yield places, Ranks(better, tied), table[rows, answers[places]]
+            yield places, filtered_ranks(table, rows, answers[places], runs), table[rows, answers[places]]
 
     def rank(
         self,

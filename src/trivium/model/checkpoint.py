@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trivium import released
 from trivium.errors import CheckpointError, ConfigError
-from trivium.files import whole_file
+from trivium.files import write_whole
 from trivium.model.config import ModelConfig
 from trivium.settings import build
 
@@ -62,8 +62,7 @@ def write_checkpoint(
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)
-    with whole_file(path, force) as file:
-        file.write(len(header).to_bytes(8, "little") + header + content[end:])
+    write_whole(len(header).to_bytes(8, "little") + header + content[end:], path, force)
 
 
 def read_checkpoint(name: str | Path) -> tuple[ModelConfig, dict[str, Tensor], Provenance]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trivium.errors import ConfigError, InputError, MissingPackageError, OutputError
-from trivium.files import whole_file
+from trivium.files import write_whole
 from trivium.released import cache_folder, fetch, find
 
 MINILM = "all-MiniLM-L6-v2"
@@ -269,7 +269,6 @@ def _write_vectors(path: Path, held: Mapping[bytes, Vectors]) -> None:
     body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, force=True) as file:
-            file.write(hashlib.sha256(body).digest() + body)
+        write_whole(hashlib.sha256(body).digest() + body, path, force=True)
     except (OSError, OutputError):
         return

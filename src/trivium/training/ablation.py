@@ -16,7 +16,7 @@ from trivium.datasets.leakage import SYNTHETIC, contained, training_graph
 from trivium.datasets.registry import load_dataset
 from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Questions
-from trivium.files import whole_file
+from trivium.files import write_whole
 from trivium.graph.graph import Graph
 from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
@@ -115,8 +115,7 @@ def ablate(
                 trained, _ = load_checkpoint(pretrain(run, data_dir, progress, "trivium ablate", begin))
             ranks = {name: validation.reciprocal_ranks(trained) for name, validation in questions.items()}
             content = {g: {"relations": r.tolist(), "reciprocal": mrr.tolist()} for g, (r, mrr) in ranks.items()}
-            with whole_file(file, force=True) as out:
-                out.write(json.dumps(content).encode())
+            write_whole(json.dumps(content).encode(), file, force=True)
         for name, rows in json.loads(file.read_text("utf-8")).items():
             scores.append(Scores(arm, seed, name, np.array(rows["relations"]), np.array(rows["reciprocal"])))
     return scores

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import OutputError, TrainingError
-from trivium.files import make_folder, whole_file
+from trivium.files import make_folder, write_whole
 from trivium.training.config import AblationConfig, TrainingConfig
 
 STATE = "state.safetensors"
@@ -58,8 +58,8 @@ class RunFolder:
 
         run = cls.free(path)
         plain = json.loads(json.dumps(asdict(config)))  # tuples as lists
-        with whole_file(make_folder(run.path) / CONFIG, force=True) as file:
-            file.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        write_whole(text.encode(), make_folder(run.path) / CONFIG, force=True)
         return run
 
     def save(self, step: int, tensors: dict[str, Tensor]) -> None:
@@ -72,8 +72,7 @@ class RunFolder:
 
         content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         try:
-            with whole_file(self.path / STATE, force=True) as file:
-                file.write(save(content, {"step": str(step)}))
+            write_whole(save(content, {"step": str(step)}), self.path / STATE, force=True)
         except OutputError as error:
             raise TrainingError(
                 f"step {step}: {error}: the state before it is kept; make room and continue with --resume"
@@ -109,8 +108,7 @@ class RunFolder:
     def rewind(self, step: int) -> None:
         """Forgets metrics after ``step``, which the resumed run writes again."""
         rows = [row for row in self.metrics() if row["step"] <= step]
-        with whole_file(self.path / METRICS, force=True) as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        write_whole("".join(json.dumps(row) + "\n" for row in rows).encode(), self.path / METRICS, force=True)
 
 
 def best_step(course: Mapping[int, float]) -> int:
