@@ -67,7 +67,7 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def check_tsv(names: pl.Series, path: Path) -> None:
+def check_tsv(names: pl.Series, path: str | Path) -> None:
     """Checks that names can stand in a TSV, which has no quoting.
 
     Raises:
@@ -112,7 +112,6 @@ def table_writer(path: str | Path, force: bool = False) -> Iterator[Callable[[pl
     """
     import polars as pl
 
-    path = Path(path)
     form = check_output(path, force)
     with ExitStack() as stack:
         file = stack.enter_context(whole_file(path, force))
