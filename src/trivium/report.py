@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich import progress as rich
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def warn(message: str) -> None:
@@ -48,11 +44,6 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     return f"{value:.4g}" if isinstance(value, float) else printable(value)
-
-
-def show_frame(frame: pl.DataFrame) -> None:
-    """A table with names."""
-    show(frame.columns, frame.rows())
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def test_a_file_that_is_no_calibration_is_refused(
     path.write_text(json.dumps(dataclasses.asdict(calibration.record) | change) if change else "\x00{")
     with pytest.raises(InputError, match=r"c\.json is not a calibration"):
         Calibration.load(path, graph, model)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         Calibration.load(tmp_path / "other.json", graph, model)
 
 

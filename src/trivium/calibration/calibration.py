@@ -94,8 +94,6 @@ class Calibration:
         """
         try:
             record = TypeAdapter(Record).validate_json(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise InputError(f"no such file: {path}") from error
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:

@@ -21,7 +21,7 @@ from trivium.inference.complete import complete as complete_graph
 from trivium.inference.complete import estimate_seconds, open_questions
 from trivium.inference.parts import digest, split, write_in_parts
 from trivium.inference.ranker import Ranker
-from trivium.report import progress, show_frame, warn
+from trivium.report import progress, show, warn
 
 BLOCK_QUERIES = 50_000  # of a file: those whose answers are held in memory together
 PART_FACTS = 20  # a part of triples that the graph holds: each takes a fresh pass over the graph
@@ -252,7 +252,8 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
     """Prints answers, by their labels where there are any."""
     heads, relations, tails = graph.ids(*(table[column] for column in TRIPLE)).T
     held = graph.entities.shown(heads), graph.relations.shown(relations), graph.entities.shown(tails)
-    show_frame(table.with_columns(names.alias(column) for names, column in zip(held, TRIPLE, strict=True)))
+    shown = table.with_columns(names.alias(column) for names, column in zip(held, TRIPLE, strict=True))
+    show(shown.columns, shown.rows())
     if table.is_empty():
         warn("no answer is left")
 

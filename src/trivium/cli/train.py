@@ -11,7 +11,7 @@ from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, save_figure, whole_file, write_table, write_whole
 from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import load_checkpoint
-from trivium.report import progress, show, show_frame, warn
+from trivium.report import progress, show, warn
 from trivium.settings import check_range
 from trivium.training import pretrain as training
 from trivium.training.ablation import ablate as run_ablation
@@ -138,7 +138,7 @@ def ablate(
     table = differences(scores)
     write_table(table, folder.path / "ablation.csv", force=True)
     save_figure(draw(table), folder.path / "ablation.png", force=True)
-    show_frame(table)
+    show(table.columns, table.rows())
     print("\n".join(suggest(table)[1]))
     warn(f"{folder.path / 'ablation.png'}: drawn")
 
@@ -169,7 +169,8 @@ def weights(
     if table is not None:
         write_table(course, table, force)
     save_figure(draw_fusion(course), output, force)
-    show_frame(course.group_by("run", "data", "branch", maintain_order=True).last())
+    last = course.group_by("run", "data", "branch", maintain_order=True).last()
+    show(last.columns, last.rows())
     warn(f"{output}: drawn")
 
 

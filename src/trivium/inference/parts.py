@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +73,20 @@ def write_in_parts(
     folder = path.with_name(f".{path.name}.parts")
     files = [[folder / f"{digest(request, part)}.parquet" for part in block] for block in blocks]
     with _claimed(folder, path):
-        rows, done, total = 0, 0, sum(len(part) for block in blocks for part in block)
-        for block, names in zip(blocks, files, strict=True):
-            for part, name in zip(block, names, strict=True):
-                if not name.exists():
-                    with whole_file(name) as file:
-                        compute(part).write_parquet(file)
-                done += len(part)
-                if progress is not None:
-                    progress(done, total)
+        rows, done, total = 0, 0, sum(map(len, chain(*blocks)))
+        for part, name in zip(chain(*blocks), chain(*files), strict=True):
+            if not name.exists():
+                with whole_file(name) as file:
+                    compute(part).write_parquet(file)
+            done += len(part)
+            if progress is not None:
+                progress(done, total)
         with table_writer(path, force) as write:
             for names in files:
                 table = arrange(pl.concat([pl.read_parquet(name, glob=False) for name in names]))
                 write(table)
                 rows += len(table)
-        for name in {name for names in files for name in names}:
+        for name in set(chain(*files)):
             name.unlink()
     if folder.exists():
         log.warning("%s keeps parts of other requests: delete it, or repeat what was interrupted", folder)

@@ -51,11 +51,8 @@ class Representations:
             for relation in part:
                 yield relation, held[keys[relation]]
             for key, value in held.items():
-                self._keep(key, value)
-
-    def _keep(self, key: int, value: Tensor) -> None:
-        if key not in self.cache:
-            self.cache[key] = value.clone()  # a view would keep its whole chunk alive
-        self.cache.move_to_end(key)
-        while len(self.cache) * self.entry_bytes > self.cache_bytes:
-            self.cache.popitem(last=False)
+                if key not in self.cache:
+                    self.cache[key] = value.clone()  # a view would keep its whole chunk alive
+                self.cache.move_to_end(key)
+                while len(self.cache) * self.entry_bytes > self.cache_bytes:
+                    self.cache.popitem(last=False)
