@@ -184,18 +184,8 @@ def complete(
     if seconds > HOUR and not yes:
         raise InputError(f"this takes about {_duration(seconds)}: add --yes, or choose relations with --relation")
     with progress("completing") as update:
-        count = complete_graph(
-            ranker,
-            heads,
-            relations,
-            output,
-            k=k,
-            confidence=confidence,
-            min_confidence=min_confidence,
-            calibration=calibrated,
-            force=force,
-            progress=update,
-        )
+        asked = ranker, heads, relations, output, k, confidence, min_confidence, calibrated
+        count = complete_graph(*asked, force=force, progress=update)
     warn(f"{output}: {count:,} links")
 
 

@@ -47,11 +47,11 @@ def complete(
     heads: Ids,
     relations: Ids,
     path: str | Path,
-    *,
     k: int = 10,
     confidence: Confidence | None = None,
     min_confidence: float | None = None,
     calibration: str = "",
+    *,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
