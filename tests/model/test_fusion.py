@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
 from trivium.model.flags import MAPPED, NOT_USED, read_flags
-from trivium.model.fusion import Fusion, start_weights
+from trivium.model.fusion import Fusion
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -103,7 +103,7 @@ def test_f4_start_from_the_documents_numbers() -> None:
 )
 def test_f4_a_start_without_a_logit_is_refused(weight: float, advice: str) -> None:
     with pytest.raises(ConfigError, match=f"similarity_enhancer_weight is .*{advice}"):
-        start_weights({"similarity": weight, "prompt": 0.8})
+        Fusion({"similarity": weight, "prompt": 0.8}, learnable=True)
 
 
 def test_f5_logits_are_a_parameter_that_the_task_loss_moves_and_decay_does_not() -> None:

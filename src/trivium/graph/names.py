@@ -91,12 +91,8 @@ class Names:
         return f"unknown {what} {name!r}: {self.suggest(name)}"
 
     def suggest(self, name: str) -> str:
-        """Words that name what is nearest to an unknown name."""
-        near = self.nearest(name)
-        return f"did you mean {' or '.join(map(repr, near))}?" if near else "nothing here is spelled like it"
-
-    def nearest(self, name: str, count: int = 3) -> list[str]:
-        """The held names (or labels) that are spelled most like ``name``, best first."""
+        """Words that name the held names (or labels) that are spelled most like an unknown one, best first."""
         choices = (self.names if self.labels is None else self.labels).to_list()
-        best = process.extract(name, choices, scorer=fuzz.WRatio, limit=count, score_cutoff=60)
-        return [choice for choice, _, _ in best]
+        best = process.extract(name, choices, scorer=fuzz.WRatio, limit=3, score_cutoff=60)
+        near = [choice for choice, _, _ in best]
+        return f"did you mean {' or '.join(map(repr, near))}?" if near else "nothing here is spelled like it"

@@ -30,15 +30,13 @@ def start_weights(weights: Mapping[str, float]) -> list[float]:
     """``[1, w₁, w₂, …]`` normalised to sum 1: the fusion weights that training starts from (requirement F4).
 
     Args:
-        weights: each branch's unnormalised weight beside the structural representation's 1.
+        weights: each branch's unnormalised weight beside the structural representation's 1, finite.
 
     Raises:
-        ConfigError: a weight is not finite, negative, or 0 (it has no finite logit).
+        ConfigError: a weight is negative, or 0 (it has no finite logit).
     """
     for name, weight in weights.items():
         key = f"{name}_enhancer_weight"
-        if not math.isfinite(weight):
-            raise ConfigError(f"{key} is {weight}: give a finite number")
         if weight < 0:
             raise ConfigError(f"{key} is {weight}: a learnable fusion needs a positive start")
         if weight == 0:
@@ -58,7 +56,7 @@ class Fusion(nn.Module):
         learnable: whether the weights are trained.
 
     Raises:
-        ConfigError: a weight that the mode does not allow; see `start_weights`. Fixed mode takes any finite number.
+        ConfigError: a weight that is not finite, or has no place in learnable mode; see `start_weights`.
 
     Source: requirements F1-F6 and F9 of the fusion specification (docs/how-it-works.md).
     """
@@ -70,14 +68,14 @@ class Fusion(nn.Module):
         super().__init__()
         self.names = tuple(weights)
         self.fusion_weights_logits = None
+        for name, weight in weights.items():
+            if not math.isfinite(weight):
+                raise ConfigError(f"{name}_enhancer_weight is {weight}: give a finite number")
         if not weights:
             return
         if learnable:
             self.fusion_weights_logits = nn.Parameter(torch.log(torch.tensor(start_weights(weights))))
         else:
-            for name, weight in weights.items():
-                if not math.isfinite(weight):
-                    raise ConfigError(f"{name}_enhancer_weight is {weight}: give a finite number")
             self.register_buffer("coefficients", torch.tensor(list(weights.values())))
 
     def forward(

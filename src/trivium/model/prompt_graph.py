@@ -88,17 +88,10 @@ def extract(
         examples = index.examples(relations, config.prompt_examples, rng)
     else:
         examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
+    colours = index.entity_colours, index.relation_colours
+    limits = config.prompt_hops, config.prompt_entities, config.prompt_edges // 2
     sizes, entities, distances, triples = neighbourhoods(
-        edges.by_target[:3],
-        num_relations,
-        (index.entity_colours, index.relation_colours),
-        ranks,
-        salt,
-        relations,
-        examples,
-        config.prompt_hops,
-        config.prompt_entities,
-        config.prompt_edges // 2,
+        edges.by_target[:3], num_relations, colours, ranks, salt, relations, examples, *limits
     )
     first = np.cumsum(sizes) - sizes
     ends = np.stack([first, first + (examples[:, 1] != examples[:, 2])], axis=1).astype(np.int32)

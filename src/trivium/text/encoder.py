@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from trivium.errors import ConfigError, InputError, MissingPackageError, OutputError
 from trivium.files import write_whole
@@ -141,12 +142,9 @@ class MiniLM:
         order = sorted(range(len(texts)), key=lambda place: len(tokens[place]))  # little padding in a batch
         for begin in range(0, len(order), self.batch):
             places = order[begin : begin + self.batch]
-            width = max(len(tokens[place]) for place in places)
-            ids = torch.zeros(len(places), width, dtype=torch.long)
-            mask = torch.zeros(len(places), width, dtype=torch.bool)
-            for row, place in enumerate(places):
-                ids[row, : len(tokens[place])] = torch.tensor(tokens[place])
-                mask[row, : len(tokens[place])] = True
+            rows = [torch.tensor(tokens[place]) for place in places]
+            ids = pad_sequence(rows, batch_first=True)
+            mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
             with torch.inference_mode():
                 vectors[places] = self._forward(ids, mask).numpy()
         return vectors

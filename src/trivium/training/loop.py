@@ -124,16 +124,18 @@ class Trainer:
         texts = self.texts.get(name) if self.model.semantics is not None else None
         return Topology(example.graph, None if texts is None else texts.take(example.relations))
 
+    def asked(self, batches: Batches, numbers: range) -> list[tuple[Topology, Tensor]]:
+        """Some subgraphs of the run, each with the relations that it is asked for."""
+        drawn = (batches.subgraph(k) for k in numbers)
+        return [(self.topology(name, example), torch.unique(example.query)) for name, example in drawn]
+
     @torch.no_grad()
     def set_threshold(self, batches: Batches, count: int = 8) -> None:
         """Starts a new similarity threshold at the 0.9 quantile of the cosines that the model starts with."""
         if not self.begins_threshold:
             return
-        seen = []
-        for k in range(count):
-            name, example = batches.subgraph(k)
-            query = torch.unique(example.query)
-            seen.append((query, self.model.parts(self.topology(name, example), query, disabled=["prompt"])[0]))
+        drawn = self.asked(batches, range(count))
+        seen = [(query, self.model.parts(topology, query, disabled=["prompt"])[0]) for topology, query in drawn]
         for model in (self.model, self.average):
             similarity = model.branches["similarity"]
             assert isinstance(similarity, SimilarityEnhancer)
@@ -258,9 +260,7 @@ class Course:
         return mrr
 
     def _fusion(self, subgraphs: range) -> dict[str, dict[str, float]]:
-        recent = [self.batches.subgraph(k) for k in subgraphs]
-        seen = [(self.trainer.topology(name, e), torch.unique(e.query)) for name, e in recent]
-        return fusion_figures(self.trainer.model, seen)
+        return fusion_figures(self.trainer.model, self.trainer.asked(self.batches, subgraphs))
 
 
 def train(

@@ -24,6 +24,7 @@ from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
 UNKNOWN = "unknown"
+FINETUNE = Path(__file__).with_name("finetune.yaml")
 FUSION_STEPS = 150  # to fit the fusion weights alone to a graph
 STEPS = 600  # to fit more
 
@@ -42,8 +43,7 @@ def finetune_config(
 ) -> TrainingConfig:
     """The settings of a run that fits a checkpoint to a graph.
 
-    Rates are low, for weights that are good already; the fusion weights, three numbers, may move fast. No text is
-    dropped: the graph will be asked with the texts that it has.
+    What is the same for every such run stands in ``finetune.yaml``.
 
     Args:
         graph: a file, or a data set's name.
@@ -65,19 +65,9 @@ def finetune_config(
         model=model.config,
         start_from=checkpoint,
         steps=(FUSION_STEPS if set(only) == {"fusion"} else STEPS) if steps is None else steps,
-        learning_rate=3e-4,
-        fusion_learning_rate=2e-2,
-        warmup_steps=20,
-        ema=0.98,
-        relation_text_dropout=0.0,
-        graph_text_dropout=0.0,
-        steps_per_epoch=20,
-        log_every=1,
-        save_every=20,
         train_only=tuple(only),
-        validate_every=2,
-        patience=3,
         valid=valid,
+        **read_yaml(FINETUNE),
     )
 
 
