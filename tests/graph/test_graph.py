@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph, inverse, triples_sha256
 from trivium.graph.names import Names
-from trivium.kernels.csr import IntArray, incidence_rows, order_by, shared_rows, sorted_unique
+from trivium.kernels.csr import IntArray, incidence_rows, order_by, sorted_unique
+from trivium.model.topology import Topology
 
 N, R = 7, 3
 Triple = tuple[int, int, int]
@@ -123,9 +124,9 @@ def test_incidence_and_meetings_are_those_of_the_dense_matrix(triples: list[Trip
     for entity in range(N):
         run = columns[rows[entity] : rows[entity + 1]].tolist()
         assert sorted(run) == np.flatnonzero(table[entity]).tolist()
-    offsets, met = shared_rows(rows, columns, 2 * R)
-    for relation, row in enumerate(table.T @ table):
-        assert met[offsets[relation] : offsets[relation + 1]].tolist() == np.flatnonzero(row).tolist()
+    meetings = Topology(graph).relation_graph
+    head_to_head = np.stack([meetings.targets, meetings.sources], axis=1)[meetings.relations == 0]
+    assert head_to_head.tolist() == np.argwhere(table.T @ table).tolist()
 
 
 def test_the_inverse_of_the_inverse() -> None:
