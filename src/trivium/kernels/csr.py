@@ -98,7 +98,6 @@ def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, tri
     return places
 
 
-@njit(cache=True, nogil=True)
 def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:
     """For each entity, the relations (inverses included) that it is a head of.
 
@@ -110,17 +109,8 @@ def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int
     Returns:
         ``num_entities + 1`` offsets, and the relations.
     """
-    num_entities = len(offsets) - 1
-    rows = np.zeros(num_entities + 1, np.int64)
-    columns = np.empty(len(relations), np.int32)
-    place = 0
-    # entities, and the edges that arrive at each: the first edge of each relation counts
-    for entity in range(num_entities):
-        before = -1
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            if relations[edge] != before:
-                before = relations[edge]
-                columns[place] = before + num_relations if before < num_relations else before - num_relations
-                place += 1
-        rows[entity + 1] = place
-    return rows, columns[:place].copy()
+    first = np.ones(len(relations), np.bool_)  # of the edges of a relation at an entity, which stand side by side
+    first[1:] = np.diff(relations) != 0
+    first[offsets[:-1][np.diff(offsets) > 0]] = True
+    rows = np.concatenate([np.zeros(1, np.int64), np.cumsum(first)])[offsets]
+    return rows, (relations[first] + np.int32(num_relations)) % np.int32(2 * num_relations)

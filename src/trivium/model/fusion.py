@@ -1,29 +1,17 @@
-"""Fusion of relation representations: learned or fixed weights over the structural one and any number of branches."""
+"""Fusion of relation representations: learned or fixed weights over the structural one and any number of branches.
+
+A branch, or enhancer, is a module ``(topology, relation, r, rng=…) -> Δ``: from the graph, the asked relations and
+``r`` it makes a change of ``r``, ``[batch, relations, dim]``.
+"""
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trivium.errors import ConfigError
-from trivium.model.topology import Topology
-
-
-class Branch(Protocol):
-    """An enhancer: from the graph and ``r`` it makes a change of the relation representations."""
-
-    def __call__(
-        self,
-        topology: Topology,
-        relation: Int[Tensor, " batch"],
-        r: Float[Tensor, "batch relations dim"],
-        *,
-        rng: np.random.Generator | None = None,
-    ) -> Float[Tensor, "batch relations dim"]: ...
 
 
 def start_weights(weights: Mapping[str, float]) -> list[float]:
