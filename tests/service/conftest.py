@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,12 +17,10 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from trivium.graph.read import read_graph
-from trivium.inference.ranker import Ranker
+from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
+from trivium.model.trivium import Trivium, save_checkpoint
 from trivium.service.app import create_app
-from trivium.service.serve import bind
 from trivium.service.settings import Limits
 from trivium.service.snapshot import Current, Source
 
@@ -55,13 +54,18 @@ def small_model() -> Trivium:
     return Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
 
 
-def source_of(path: Path) -> Source:
-    return Source(lambda: Ranker(small_model(), read_graph(path)), path, "untrained")
+def source_of(graph: Path, calibration: Path | None = None) -> Source:
+    """A graph's file, with a small model in a file beside it."""
+    model = graph.with_name("model.safetensors")
+    if not model.exists():
+        save_checkpoint(small_model(), Provenance(), model)
+    return Source(graph, str(model), calibration)
 
 
-def make_app(path: Path, limits: Limits | None = None, token: str | None = None) -> FastAPI:
-    source = source_of(path)
-    return create_app(Current(source, source.load(), source.stamp()), limits or Limits(), token)
+def make_app(
+    graph: Path, limits: Limits | None = None, token: str | None = None, calibration: Path | None = None
+) -> FastAPI:
+    return create_app(Current(source_of(graph, calibration), seconds=0.05), limits or Limits(), token)
 
 
 def wait_until_ready(client: TestClient, seconds: float = 240.0) -> None:
@@ -101,7 +105,7 @@ def live(odd_graph: Path) -> Iterator[str]:
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """Runs an application on a free port of loopback while the block lasts."""
-    listener = bind("127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

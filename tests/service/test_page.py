@@ -57,8 +57,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     count = 5000 if request.config.getoption("--screenshots") else 60
     file = tmp_path_factory.mktemp("world") / "world.calibration.json"
     Calibration.fit(ranker, "trivium", max_hidden=count).save(file)
-    source = Source(lambda: ranker, WORLD, "trivium", file)
-    with serving(create_app(Current(source, source.load(), source.stamp()), Limits())) as address:
+    with serving(create_app(Current(Source(WORLD, "trivium", file)), Limits())) as address:
         yield address
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.types import Port
 
 from trivium.cli.options import Asking
-from trivium.errors import MissingPackageError
+from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.report import warn
 from trivium.service.settings import Limits
+
+MIN_TOKEN_LENGTH = 16  # characters
 
 
 def serve(
     graph: Path,
     /,
     *,
-    port: int = 8917,
+    port: Port = 8917,
     host: str = "127.0.0.1",
     token_file: Path | None = None,
     asking: Asking = Asking(),
@@ -24,7 +30,7 @@ def serve(
 ) -> None:
     """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
 
-    The graph is read anew on SIGHUP or when its file changes; until then, and if that fails, the old one answers.
+    The graph is read again on SIGHUP or when its file changes; until then, and if that fails, the old one answers.
 
     Parameters
     ----------
@@ -38,9 +44,55 @@ def serve(
         A file with the token that clients must send (Authorization: Bearer TOKEN).
     """
     try:
-        from trivium.service.serve import run
-        from trivium.service.snapshot import Source
+        import uvicorn
+
+        from trivium.service.app import create_app
+        from trivium.service.snapshot import Current, Source
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
-    source = Source(lambda: asking.ranker(graph), graph, asking.checkpoint, asking.calibration)
-    run(source, host, port, token_file, limits)
+    token = None if token_file is None else read_token(token_file)
+    if token is None and not is_loopback(host):
+        raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
+    with listen(host, port) as listener:
+        app = create_app(Current(Source(graph, asking.checkpoint, asking.calibration, asking.columns, asking.named_graph)), limits, token)
+        address, bound = listener.getsockname()[:2]
+        warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
+        config = uvicorn.Config(
+            app,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(limits.max_seconds) + 1,
+        )
+        uvicorn.Server(config).run([listener])
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds: its text without the space around it."""
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a token in ASCII: {error}") from error
+    if len(token) < MIN_TOKEN_LENGTH or not token.isprintable() or " " in token:
+        raise ConfigError(f"{path}: a token is one word of {MIN_TOKEN_LENGTH} characters or more")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name means this machine alone. A name other than localhost does not count."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: there is no such address here, or its port is taken.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot listen on {host} port {port} ({error}): choose another --port") from error

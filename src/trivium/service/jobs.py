@@ -1,215 +1,138 @@
-"""What the service computes: ranked answers, scores, reasons; and what it looks up."""
+"""What the service computes or looks up in a snapshot: from a request and its ids to a reply, with names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import gc
+from typing import Any
 
 import numpy as np
 
-from trivium.graph.graph import Graph, inverse
-from trivium.inference.answers import best_answers, filtered_entities
-from trivium.service.batching import Deliver
-from trivium.service.snapshot import Loaded
-
-TOGETHER = 64
-"""Questions of one batch. More would share more, but make later questions wait."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """``(head, relation, ?)`` by id; ``relation`` over twice the relations. Its result is a list of answers."""
-
-    loaded: Loaded
-    head: int
-    relation: int
-    k: int
-    include_known: bool
-    weight: ClassVar[int] = 1
+from trivium.explanation.explain import explain_ids
+from trivium.graph.graph import inverse
+from trivium.graph.names import Names
+from trivium.inference.answers import best_answers, filtered_entities, ranks_and_margins
+from trivium.service import schemas
+from trivium.service.snapshot import Snapshot
 
 
-@dataclass(frozen=True)
-class Triple:
-    """A triple to score, by id. Its result is a row of `Ranker.score_ids`."""
+def prepare(snapshot: Snapshot) -> None:
+    """One explanation, whatever it says: kernels are compiled, the graph's parts are built.
 
-    loaded: Loaded
-    head: int
-    relation: int
-    tail: int
-    weight: ClassVar[int] = 2
-
-
-@dataclass(frozen=True)
-class Reason:
-    """An answer to explain, by id; ``relation`` over twice the relations. Its result is an explanation."""
-
-    loaded: Loaded
-    head: int
-    relation: int
-    tail: int
-    paths: int
-    weight: ClassVar[int] = 16
-
-
-def compute(jobs: Sequence[Question | Triple | Reason], deliver: Deliver) -> None:
-    """Runs on the one thread that computes. Questions are ranked together; the dearer jobs come after them."""
-    questions: dict[Loaded, list[Question]] = {}
-    for job in jobs:
-        if isinstance(job, Question):
-            questions.setdefault(job.loaded, []).append(job)
-    for loaded, asked in questions.items():
-        _rank(loaded, asked, deliver)
-    for job in jobs:
-        if isinstance(job, Question):
-            continue
-        try:
-            result: Any = _score(job) if isinstance(job, Triple) else _explain(job)
-        except Exception as error:
-            result = error
-        if not deliver(job, result):
-            return
-
-
-def _rank(loaded: Loaded, asked: list[Question], deliver: Deliver) -> None:
-    heads = np.array([question.head for question in asked], np.int64)
-    relations = np.array([question.relation for question in asked], np.int64)
-    for places, rows, scores in loaded.ranker.blocks(heads, relations):
-        table = scores.numpy()
-        wanted = True
-        for place, row in zip(places, rows, strict=True):
-            wanted = deliver(asked[place], _answers(asked[place], table[row]))
-        if not wanted:
-            return
-
-
-def _answers(question: Question, scores: Any) -> list[dict[str, Any]]:
-    """The best answers to one question, from the scores ``[entities]``."""
-    loaded, graph = question.loaded, question.loaded.ranker.graph
-    held = graph.answers(question.head, question.relation)
-    filtered = filtered_entities(graph, question.head, question.relation)
-    hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
-    ids, ranks, _ = best_answers(scores, question.k, hidden)
-    confidences = loaded.confidence(question.relation, scores, filtered, ids)
-    return [
-        {
-            "name": loaded.entities.name(i),
-            "label": loaded.entities.label(i),
-            "rank": rank,
-            "score": float(scores[i]),
-            "known": known,
-            "confidence": None if known else confidence,
-        }
-        for i, rank, known, confidence in zip(
-            ids.tolist(), ranks.tolist(), np.isin(ids, held).tolist(), confidences, strict=True
-        )
-    ]
-
-
-def _score(job: Triple) -> dict[str, Any]:
-    ids = np.array([[job.head, job.relation, job.tail]], np.int64)
-    calibration = job.loaded.calibration
-    table = job.loaded.ranker.score_ids(ids, calibration.confidence if calibration else None)
-    return {"confidence": None, **table.row(0, named=True)}
-
-
-def _explain(job: Reason) -> dict[str, Any]:
-    from trivium.explanation.explain import explain_ids
-
-    return explain_ids(job.loaded.ranker, job.head, job.relation, job.tail, job.paths).as_dict()
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search by name among entities or relations. Its result is a list of names."""
-
-    loaded: Loaded
-    kind: str
-    text: str
-    count: int
-    weight: ClassVar[int] = 1
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What an unknown name may have meant. Its result is a sentence."""
-
-    loaded: Loaded
-    kind: str
-    name: str
-    weight: ClassVar[int] = 1
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the graph holds of an entity. Its result is a page of facts, and the entity's relations."""
-
-    loaded: Loaded
-    entity: int
-    begin: int
-    count: int
-    weight: ClassVar[int] = 1
-
-
-def look_up(jobs: Sequence[Search | Suggestion | Facts], deliver: Deliver) -> None:
-    """Runs on the one thread that looks things up."""
-    for job in jobs:
-        try:
-            if isinstance(job, Search):
-                result: Any = _search(job)
-            elif isinstance(job, Suggestion):
-                result = job.loaded.directory(job.kind).suggest(job.name)
-            else:
-                result = _facts(job)
-        except Exception as error:
-            result = error
-        if not deliver(job, result):
-            return
-
-
-def _search(job: Search) -> list[dict[str, Any]]:
-    names = job.loaded.directory(job.kind)
-    found = names.search(job.text, job.count).tolist()
-    return [{"name": names.name(i), "label": names.label(i), "facts": int(names.weight[i])} for i in found]
-
-
-def _facts(job: Facts) -> dict[str, Any]:
-    """Edges arrive at an entity sorted by relation; an edge of ``r`` from ``s`` is the fact (s, r, entity).
-
-    Those of inverse relations, in which the entity is the head, are given first.
+    The collector then leaves alone what is there: a full collection would walk all of it and stop every request for
+    some 300 ms.
     """
-    loaded, graph = job.loaded, job.loaded.ranker.graph
-    first, last = int(graph.offsets[job.entity]), int(graph.offsets[job.entity + 1])
-    arriving = graph.edge_relations[first:last]
-    middle = first + int(np.searchsorted(arriving, graph.num_relations))
-    order = np.concatenate([np.arange(middle, last), np.arange(first, middle)])
-    kinds, counts = np.unique(inverse(arriving, graph.num_relations), return_counts=True)
-    page = order[job.begin : job.begin + job.count].tolist()
-    return {
-        "name": loaded.entities.name(job.entity),
-        "label": loaded.entities.label(job.entity),
-        "total": last - first,
-        "relations": [
-            {**_relation(loaded, kind), "facts": count}
-            for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
+    head, relation, _ = snapshot.ranker.graph.triples[0].tolist()
+    explain_ids(snapshot.ranker, head, relation, head, paths=1)  # from a head to itself there is always a path
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def question_ids(snapshot: Snapshot, question: schemas.Question) -> tuple[int, int]:
+    """Head and relation, over twice the relations: a question for heads is one for the tails of the inverse.
+
+    Raises:
+        GraphError: a name is unknown; the message names the nearest.
+    """
+    entity = snapshot.names["entity"].id(question.head or question.tail or "")
+    relation = snapshot.names["relation"].id(question.relation)
+    return entity, relation if question.head else int(inverse(relation, snapshot.ranker.graph.num_relations))
+
+
+def triple_ids(snapshot: Snapshot, triple: schemas.Triple) -> tuple[int, int, int]:
+    """Head, relation and tail; see `question_ids`."""
+    entities, relations = snapshot.names["entity"], snapshot.names["relation"]
+    return entities.id(triple.head), relations.id(triple.relation), entities.id(triple.tail)
+
+
+def rank(snapshot: Snapshot, question: schemas.Question, k: int, head: int, relation: int) -> schemas.Answers:
+    """The best ``k`` answers to a question of which the ids are given."""
+    graph, calibration = snapshot.ranker.graph, snapshot.calibration
+    scores = snapshot.scores(head, relation)
+    held = graph.answers(head, relation)
+    filtered = filtered_entities(graph, head, relation)
+    hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
+    ids, ranks, _ = best_answers(scores, k, hidden)
+    known = np.isin(ids, held)
+    confidences = np.full(len(ids), np.nan)
+    if calibration is not None:
+        among, margins = ranks_and_margins(scores, filtered, ids)
+        confidences = calibration.confidence(np.full(len(ids), relation), scores[ids], margins, among)
+    columns = ids, ranks, scores[ids], known, confidences
+    return schemas.Answers(
+        head=question.head,
+        relation=question.relation,
+        tail=question.tail,
+        answers=[
+            schemas.Answer(
+                **_named(graph.entities, i),
+                rank=place,
+                score=score,
+                known=held_already,
+                confidence=None if calibration is None or held_already else confidence,
+            )
+            for i, place, score, held_already, confidence in zip(*(c.tolist() for c in columns), strict=True)
         ],
-        "facts": [_fact(loaded, graph, place) for place in page],
-    }
+    )
 
 
-def _relation(loaded: Loaded, kind: int) -> dict[str, Any]:
-    forward = kind % loaded.ranker.graph.num_relations
-    return {
-        "relation": loaded.relations.name(forward),
-        "label": loaded.relations.label(forward),
-        "inverse": kind != forward,
-    }
+def score(snapshot: Snapshot, triple: schemas.Triple, *ids: int) -> schemas.Score:
+    """The score and the ranks of a triple."""
+    confidence = snapshot.calibration.confidence if snapshot.calibration else None
+    row = snapshot.ranker.score_ids(np.array([ids]), confidence).row(0, named=True)
+    return schemas.Score(**{"confidence": None, **row, **triple.model_dump()})
 
 
-def _fact(loaded: Loaded, graph: Graph, place: int) -> dict[str, Any]:
-    other = int(graph.sources[place])
-    kind = int(inverse(graph.edge_relations[place], graph.num_relations))
-    return {
-        **_relation(loaded, kind),
-        "other": {"name": loaded.entities.name(other), "label": loaded.entities.label(other)},
-    }
+def explain(snapshot: Snapshot, turned: bool, paths: int, head: int, relation: int, tail: int) -> schemas.Reasons:
+    """The paths that carried the tail's score, or, ``turned``, the head's."""
+    if turned:
+        head, relation, tail = tail, int(inverse(relation, snapshot.ranker.graph.num_relations)), head
+    return schemas.Reasons(**explain_ids(snapshot.ranker, head, relation, tail, paths).as_dict())
+
+
+def search(snapshot: Snapshot, kind: schemas.Kind, text: str, count: int) -> schemas.FoundList:
+    """Names that begin with a text, then those spelled like it."""
+    index = snapshot.names[kind]
+    ids = index.search(text, count).tolist()
+    return schemas.FoundList(results=[schemas.Found(**_named(index.names, i), facts=int(index.counts[i])) for i in ids])
+
+
+def facts(snapshot: Snapshot, name: str, begin: int, count: int) -> schemas.Entity:
+    """A page of what the graph holds of an entity.
+
+    Edges arrive at an entity sorted by relation; an edge of ``r`` from ``s`` is the fact (s, r, entity). Those of
+    inverse relations, in which the entity is the head, come first.
+
+    Raises:
+        GraphError: the name is unknown.
+    """
+    graph = snapshot.ranker.graph
+    entity = snapshot.names["entity"].id(name)
+    first, last = int(graph.offsets[entity]), int(graph.offsets[entity + 1])
+    relations = inverse(graph.edge_relations[first:last], graph.num_relations)
+    order = np.argsort(relations, kind="stable")
+    page = order[begin : begin + count]
+    kinds, counts = np.unique(relations, return_counts=True)
+
+    def relation(kind: int) -> dict[str, Any]:
+        forward = kind % graph.num_relations
+        named = _named(graph.relations, forward)
+        return {"relation": named["name"], "label": named["label"], "inverse": kind != forward}
+
+    return schemas.Entity(
+        **_named(graph.entities, entity),
+        total=last - first,
+        relations=[
+            schemas.CountedRelation(**relation(kind), facts=held)
+            for kind, held in zip(kinds.tolist(), counts.tolist(), strict=True)
+        ],
+        facts=[
+            schemas.KnownFact(**relation(kind), other=schemas.Named(**_named(graph.entities, other)))
+            for kind, other in zip(relations[page].tolist(), graph.sources[first + page].tolist(), strict=True)
+        ],
+    )
+
+
+def _named(names: Names, place: int) -> dict[str, str]:
+    """An id as `schemas.Named`."""
+    return {"name": names.names[place], "label": names.shown(np.array([place]))[0]}

@@ -1,12 +1,18 @@
-"""What requests and replies hold, as the OpenAPI description says it."""
+"""What requests and replies hold, as the OpenAPI description says it. Requests with limits stand in `app`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from trivium.explanation.explain import Reason
+from trivium.service.settings import Limits
 
 Name = Annotated[str, Field(min_length=1, description="A name as the graph has it, or a label that is one's alone.")]
+Kind = Literal["entity", "relation"]
 
 
 class Request(BaseModel):
@@ -15,65 +21,28 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class RankTails(Request):
-    """The question (head, relation, ?)."""
+class Question(Request):
+    """(head, relation, ?) or (?, relation, tail)."""
 
-    head: Name
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["head"]}, {"required": ["tail"]}]})
+    head: Name | SkipJsonSchema[None] = None
     relation: Name
-    k: int = Field(10, ge=1, description="How many answers.")
+    tail: Name | SkipJsonSchema[None] = None
     include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
 
-
-class RankHeads(Request):
-    """The question (?, relation, tail)."""
-
-    relation: Name
-    tail: Name
-    k: int = Field(10, ge=1, description="How many answers.")
-    include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Self:
+        if len(self.model_fields_set & {"head", "tail"}) != 1 or self.head is self.tail is None:
+            raise PydanticCustomError("question", "give a relation, and a head or a tail, one of the two")
+        return self
 
 
-def _kind(question: Any) -> str | None:
-    """By which ends are given; neither or both make no question."""
-    ends = [end for end in ("head", "tail") if end in question] if isinstance(question, dict) else []
-    return ends[0] if len(ends) == 1 else None
-
-
-Question = Annotated[
-    Annotated[RankTails, Tag("head")] | Annotated[RankHeads, Tag("tail")],
-    Discriminator(
-        _kind,
-        custom_error_type="question",
-        custom_error_message="give a relation, and a head or a tail, one of the two",
-    ),
-]
-
-
-class Batch(Request):
-    """Several questions."""
-
-    questions: list[Question] = Field(min_length=1)
-
-
-class Fact(Request):
+class Triple(Request):
     """A triple by name."""
 
     head: Name
     relation: Name
     tail: Name
-
-
-class Facts(Request):
-    """Triples to score."""
-
-    triples: list[Fact] = Field(min_length=1)
-
-
-class Why(Fact):
-    """An answer to explain."""
-
-    paths: int = Field(5, ge=1, description="How many paths.")
-    inverse: bool = Field(False, description="Explain the head as an answer to (?, relation, tail) instead.")
 
 
 class Problem(BaseModel):
@@ -115,18 +84,6 @@ class Score(BaseModel):
     known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")
 
 
-class Step(BaseModel):
-    head: str
-    relation: str
-    tail: str
-    inverse: bool = Field(description="Whether the path walks this fact from its tail to its head.")
-
-
-class Path(BaseModel):
-    weight: float = Field(description="What the path carried of the score, by its gradient.")
-    steps: list[Step]
-
-
 class Reasons(BaseModel):
     """The few paths that carried an answer's score, and what the relation's representation leaned on."""
 
@@ -138,7 +95,7 @@ class Reasons(BaseModel):
     rank: float
     known: bool
     reached: bool = Field(description="Whether any path leads to the answer within the model's layers.")
-    paths: list[Path] = Field(description="Heaviest first.")
+    paths: list[Reason] = Field(description="Heaviest first.")
     leaned_on: dict[str, Any] = Field(description="By part of the model.")
     words: list[str] = Field(description="The same, to be read by a person.")
 
@@ -151,17 +108,17 @@ class FoundList(BaseModel):
     results: list[Found] = Field(description="Beginning with the text first, then spelled like it.")
 
 
-class AtRelation(BaseModel):
+class RelationOfEntity(BaseModel):
     relation: str
     label: str
     inverse: bool = Field(description="Whether the entity is the tail of these facts.")
 
 
-class CountedRelation(AtRelation):
+class CountedRelation(RelationOfEntity):
     facts: int = Field(description="How many facts of the entity.")
 
 
-class KnownFact(AtRelation):
+class KnownFact(RelationOfEntity):
     other: Named = Field(description="The fact's other end.")
 
 
@@ -177,7 +134,7 @@ class About(BaseModel):
     model: dict[str, Any]
     calibrated: bool = Field(description="Whether answers carry a confidence.")
     examples: list[dict[str, str]] = Field(description="Questions to begin with.")
-    limits: dict[str, float]
+    limits: Limits
 
 
 class Health(BaseModel):

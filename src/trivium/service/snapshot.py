@@ -3,88 +3,128 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.inference.answers import ranks_and_margins
+from trivium.calibration import Calibration
+from trivium.graph.names import NameIndex
+from trivium.inference.engine import Base
 from trivium.inference.ranker import Ranker
-from trivium.report import warn
-from trivium.service.name_index import Directory
-
-if TYPE_CHECKING:
-    from trivium.calibration import Calibration
 
 EXAMPLES = 6
+SHARED = 64  # further questions of a relation, by which the engine judges what is worth keeping for them
+BASES_BYTES = 512 << 20
 WATCH_SECONDS = 2.0
 
-Warm = Callable[["Loaded"], Awaitable[None]]
+Warm = Callable[["Snapshot"], Awaitable[None]]
 Stamp = tuple[tuple[int, int, int], ...]
 
+log = logging.getLogger(__name__)
 
-class Loaded:
-    """One graph, its model and its names. Requests hold the one that they began with.
+
+@dataclass(frozen=True)
+class Source:
+    """Where a service's graph comes from.
+
+    Attributes:
+        graph: its file.
+        checkpoint: the model's name, or a file.
+        calibration: a file, if confidences are wanted.
+        columns, named_graph: see `Ranker.open`.
+    """
+
+    graph: Path
+    checkpoint: str
+    calibration: Path | None = None
+    columns: str | None = None
+    named_graph: str | None = None
+
+    def load(self) -> Snapshot:
+        """Reads everything again.
+
+        Raises:
+            InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
+        """
+        ranker = Ranker.open(self.graph, self.checkpoint, columns=self.columns, named_graph=self.named_graph)
+        calibration = None
+        if self.calibration is not None:
+            calibration = Calibration.load(self.calibration, ranker.graph, self.checkpoint)
+        return Snapshot(self, ranker, calibration)
+
+    def stamp(self) -> Stamp | None:
+        """What changes when a file does, the graph's or the calibration's; ``None`` while one of them is missing."""
+        try:
+            found = [path.stat() for path in (self.graph, self.calibration) if path is not None]
+        except OSError:
+            return None
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
+
+
+class Snapshot:
+    """One graph, its model and its names. A request keeps the one that it began with.
 
     Args:
+        source: where it was read from.
         ranker: the model and the graph.
-        checkpoint: the model's name, for people.
-        file: the graph's file name, for people.
         calibration: turns scores into confidences, if there is one.
     """
 
-    def __init__(self, ranker: Ranker, checkpoint: str, file: str, calibration: Calibration | None = None) -> None:
+    def __init__(self, source: Source, ranker: Ranker, calibration: Calibration | None) -> None:
         graph = ranker.graph
+        self.source = source
         self.ranker = ranker
-        self.checkpoint = checkpoint
-        self.file = file
         self.calibration = calibration
-        self.seconds = time.time()
-        self.entities = Directory(graph.entities, np.diff(graph.offsets))
+        self.loaded_at = time.time()
+        self._bases: dict[int, Base] = {}  # by relation, the last used at the end
+        config = ranker.model.config
+        self._room = BASES_BYTES // (4 * config.layers * config.dim * graph.num_entities)  # bases that can be kept
         counts = np.bincount(graph.edge_relations, minlength=2 * graph.num_relations)[: graph.num_relations]
-        self.relations = Directory(graph.relations, counts)
+        self.names = {
+            "entity": NameIndex(graph.entities, np.diff(graph.offsets), "entity"),
+            "relation": NameIndex(graph.relations, counts, "relation"),
+        }
         self.examples = self._examples()
 
-    def directory(self, kind: str) -> Directory:
-        return self.relations if kind == "relation" else self.entities
+    def scores(self, head: int, relation: int) -> NDArray[np.float32]:
+        """``[entities]``, for the question ``(head, relation, ?)``; to be called on one thread alone.
 
-    def confidence(
-        self, relation: int, scores: NDArray[np.float32], filtered: NDArray[np.integer[Any]], ids: NDArray[np.int64]
-    ) -> Sequence[float | None]:
-        """The confidence in some answers to one question; ``None`` without a calibration.
-
-        Args:
-            scores: ``[entities]``.
-            filtered: what is no new answer, see `trivium.inference.answers.filtered_entities`.
-            ids: the answers, ``[n]``.
+        What the questions of one relation share is computed for many to come, and kept while there is room.
         """
-        if self.calibration is None or not len(ids):
-            return [None] * len(ids)
-        ranks, margins = ranks_and_margins(scores, filtered, ids)
-        found: list[float] = self.calibration.confidence(
-            np.full(len(ids), relation), scores[ids], margins, ranks
-        ).tolist()
-        return found
+        base = self._bases.pop(relation, None)
+        if base is None:
+            ((_, rows),) = self.ranker.representations.each([relation])
+            base = self.ranker.engine.prepare(rows, relation)
+        table = self.ranker.engine.scores(base, np.array([head]), min(SHARED, self._room))
+        self._bases[relation] = base
+        sizes = [sum(array.nbytes for array in (*kept.relations, *kept.states)) for kept in self._bases.values()]
+        while sum(sizes) > BASES_BYTES:
+            self._bases.pop(next(iter(self._bases)))
+            sizes.pop(0)
+        scores: NDArray[np.float32] = table[0].numpy()
+        return scores
 
     def about(self) -> dict[str, Any]:
         """What the service tells of its graph and model."""
         graph, model = self.ranker.graph, self.ranker.model
         return {
             "graph": {
-                "file": self.file,
+                "file": self.source.graph.name,
                 "entities": graph.num_entities,
                 "relations": graph.num_relations,
                 "triples": graph.num_triples,
-                "loaded_at": self.seconds,
+                "loaded_at": self.loaded_at,
             },
             "model": {
-                "checkpoint": self.checkpoint,
+                "checkpoint": Path(self.source.checkpoint).name,
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "settings": asdict(model.config),
                 "fusion": model.fusion_weights(),
@@ -97,103 +137,65 @@ class Loaded:
         """Questions to begin with: of the largest relations, the head that the graph knows most of."""
         graph, found = self.ranker.graph, []
         taken: set[int] = set()
-        for relation in np.argsort(-self.relations.weight, kind="stable")[:EXAMPLES].tolist():
+        for relation in np.argsort(-self.names["relation"].counts, kind="stable")[:EXAMPLES].tolist():
             heads = np.unique(graph.triples[graph.triples[:, 1] == relation, 0])
             heads = heads[~np.isin(heads, list(taken))]
             if len(heads):
-                head = int(heads[np.argmax(self.entities.weight[heads])])
+                head = int(heads[np.argmax(self.names["entity"].counts[heads])])
                 taken.add(head)
-                found.append({"head": self.entities.name(head), "relation": self.relations.name(relation)})
+                found.append({"head": graph.entities.names[head], "relation": graph.relations.names[relation]})
         return found
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a service's graph comes from.
-
-    Attributes:
-        ranker: reads the graph and the model.
-        graph, checkpoint: their file, and the model's name.
-        calibration: a file, if confidences are wanted.
-    """
-
-    ranker: Callable[[], Ranker]
-    graph: Path
-    checkpoint: str
-    calibration: Path | None = None
-
-    def load(self) -> Loaded:
-        """Reads everything anew.
-
-        Raises:
-            InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
-        """
-        ranker = self.ranker()
-        calibration = None
-        if self.calibration is not None:
-            from trivium.calibration import Calibration
-
-            calibration = Calibration.load(self.calibration, ranker.graph, self.checkpoint)
-        return Loaded(ranker, self.checkpoint, self.graph.name, calibration)
-
-    def stamp(self) -> Stamp | None:
-        """What changes when a file does, the graph's or the calibration's; ``None`` while one of them is not there."""
-        try:
-            found = [path.stat() for path in (self.graph, self.calibration) if path is not None]
-        except OSError:
-            return None
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
-
-
 class Current:
-    """The graph that new requests ask; replaced on SIGHUP, or when its file has changed and then stayed as it is.
+    """The snapshot that new requests ask; replaced on SIGHUP, or when its file has changed and then stayed as it is.
 
     Args:
-        source: where it comes from.
-        first: the graph, read already.
-        stamp: of the files that it was read from.
+        source: where it comes from; read at once.
+        seconds: between two looks at the files.
     """
 
-    def __init__(self, source: Source, first: Loaded, stamp: Stamp | None) -> None:
+    def __init__(self, source: Source, seconds: float = WATCH_SECONDS) -> None:
         self.source = source
-        self.loaded = first
+        self.seconds = seconds
+        self._stamp = source.stamp()
+        self.snapshot = source.load()
         self.ready = False
         self.replaced = 0
         self.failed = 0
-        self._stamp = stamp
-        self._asked = asyncio.Event()
+        self._hangup = asyncio.Event()
 
-    async def watch(self, warm: Warm, seconds: float = WATCH_SECONDS) -> None:
-        """Warms the first graph, then replaces it whenever that is due, until cancelled.
+    async def watch(self, warm: Warm) -> None:
+        """Warms the first snapshot, then replaces it whenever that is due, until cancelled.
 
         Args:
-            warm: awaited with a graph before it takes over, so that its first request does not wait for preparations.
-            seconds: between two looks at the files.
+            warm: awaited with a snapshot before it takes over, so that its first request does not wait for
+                preparations.
         """
         with suppress(RuntimeError, ValueError):  # signals reach the main thread alone; elsewhere files are watched
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
-        await warm(self.loaded)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
+        await warm(self.snapshot)
         self.ready = True
         before = self._stamp
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), seconds)
+                await asyncio.wait_for(self._hangup.wait(), self.seconds)
             now = self.source.stamp()
             settled = now == before and now is not None and now != self._stamp
             before = now
-            if self._asked.is_set() or settled:
-                self._asked.clear()
-                await self._replace(warm, now)
+            if self._hangup.is_set() or settled:
+                self._hangup.clear()
+                self._stamp = now
+                await self._replace(warm)
 
-    async def _replace(self, warm: Warm, stamp: Stamp | None) -> None:
-        self._stamp = stamp
+    async def _replace(self, warm: Warm) -> None:
         try:
-            loaded = await asyncio.to_thread(self.source.load)
-            await warm(loaded)
+            snapshot = await asyncio.to_thread(self.source.load)
+            await warm(snapshot)
         except Exception as error:  # whatever is wrong with the new one, the old one is whole
             self.failed += 1
-            warn(f"trivium: the graph was not replaced, the one before serves on: {error}")
+            log.warning("the graph was not replaced, the one before serves on: %s", error)
             return
-        self.loaded = loaded
+        self.snapshot = snapshot
         self.replaced += 1
-        warn(f"trivium: {self.source.graph} was read anew: {loaded.ranker.graph.num_triples:,} triples")
+        log.warning("%s was read again: %s triples", self.source.graph, f"{snapshot.ranker.graph.num_triples:,}")

@@ -1,0 +1,62 @@
+"""Names by name, by their beginning, by likeness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.service.conftest import ODD, PLAIN
+from trivium.errors import GraphError
+from trivium.graph.names import NameIndex, Names
+
+
+def index_of(names: list[str], labels: list[str] | None = None, counts: list[int] | None = None) -> NameIndex:
+    return NameIndex(Names(names, labels), np.array(counts or [1] * len(names)), "entity")
+
+
+def search(held: NameIndex, text: str, count: int) -> list[str]:
+    return held.names.take(held.search(text, count)).to_list()
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), unique=True, min_size=1))
+def test_every_name_is_found_and_nothing_else(names: list[str]) -> None:
+    held = index_of(names)
+    assert [held.id(name) for name in names] == list(range(len(names)))
+    with pytest.raises(GraphError, match="unknown entity"):
+        held.id("".join(names) + "x")
+    for name in names:
+        assert name in search(held, name, len(names))
+
+
+def test_beginnings_come_first_the_same_name_before_all_then_those_with_more_facts() -> None:
+    held = index_of(["Niger River", "Niger", "Nigeria", "Algeria", "Congo River"], counts=[1, 2, 9, 5, 3])
+    assert search(held, "niger", 3) == ["Niger", "Nigeria", "Niger River"]
+    assert search(held, "", 2) == ["Nigeria", "Algeria"]
+    assert search(held, "nigerai", 1) == ["Nigeria"]  # a near miss
+    assert "Congo River" in search(held, "river", 5)
+    assert search(held, "qqqq", 5) == []
+
+
+def test_labels_are_searched_but_names_identify() -> None:
+    held = index_of(["u:1", "u:2", "u:3"], ["Paris", "Paris", "Rome"])
+    assert held.id("u:2") == 1
+    assert held.id("Rome") == 2
+    with pytest.raises(GraphError, match="unknown entity 'rome': did you mean 'Rome'"):
+        held.id("rome")
+    with pytest.raises(GraphError, match=r"'Paris' belongs to 2 names: give one of them \(u:1, u:2\)"):
+        held.id("Paris")
+    assert search(held, "PAR", 2) == ["u:1", "u:2"]
+
+
+def test_odd_names_and_odd_searches() -> None:
+    held = index_of(ODD + PLAIN)
+    for name in ODD:
+        assert search(held, name, 1) == [name]
+    for text in ("\x00", "\U0010ffff", "%", "[", "\\", "(?", "x" * 10_000):
+        search(held, text, 5)
+    for name, words in (("Gangse", "did you mean .*'Ganges'"), ("x" * 10_000, "nothing here is spelled like it")):
+        with pytest.raises(GraphError, match=words):
+            held.id(name)
