@@ -22,7 +22,7 @@ def prepare(snapshot: Snapshot) -> None:
     some 300 ms.
     """
     head, relation, _ = snapshot.ranker.graph.triples[0].tolist()
-    explain_ids(snapshot.ranker, head, relation, head, paths=1)  # from a head to itself there is always a path
+    explain_ids(snapshot.ranker, head, relation, head, max_paths=1)  # from a head to itself there is always a path
     gc.unfreeze()
     gc.collect()
     gc.freeze()

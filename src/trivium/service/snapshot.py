@@ -174,7 +174,11 @@ class Current:
         """
         with suppress(RuntimeError, ValueError):  # signals reach the main thread alone; elsewhere files are watched
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
-        await warm(self.snapshot)
+        try:
+            await warm(self.snapshot)
+        except Exception:
+            log.exception("the graph cannot be prepared: the service will not be ready")
+            raise
         self.ready = True
         before = self._stamp
         while True:
