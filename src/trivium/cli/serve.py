@@ -54,7 +54,11 @@ def serve(
     if token is None and not is_loopback(host):
         raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
     with listen(host, port) as listener:
-        app = create_app(Current(Source(graph, asking.checkpoint, asking.calibration, asking.columns, asking.named_graph)), limits, token)
+        app = create_app(
+            Current(Source(graph, asking.checkpoint, asking.calibration, asking.columns, asking.named_graph)),
+            limits,
+            token,
+        )
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
         config = uvicorn.Config(
