@@ -1,6 +1,7 @@
 """The command line: a file a family of verbs, loaded when one of them is asked for."""
 
 import logging
+import re
 import sys
 
 from cyclopts import App, CycloptsError
@@ -53,7 +54,8 @@ def main(words: list[str] | None = None) -> None:
     try:
         app(sys.argv[1:] if words is None else words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _stop(" ".join(str(error).split()), 2)
+        said = " ".join(str(error).split())  # of what pydantic says of a range, the sentence
+        _stop(re.sub(r"\d+ validation errors? for \S+ (.*?) \[type=.*", r"\1.", said), 2)
     except TriviumError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
