@@ -65,7 +65,6 @@ FLAGS = "similarity_enhancer_weight: 0.2\nmax_hops: 2\n"
 TINY = """\
 sources: [{name: demo.tsv, weight: 0.7}, {name: synthetic, weight: 0.3}]
 model: {dim: 32, layers: 3, prompt_dim: 16, prompt_layers: 2, text_encoder: all-MiniLM-L6-v2@53aa51172d14}
-steps: 5\nsteps_per_epoch: 2\nlook_every: 1\nsave_every: 2\nvalidate_every: 1\nvalid_questions: 20
 min_entities: 100\nmax_entities: 300
 """
 # A case, the graphs on which it runs, and its command; braces name what `questions` gives.
