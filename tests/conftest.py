@@ -1,15 +1,16 @@
 """Shapes are checked while tests run; fixtures that several rooms share."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pooch
 import pytest
+import torch
 from jaxtyping import install_import_hook
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # the compiled loops are left out: numba must see them undecorated
 CHECKED = ["trivium.nn.propagate", "trivium.nn.reference", "trivium.model", "trivium.training.loss"]
@@ -19,8 +20,37 @@ with install_import_hook(CHECKED, "beartype.beartype"):
     import trivium.training.loss  # noqa: F401
 
 from trivium.graph.graph import Graph  # noqa: E402
+from trivium.graph.names import Names  # noqa: E402
+from trivium.model.config import ModelConfig  # noqa: E402
+from trivium.model.trivium import Trivium  # noqa: E402
 
+SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+Run = Callable[..., tuple[int, str, str]]
+
+
+def small_model(config: ModelConfig = SMALL) -> Trivium:
+    """An untrained model, the same at every call."""
+    torch.manual_seed(0)
+    return Trivium(config)
+
+
+def graph_of(triples: ArrayLike, entities: int | Names, relations: int | Names) -> Graph:
+    """The graph of ids ``[n, 3]``."""
+    return Graph.from_ids(*np.asarray(triples, np.int32).T, entities=entities, relation_names=relations)
+
+
+def renamed(graph: Graph, entities: ArrayLike, relations: ArrayLike) -> Graph:
+    """The same facts with other ids: where each entity and each relation goes."""
+    columns = (np.asarray(new)[old] for new, old in zip((entities, relations, entities), graph.triples.T, strict=True))
+    return graph_of(np.stack([*columns], 1), graph.num_entities, graph.num_relations)
+
+
+def write_triples(path: Path, triples: NDArray[np.integer], prefix: str = "") -> Path:
+    """A file of these ids, as names that begin with the prefix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{prefix}e{h}\t{prefix}r{r}\t{prefix}e{t}\n" for h, r, t in triples.tolist()))
+    return path
 
 
 def random_graph(seed: int, entities: int = 30, relations: int = 4, triples: int = 90) -> Graph:
@@ -39,6 +69,16 @@ def run_command(*words: object) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `trivium` with some words: its exit status, and what it printed on either stream."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        return run_command(*words), *capsys.readouterr()
+
+    return call
 
 
 def drawn(line: Any) -> NDArray[np.float64]:
