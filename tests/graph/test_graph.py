@@ -1,13 +1,16 @@
+import hashlib
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import graph_of
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph, inverse, triples_sha256
 from trivium.graph.names import Names
-from trivium.kernels.csr import IntArray, incidence_rows, order_by, sorted_unique
+from trivium.kernels.csr import incidence_rows, order_by, sorted_unique
 from trivium.model.topology import Topology
 
 N, R = 7, 3
@@ -19,7 +22,7 @@ QUICK = settings(max_examples=60, deadline=None)
 
 
 def build(triples: list[Triple]) -> Graph:
-    return Graph.from_ids(*np.array(triples, np.int32).T, entities=N, relation_names=R)
+    return graph_of(triples, N, R)
 
 
 def both_ways(triples: list[Triple]) -> set[Triple]:
@@ -109,17 +112,12 @@ def test_order_by_is_a_stable_sort(keys: list[int]) -> None:
     assert offsets.tolist() == [sum(key < bound for key in keys) for bound in range(7)]
 
 
-def incidence(triples: list[Triple]) -> np.ndarray:
-    table = np.zeros((N, 2 * R), np.int64)
-    for head, relation, _ in both_ways(triples):
-        table[head, relation] = 1
-    return table
-
-
 @QUICK
 @given(TRIPLES)
 def test_incidence_and_meetings_are_those_of_the_dense_matrix(triples: list[Triple]) -> None:
-    graph, table = build(triples), incidence(triples)
+    graph, table = build(triples), np.zeros((N, 2 * R), np.int64)
+    for head, relation, _ in both_ways(triples):
+        table[head, relation] = 1
     rows, columns = incidence_rows(graph.offsets, graph.edge_relations, R)
     for entity in range(N):
         run = columns[rows[entity] : rows[entity + 1]].tolist()
@@ -152,12 +150,9 @@ def test_ids_that_form_no_graph_are_refused(columns: tuple[list[int], ...], word
 
 
 def test_the_hash_is_that_of_the_sorted_lines() -> None:
-    import hashlib
-
     wanted = hashlib.sha256("a\tr\tb\nb\tr\té\n".encode()).hexdigest()
     assert triples_sha256(pl.DataFrame({"head": ["b", "a", "b"], "relation": "r", "tail": ["é", "b", "é"]})) == wanted
-    ids: list[IntArray] = [np.array(x, np.int32) for x in ([1, 0], [0, 0], [2, 1])]
-    assert Graph.from_ids(*ids, entities=Names(["a", "b", "é"]), relation_names=Names(["r"])).sha256 == wanted
+    assert graph_of([[1, 0, 2], [0, 0, 1]], Names(["a", "b", "é"]), Names(["r"])).sha256 == wanted
 
 
 def test_unknown_names_are_told_with_near_ones() -> None:
@@ -167,4 +162,5 @@ def test_unknown_names_are_told_with_near_ones() -> None:
     for name, words in (("lieks", "did you mean 'Likes'"), ("same", r"belongs to 2 names.*\(x1, x2\)")):
         with pytest.raises(GraphError, match=words):
             names.id(name, "relation")
-    assert names.ids(["x2", "none", "likes"]).tolist() == [3, -1, 0]
+    assert names.ids(["x2", "none", "likes", "same"]).tolist() == [3, -1, 0, -1]
+    assert names.shown(np.arange(4)).to_list() == ["Likes", "Knows", "x1", "x2"]

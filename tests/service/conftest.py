@@ -5,21 +5,20 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import httpx2
 import pytest
-import torch
 import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from tests.conftest import small_model
 from trivium.model.checkpoint import Provenance
-from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium, save_checkpoint
+from trivium.model.trivium import save_checkpoint
 from trivium.service.app import create_app
 from trivium.service.settings import Limits
 from trivium.service.snapshot import Current, Source
@@ -49,11 +48,6 @@ def write_graph(path: Path, more: str = "") -> None:
     part.replace(path)
 
 
-def small_model() -> Trivium:
-    torch.manual_seed(0)
-    return Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
-
-
 def source_of(graph: Path, calibration: Path | None = None) -> Source:
     """A graph's file, with a small model in a file beside it."""
     model = graph.with_name("model.safetensors")
@@ -68,12 +62,20 @@ def make_app(
     return create_app(Current(source_of(graph, calibration), seconds=0.05), limits or Limits(), token)
 
 
-def wait_until_ready(client: TestClient, seconds: float = 240.0) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 240.0) -> None:
     """Kernels may have to be compiled first."""
     deadline = time.monotonic() + seconds
-    while client.get("/ready").status_code == 503:
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@contextmanager
+def asking(app: FastAPI) -> Iterator[TestClient]:
+    """A client of an application that is ready."""
+    with TestClient(app, "http://localhost") as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +92,7 @@ def app(odd_graph: Path) -> FastAPI:
 
 @pytest.fixture(scope="session")
 def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, "http://localhost") as client:
-        wait_until_ready(client)
+    with asking(app) as client:
         yield client
 
 
@@ -111,10 +112,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread.start()
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        deadline = time.monotonic() + 240
-        while not _ready(address):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: is_ready(address))
         yield address
     finally:
         server.should_exit = True
@@ -122,7 +120,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         listener.close()
 
 
-def _ready(address: str) -> bool:
+def is_ready(address: str) -> bool:
     try:
         return httpx2.get(f"{address}/ready").status_code == 200
     except httpx2.TransportError:

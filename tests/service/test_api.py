@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.conftest import ODD, PLAIN, make_app, serving, small_model, source_of, wait_until_ready, write_graph
+from tests.conftest import small_model
+from tests.service.conftest import ODD, PLAIN, asking, make_app, serving, source_of, wait_until, write_graph
 from trivium.calibration import Calibration
-from trivium.calibration.fit import Record
+from trivium.calibration.collect import Answers
+from trivium.calibration.fit import fit
 from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
@@ -112,20 +114,18 @@ def test_the_service_tells_of_itself(client: TestClient) -> None:
         ("rank", {"head": "Nepla", "relation": "likes"}, 404, "unknown entity 'Nepla': did you mean 'Nepal'"),
         ("rank", {"head": "Nepal", "relation": "bordres <on>"}, 404, "did you mean 'borders <on>'"),
         ("rank", {"head": "\x1b[31m\u202e", "relation": "likes"}, 404, r"\\u202e"),
-        ("rank", {"head": "Nepal"}, 422, "relation"),
         ("rank", {"tail": "Nepal"}, 422, "relation: Field required"),
         ("rank", {"tail": "Nepal", "relation": "likes", "k": 0}, 422, "k: Input should be greater"),
         ("rank", {"relation": "likes"}, 422, "a head or a tail, one of the two"),
         ("rank", {"head": "Nepal", "tail": "India", "relation": "likes"}, 422, "a head or a tail, one of the two"),
         ("rank", {"head": 5, "relation": "likes"}, 422, "head"),
         ("rank", {"head": "", "relation": "likes"}, 422, "head"),
-        ("rank", {"head": "Nepal", "relation": "likes", "k": 0}, 422, "k"),
         ("rank", {"head": "Nepal", "relation": "likes", "k": 51}, 422, "k: Input should be less than or equal to 50"),
-        ("rank", {"head": "Nepal", "relation": "likes", "k": 10**40}, 422, "k"),
         ("rank", {"head": "Nepal", "relation": "likes", "kk": 1}, 422, "kk"),
         ("rank", [], 422, "body"),
         ("batch/rank", {"questions": []}, 422, "questions"),
-        ("batch/rank", {"questions": [{"head": "Nepal", "relation": "likes"}] * 6}, 422, "6"),
+        ("batch/rank", {"questions": [0] * 6}, 422, "body.questions: List should have at most 5 items"),
+        ("score", {"triples": [0] * 6}, 422, "body.triples: List should have at most 5 items"),  # items stay unread
         ("score", {"triples": [{"head": "Nepal", "relation": "likes", "tail": "nowhere"}]}, 404, "nowhere"),
         ("explain", {"head": "Nepal", "relation": "likes", "tail": "India", "paths": 7}, 422, "paths: Input should"),
         ("explain", {"head": "Nepal", "relation": "likes", "tail": "nowhere"}, 404, "nowhere"),
@@ -163,13 +163,6 @@ def test_a_deep_or_large_body_is_refused(client: TestClient) -> None:
         assert "20,000 bytes" in reply.json()["detail"]
     chunks = client.post("/api/rank", content=iter([b"x" * 15_000] * 3), headers=json_type)
     assert chunks.status_code == 413
-
-
-def test_a_list_beyond_the_limit_is_refused_before_its_items_are_read(client: TestClient) -> None:
-    for path, field in (("score", "triples"), ("batch/rank", "questions")):
-        reply = client.post(f"/api/{path}", json={field: [0] * 4000})
-        assert reply.status_code == 422
-        assert f"body.{field}: List should have at most 5 items" in reply.json()["detail"]
 
 
 def test_a_body_that_does_not_arrive_is_given_up(odd_graph: Path) -> None:
@@ -230,8 +223,7 @@ def test_a_full_queue_and_a_slow_answer_are_503_while_health_answers(
     odd_graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    with TestClient(make_app(odd_graph, Limits(max_waiting=1, max_seconds=0.5)), "http://localhost") as client:
-        wait_until_ready(client)
+    with asking(make_app(odd_graph, Limits(max_waiting=1, max_seconds=0.5))) as client:
         replies: list[Any] = []
 
         def ask(head: str) -> threading.Thread:
@@ -242,8 +234,7 @@ def test_a_full_queue_and_a_slow_answer_are_503_while_health_answers(
         threads = [ask(ODD[0])]
         assert held.entered.wait(10)
         threads.append(ask(ODD[1]))
-        while "trivium_waiting 1.0" not in client.get("/metrics").text:
-            time.sleep(0.005)
+        wait_until(lambda: "trivium_waiting 1.0" in client.get("/metrics").text)
         full = rank(client, head=ODD[2], relation="likes", k=2)
         assert full.status_code == 503
         assert "wait already" in full.json()["detail"]
@@ -254,9 +245,7 @@ def test_a_full_queue_and_a_slow_answer_are_503_while_health_answers(
         assert [reply.status_code for reply in replies] == [503, 503]
         assert all("no answer within 0.5 seconds" in reply.json()["detail"] for reply in replies)
         held.go.set()
-        deadline = time.monotonic() + 20
-        while rank(client, head=ODD[2], relation="likes", k=2).status_code == 503:
-            assert time.monotonic() < deadline
+        wait_until(lambda: rank(client, head=ODD[2], relation="likes", k=2).status_code == 200)
 
 
 def test_a_full_collection_hardly_stops_a_service(odd_graph: Path) -> None:
@@ -267,8 +256,7 @@ def test_a_full_collection_hardly_stops_a_service(odd_graph: Path) -> None:
         gc.collect()
         return time.perf_counter() - began
 
-    with TestClient(make_app(odd_graph), "http://localhost") as client:
-        wait_until_ready(client)
+    with asking(make_app(odd_graph)):
         meanwhile = min(collection() for _ in range(5))
     assert meanwhile < min(collection() for _ in range(5)) / 2
 
@@ -278,19 +266,17 @@ def test_a_changed_file_replaces_the_graph_and_a_broken_one_does_not(
 ) -> None:
     path = tmp_path / "g.tsv"
     write_graph(path)
-    with TestClient(make_app(path), "http://localhost") as client:
-        wait_until_ready(client)
-        assert rank(client, head="Tibet", relation="likes").status_code == 404
+    with asking(make_app(path)) as client:
+
+        def asked() -> int:
+            return int(rank(client, head="Tibet", relation="likes").status_code)
+
+        assert asked() == 404
         write_graph(path, "Tibet\tlikes\tNepal\n")
-        deadline = time.monotonic() + 20
-        while rank(client, head="Tibet", relation="likes").status_code == 404:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: asked() == 200)
         path.write_text("broken\n")
-        while "trivium_graph_failed_total 1.0" not in client.get("/metrics").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert rank(client, head="Tibet", relation="likes").status_code == 200
+        wait_until(lambda: "trivium_graph_failed_total 1.0" in client.get("/metrics").text)
+        assert asked() == 200
         assert "the one before serves on" in caplog.text
 
 
@@ -314,37 +300,21 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
 
 
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
-    place = tmp_path / "c.json"
-    ranker = Ranker(small_model(), read_graph(odd_graph))
-    record = Record(
-        graph=ranker.graph.sha256,
-        checkpoint=checkpoint_sha256(source_of(odd_graph).checkpoint),
-        share=0.1,
-        seed=0,
-        hidden=1,
-        questions=2,
-        center=[0.0] * 4,
-        scale=[1.0] * 4,
-        weights=[5.0, 1.0, 1.0, -1.0],
-        offset=0.0,
-        relations={"likes": (0.3, -0.3)},
-        fallback=2,
-        levels=[-4.0, 4.0],
-        confidences=[0.1, 0.9],
-        error=0.01,
-        reliability=[],
-    )
-    calibration = Calibration(record, ranker.graph, source_of(odd_graph).checkpoint)
-    calibration.save(place)
+    ranker, checkpoint = Ranker(small_model(), read_graph(odd_graph)), source_of(odd_graph).checkpoint
+    numbers, rng = np.arange(60), np.random.default_rng(0)
+    scores, margins = rng.normal(size=(2, 60))
+    judged = Answers(numbers, numbers % 3, scores, margins, 1 + numbers % 5, rng.random(60) < 0.4)
+    record = fit(judged, ranker.graph, ranker.graph, checkpoint_sha256(checkpoint), 0.1, 0)
+    calibration = Calibration(record, ranker.graph, checkpoint)
+    calibration.save(tmp_path / "c.json")
     head = ranker.graph.entities.id(ODD[0], "entity")
-    expected = ranker.rank_ids(np.array([head]), np.array([2]), 5, confidence=calibration.confidence)
-    with TestClient(make_app(odd_graph, calibration=place), "http://localhost") as client:
-        wait_until_ready(client)
+    likes = ranker.graph.relations.id("likes", "relation")
+    expected = ranker.rank_ids(np.array([head]), np.array([likes]), 5, confidence=calibration.confidence)
+    with asking(make_app(odd_graph, calibration=tmp_path / "c.json")) as client:
         answers = rank(client, head=ODD[0], relation="likes", k=5).json()["answers"]
         assert client.get("/api/info").json()["calibrated"]
         tail = expected["tail"][0]
         scored = client.post("/api/score", json={"triples": [{"head": ODD[0], "relation": "likes", "tail": tail}]})
         close([scored.json()[0]["confidence"]], expected["confidence"][:1])
-    assert ranker.graph.relations.id("likes", "relation") == 2
     close([answer["confidence"] for answer in answers], expected["confidence"])
     assert all(0 < answer["confidence"] < 1 for answer in answers)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.service.conftest import small_model, write_graph
-from trivium import cli
+from tests.conftest import Run, small_model
+from tests.service.conftest import is_ready, wait_until, write_graph
 from trivium.graph.index import save_index
 from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance
@@ -45,25 +44,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--calibration missing.json --port 0", "missing.json"),
     ],
 )
-def test_what_it_refuses(folder: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+def test_what_it_refuses(folder: Path, command: Run, words: str, message: str) -> None:
     Path("short").write_text("secret\n")
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["serve", "g.tsv", "--checkpoint", "m.safetensors", *words.split()])
-    printed = capsys.readouterr()
-    assert stop.value.code == 2
-    (line,) = printed.err.splitlines()
-    assert line.startswith("trivium: ")
-    assert message in line
+    refused(command, words, message)
 
 
-def test_a_taken_port_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_one_line(folder: Path, command: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["serve", "g.tsv", "--checkpoint", "m.safetensors", "--port", port])
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"port {port}" in line
+        refused(command, f"--port {port}", f"port {port}")
+
+
+def refused(command: Run, words: str, message: str) -> None:
+    status, _, err = command("serve", "g.tsv", "--checkpoint", "m.safetensors", *words.split())
+    (line,) = err.splitlines()
+    assert status == 2
+    assert line.startswith("trivium: ") and message in line
 
 
 @contextmanager
@@ -76,14 +72,7 @@ def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             line = process.stderr.readline()
             assert line.startswith("serving "), line
             address = line.split(" at ")[1].strip()
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    if httpx2.get(f"{address}/ready").status_code == 200:
-                        break
-                except httpx2.TransportError:
-                    assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(lambda: is_ready(address))
             yield process, address
         finally:
             process.kill()
@@ -109,8 +98,5 @@ def test_a_hangup_replaces_the_graph(folder: Path) -> None:
     with serving("g.tsv") as (process, address):
         write_graph(Path("g.tsv"), "Tibet\tlikes\tNepal\n")
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 60
-        while httpx2.get(f"{address}/api/entity", params={"name": "Tibet"}).status_code == 404:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: httpx2.get(f"{address}/api/entity", params={"name": "Tibet"}).status_code == 200)
         assert process.poll() is None
