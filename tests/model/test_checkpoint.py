@@ -4,27 +4,23 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import random_graph
+from tests.conftest import SMALL, random_graph, small_model
 
 from trivium.errors import CheckpointError, OutputError
 from trivium.model.checkpoint import Provenance, find_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
+from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.model.ultra import import_ultra
 
 
-def small() -> Trivium:
-    torch.manual_seed(0)
-    return Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
-
-
 def test_a_checkpoint_gives_back_model_and_provenance(tmp_path: Path) -> None:
-    model, path = small(), tmp_path / "m.safetensors"
+    model, path = small_model(), tmp_path / "m.safetensors"
     provenance = Provenance("by hand", "0", {"a": "1" * 64}, 7, 3, {"steps": 7})
     save_checkpoint(model, provenance, path)
     again, found = load_checkpoint(path)
@@ -40,7 +36,7 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     contents = set()
     for _ in range(8):  # safetensors alone orders its metadata by chance
-        save_checkpoint(small(), Provenance(), path, force=True)
+        save_checkpoint(small_model(), Provenance(), path, force=True)
         contents.add(path.read_bytes())
     assert len(contents) == 1
 
@@ -50,11 +46,11 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
 
     (tmp_path / "text").write_text("a\tb\tc\n")
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
-    config, weights = small().config, small().state_dict()
+    weights = small_model().state_dict()
     logits = "fusion.fusion_weights_logits"
 
     def changed(**settings: object) -> ModelConfig:
-        odd = small().config
+        odd = replace(SMALL)
         vars(odd).update(settings)  # past the types, which tests check
         return odd
 
@@ -64,9 +60,9 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
         "wide": (changed(dim=32 * 10**4), weights),
         "other rows": (changed(prompt_rows="query"), weights),
         "encoder": (changed(text_encoder=5), weights),
-        "nan": (config, weights | {logits: torch.tensor([0.0, torch.nan, 0.0])}),
-        "integers": (config, weights | {logits: torch.zeros(3, dtype=torch.int8)}),
-        "missing": (config, {name: value for name, value in weights.items() if name != logits}),
+        "nan": (SMALL, weights | {logits: torch.tensor([0.0, torch.nan, 0.0])}),
+        "integers": (SMALL, weights | {logits: torch.zeros(3, dtype=torch.int8)}),
+        "missing": (SMALL, {name: value for name, value in weights.items() if name != logits}),
     }
     for name, content in written.items():
         write_checkpoint(*content, Provenance(), tmp_path / name)
@@ -88,7 +84,7 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_released_checkpoints_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(small(), Provenance(note="mine"), tmp_path / "mine.safetensors")
+    save_checkpoint(small_model(), Provenance(note="mine"), tmp_path / "mine.safetensors")
     monkeypatch.setenv("TRIVIUM_MODELS", str(tmp_path))
     assert load_checkpoint("mine")[1].note == "mine"
     assert find_checkpoint("trivium-3g").parent.name == "releases"  # in a clone, where tests run
@@ -96,7 +92,7 @@ def test_released_checkpoints_are_found_by_name(tmp_path: Path, monkeypatch: pyt
 
 def test_every_cut_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    save_checkpoint(small(), Provenance(), path)
+    save_checkpoint(small_model(), Provenance(), path)
     content = path.read_bytes()
     cut = tmp_path / "cut.safetensors"
     for size in (0, 7, 8, 100, len(content) // 2, len(content) - 1):

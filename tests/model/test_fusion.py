@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.conftest import random_graph
+from tests.conftest import random_graph, small_model
 from torch import nn
 from torch.nn import functional as F
 
@@ -42,12 +42,11 @@ def made_up(seed: int = 0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 def test_f1_weights_are_the_softmax_of_three_logits() -> None:
     fusion = Fusion(START, learnable=True)
     assert fusion.fusion_weights_logits is not None
-    with torch.no_grad():
-        fusion.fusion_weights_logits.copy_(torch.tensor([0.3, -1.0, 2.0]))
-    top = [math.exp(x) for x in (0.3, -1.0, 2.0)]
-    assert fusion.weights() == pytest.approx(
-        dict(zip(("r", "similarity", "prompt"), [x / sum(top) for x in top], strict=True))
-    )
+    fusion.fusion_weights_logits.data = torch.tensor([0.3, -1.0, 2.0])
+    r, similarity, prompt = (math.exp(x) for x in (0.3, -1.0, 2.0))
+    total = r + similarity + prompt
+    expected = {"r": r / total, "similarity": similarity / total, "prompt": prompt / total}
+    assert fusion.weights() == pytest.approx(expected)
 
 
 def test_f2_final_is_the_weighted_sum_of_the_three_ways() -> None:
@@ -106,17 +105,10 @@ def test_f4_a_start_without_a_logit_is_refused(weight: float, advice: str) -> No
         Fusion({"similarity": weight, "prompt": 0.8}, learnable=True)
 
 
-def test_f5_logits_are_a_parameter_that_the_task_loss_moves_and_decay_does_not() -> None:
+def test_f5_weight_decay_moves_no_logit() -> None:
     from trivium.training.config import SourceConfig, TrainingConfig
     from trivium.training.loop import Trainer
 
-    torch.manual_seed(0)
-    model = Trivium(ModelConfig())
-    assert "fusion.fusion_weights_logits" in model.state_dict()
-    model(Topology(random_graph(1)), torch.tensor([0, 3]), torch.tensor([1, 6])).square().sum().backward()
-    assert model.fusion_weights_logits is not None
-    assert model.fusion_weights_logits.grad is not None
-    assert (model.fusion_weights_logits.grad != 0).all()
     trainer = Trainer(TrainingConfig((SourceConfig("synthetic"),), weight_decay=0.5))
     logits = trainer.model.fusion_weights_logits
     assert logits is not None
@@ -154,13 +146,8 @@ def test_f7_keys_and_defaults(tmp_path: Path) -> None:
     assert (config.similarity_enhancer_weight, config.prompt_enhancer_weight) == (0.2, 0.8)
     path = tmp_path / "flags.yaml"
     path.write_text("use_learnable_fusion: False\nsimilarity_enhancer_weight: 0.5\nprompt_enhancer_weight: 1\n")
-    config, unused = read_flags(path)
-    assert (config.use_learnable_fusion, config.similarity_enhancer_weight, config.prompt_enhancer_weight) == (
-        False,
-        0.5,
-        1.0,
-    )
-    assert unused == {}
+    expected = ModelConfig(use_learnable_fusion=False, similarity_enhancer_weight=0.5, prompt_enhancer_weight=1.0)
+    assert read_flags(path) == (expected, {})
 
 
 def test_f7_a_file_with_every_public_key_loads(tmp_path: Path) -> None:
@@ -194,8 +181,7 @@ def test_f9_at_construction_a_branch_that_is_off_takes_no_weight() -> None:
 
 
 def test_f9_on_a_trained_model_a_disabled_branch_counts_as_zero() -> None:
-    torch.manual_seed(0)
-    model = Trivium(ModelConfig())
+    model = small_model(ModelConfig())
     topology, query = Topology(random_graph(1)), torch.tensor([1, 6])
     before = model.fusion_weights()
     r: torch.Tensor = model.structure(topology, query)
@@ -206,13 +192,14 @@ def test_f9_on_a_trained_model_a_disabled_branch_counts_as_zero() -> None:
     assert model.fusion_weights() == before
 
 
-def test_gradients_reach_every_part_of_the_fused_model() -> None:
-    torch.manual_seed(0)
-    model = Trivium(ModelConfig())
+def test_f5_the_task_loss_moves_logits_and_every_other_part() -> None:
+    model = small_model(ModelConfig())
     similarity = model.branches["similarity"]
     assert isinstance(similarity, SimilarityEnhancer)
     with torch.no_grad():
         similarity.threshold.fill_(-0.5)
     model(Topology(random_graph(1)), torch.tensor([0, 3]), torch.tensor([1, 6])).square().sum().backward()
+    assert model.fusion_weights_logits is not None and model.fusion_weights_logits.grad is not None
+    assert (model.fusion_weights_logits.grad != 0).all()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []

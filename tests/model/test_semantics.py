@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import random_graph
+from tests.conftest import random_graph, small_model
 from torch import Tensor
 
 from trivium.model.config import ModelConfig
 from trivium.model.semantics import Combiner, SemanticEncoder, Semantics, kept_texts, text_nearest
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
 
 RELATIONS, TEXT, DIM = 7, 12, 6
@@ -34,6 +33,12 @@ def trained(seed: int = 0) -> Semantics:
     for parameter in semantics.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return semantics
+
+
+def all_but(*nodes: int) -> Tensor:
+    mask = torch.ones(2 * RELATIONS, dtype=torch.bool)
+    mask[list(nodes)] = False
+    return mask
 
 
 def structure(seed: int = 1, batch: int = 3) -> Tensor:
@@ -63,8 +68,7 @@ def written_out(encoder: SemanticEncoder, graph: TextGraph, known: list[bool]) -
 @pytest.mark.parametrize("dropped", [(), (2, 9, 4)])
 def test_encoder_is_its_formula(dropped: tuple[int, ...]) -> None:
     graph, encoder = text_graph(silent=(5,)), trained().encoder
-    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    kept[list(dropped)] = False
+    kept = all_but(*dropped)
     found = encoder(graph, kept)
     expected = written_out(encoder, graph, (kept & graph.has_text).tolist())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
@@ -79,29 +83,22 @@ def test_an_untrained_combiner_is_the_structural_model_bit_for_bit() -> None:
 def test_relations_without_text_keep_their_row_bit_for_bit() -> None:
     r = structure()
     found = trained()(r, text_graph(silent=(1, 5)))
-    silent = torch.tensor([1, 5, 1 + RELATIONS, 5 + RELATIONS])
-    assert torch.equal(found[:, silent], r[:, silent])
-    others = torch.tensor([i for i in range(2 * RELATIONS) if i % RELATIONS not in (1, 5)])
+    others = all_but(1, 5, 1 + RELATIONS, 5 + RELATIONS)
+    assert torch.equal(found[:, ~others], r[:, ~others])
     assert ((found - r)[:, others].abs().amax(-1) > 1e-3).all()
 
 
 def test_a_graph_without_text_keeps_every_row_bit_for_bit() -> None:
     r, semantics = structure(), trained()
     mute = text_graph(silent=tuple(range(RELATIONS)))
-    nothing = torch.zeros(2 * RELATIONS, dtype=torch.bool)
-    for found in (
-        semantics(r, None),
-        semantics(r, mute),
-        semantics(r, text_graph(), nothing),
-    ):
+    for found in (semantics(r, None), semantics(r, mute), semantics(r, text_graph(), ~all_but())):
         assert torch.equal(found, r)
 
 
 def test_a_dropped_text_reaches_nobody() -> None:
     """What a dropped text said makes no difference, and infinity times zero is not let in."""
     graph, semantics = text_graph(), trained()
-    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    kept[[3, 3 + RELATIONS]] = False
+    kept = all_but(3, 3 + RELATIONS)
     other = graph.vectors.clone()
     other[[3, 3 + RELATIONS]] = torch.nan
     changed = replace(graph, vectors=other)
@@ -132,7 +129,7 @@ def test_one_pass_serves_every_query() -> None:
 def test_combiner_is_its_formula() -> None:
     torch.manual_seed(0)
     combiner, r, text = trained().combiner, structure(), torch.randn(1, 2 * RELATIONS, DIM)
-    found = combiner(r, text, torch.ones(2 * RELATIONS, dtype=torch.bool))
+    found = combiner(r, text, all_but())
     both = torch.cat([r, text.expand_as(r)], -1)
     torch.testing.assert_close(found, r + combiner.gate * combiner.linear(both), rtol=1e-5, atol=1e-5)
 
@@ -175,8 +172,7 @@ def test_text_dropout_takes_pairs_or_all() -> None:
 
 def test_the_nearest_by_text_that_have_edges_stand_for_one_without() -> None:
     texts = text_graph(silent=(3,))
-    has_edges = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    has_edges[[1, 1 + RELATIONS, 3, 3 + RELATIONS]] = False  # 3 has no text either
+    has_edges = all_but(1, 1 + RELATIONS, 3, 3 + RELATIONS)  # 3 has no text either
     query = torch.tensor([0, 1, 3])
     weights = text_nearest(texts, query, has_edges)
     assert weights is not None
@@ -186,16 +182,13 @@ def test_the_nearest_by_text_that_have_edges_stand_for_one_without() -> None:
     assert sorted(weights[1].nonzero()[:, 0].tolist()) == sorted(expected)
     by_hand = torch.softmax(cosine[expected] / 0.1, 0)
     assert torch.allclose(weights[1, expected], by_hand, atol=1e-6)
-    kept = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    kept[1] = False
-    assert text_nearest(texts, query, has_edges, kept) is None  # its text was dropped
+    assert text_nearest(texts, query, has_edges, all_but(1)) is None  # its text was dropped
     assert text_nearest(texts, torch.tensor([0]), has_edges) is None
 
 
 def test_what_a_relation_leads_to_counts_for_half() -> None:
     texts = text_graph()
-    has_edges = torch.ones(2 * RELATIONS, dtype=torch.bool)
-    has_edges[[1, 1 + RELATIONS]] = False
+    has_edges = all_but(1, 1 + RELATIONS)
     ends = torch.zeros_like(texts.ends)
     ends[[1, 4], 0] = 1  # only the fourth leads to the same as the first
     weights = text_nearest(replace(texts, ends=ends), torch.tensor([1]), has_edges)
@@ -210,8 +203,7 @@ def test_what_a_relation_leads_to_counts_for_half() -> None:
 
 
 def test_a_relation_without_edges_is_seen_through_its_text_nearest() -> None:
-    torch.manual_seed(0)
-    model = Trivium(ModelConfig(dim=32, layers=2, structure_dim=16, text_encoder="any", text_dim=TEXT))
+    model = small_model(ModelConfig(dim=32, layers=2, structure_dim=16, text_encoder="any", text_dim=TEXT))
     graph = random_graph(0, entities=40, relations=RELATIONS, triples=120)
     graph = graph.without(graph.triples[graph.triples[:, 1] == 1])
     topology = Topology(graph, text_graph())

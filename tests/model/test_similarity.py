@@ -6,14 +6,13 @@ import math
 
 import pytest
 import torch
+from tests.conftest import graph_of
 from torch import Tensor
 
-from trivium.graph.graph import Graph
 from trivium.model.similarity import EPSILON, SimilarityEnhancer, cosine_quantile, cosines
 from trivium.model.topology import Topology
 
-IDS = torch.tensor([[0, 0, 1], [1, 1, 2], [2, 2, 0]]).numpy()
-TOPOLOGY = Topology(Graph.from_ids(IDS[:, 0], IDS[:, 1], IDS[:, 2], entities=3, relation_names=3))
+TOPOLOGY = Topology(graph_of([[0, 0, 1], [1, 1, 2], [2, 2, 0]], 3, 3))
 
 
 def representations(batch: int = 4, relations: int = 6, dim: int = 5, seed: int = 0) -> Tensor:

@@ -8,13 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import random_graph
+from tests.conftest import graph_of, random_graph, renamed, small_model
 from tests.reference.ultra import relation_edges, scores
 
-from trivium.graph.graph import Graph, inverse
+from trivium.graph.graph import inverse
 from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium
 
 OURS = ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False)
 ULTRA = replace(OURS, structure="relation_graph", structure_layers=3, layers=3)
@@ -33,56 +32,41 @@ def test_the_relation_graph_equals_brute_force(seed: int, entities: int, relatio
 @pytest.mark.parametrize("conditioning", ["own", "forward"])
 @pytest.mark.parametrize("reversed_messages", [False, True])
 def test_the_model_equals_the_slow_statement(conditioning: Literal["own", "forward"], reversed_messages: bool) -> None:
-    torch.manual_seed(0)
-    model = Trivium(replace(ULTRA, conditioning=conditioning, reversed_messages=reversed_messages)).double()
+    model = small_model(replace(ULTRA, conditioning=conditioning, reversed_messages=reversed_messages)).double()
     graph = random_graph(2, entities=12, relations=3, triples=30)
     topology = Topology(graph)
     head, query = torch.tensor([0, 5, 5]), torch.tensor([1, 4, 0])
     fast = model(topology, head, query)
     slow = torch.stack([scores(model, graph, int(h), int(q)) for h, q in zip(head, query, strict=True)])
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)  # double: only the order of sums differs
-    for output in (fast, slow):
-        model.zero_grad()
-        output.square().sum().backward(retain_graph=True)
-        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
-        if output is fast:
-            first = gradient.clone()
-    torch.testing.assert_close(first, gradient, rtol=1e-7, atol=1e-7)
+    gradients = [torch.autograd.grad(output.square().sum(), [*model.parameters()]) for output in (fast, slow)]
+    torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("config", [ULTRA, OURS], ids=["relation graph", "alternating"])
 def test_renaming_permutes_and_nothing_else(config: ModelConfig) -> None:
-    torch.manual_seed(0)
-    model = Trivium(config).double()
+    model = small_model(config).double()
     graph = random_graph(4)
     rng = np.random.default_rng(0)
     entity, kind = rng.permutation(graph.num_entities), rng.permutation(graph.num_relations)
-    shuffled = rng.permutation(np.concatenate([graph.triples, graph.triples[:20]]))  # another order, some triples twice
-    renamed = Graph.from_ids(
-        entity[shuffled[:, 0]].astype(np.int32),
-        kind[shuffled[:, 1]].astype(np.int32),
-        entity[shuffled[:, 2]].astype(np.int32),
-        entities=graph.num_entities,
-        relation_names=graph.num_relations,
-    )
+    topology, other = Topology(graph), Topology(renamed(graph, entity, kind))
     kinds = np.concatenate([kind, inverse(kind, graph.num_relations)])
     head, query = np.array([0, 7, 7, 20]), np.array([0, 3, 5, 7])
-    first = model(Topology(graph), torch.from_numpy(head), torch.from_numpy(query))
-    second = model(Topology(renamed), torch.from_numpy(entity[head]), torch.from_numpy(kinds[query]))
+    first = model(topology, torch.from_numpy(head), torch.from_numpy(query))
+    second = model(other, torch.from_numpy(entity[head]), torch.from_numpy(kinds[query]))
     torch.testing.assert_close(second[:, entity], first, rtol=1e-9, atol=1e-9)
-    r = model.relation_representations(Topology(graph), torch.from_numpy(query))
-    s = model.relation_representations(Topology(renamed), torch.from_numpy(kinds[query]))
+    r = model.relation_representations(topology, torch.from_numpy(query))
+    s = model.relation_representations(other, torch.from_numpy(kinds[query]))
     torch.testing.assert_close(s[:, kinds], r, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("config", [ULTRA, OURS], ids=["relation graph", "alternating"])
 def test_an_unconnected_component_changes_no_score(config: ModelConfig) -> None:
-    torch.manual_seed(0)
-    model = Trivium(config).double()
+    model = small_model(config).double()
     graph = random_graph(6)
     extra = graph.triples[:5] + np.array([graph.num_entities, graph.num_relations, graph.num_entities])
-    ids = np.concatenate([graph.triples, extra]).astype(np.int32)
-    larger = Graph.from_ids(*ids.T, entities=2 * graph.num_entities, relation_names=2 * graph.num_relations)
+    triples = np.concatenate([graph.triples, extra])
+    larger = graph_of(triples, 2 * graph.num_entities, 2 * graph.num_relations)
     head, query = torch.tensor([3]), torch.tensor([2])
     small = model(Topology(graph), head, query)
     large = model(Topology(larger), head, query)
@@ -90,8 +74,6 @@ def test_an_unconnected_component_changes_no_score(config: ModelConfig) -> None:
 
 
 def test_an_encoder_sees_the_relation_that_is_asked() -> None:
-    torch.manual_seed(0)
-    model = Trivium(OURS)
-    r = model.relation_representations(Topology(random_graph(4)), torch.tensor([0, 4, 1]))
+    r = small_model(OURS).relation_representations(Topology(random_graph(4)), torch.tensor([0, 4, 1]))
     assert (r[0] - r[1]).abs().max() > 1e-3  # a relation and its inverse are different questions
     assert (r[0] - r[2]).abs().max() > 1e-3
