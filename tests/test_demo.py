@@ -81,10 +81,7 @@ def test_river_names(raw: str, name: str | None) -> None:
     [
         ("Superior* \u2013 53,348 sq km", "Lake Superior"),
         ("Nettilling Lake - 5,542 sq km note", "Nettilling Lake"),
-        (
-            "Lake Chad (endorheic lake shared with Niger, Nigeria, and Chad) - 10,360-25,900 sq km note",
-            "Lake Chad",
-        ),
+        ("Lake Chad (endorheic lake shared with Niger, Nigeria, and Chad) - 10,360-25,900 sq km note", "Lake Chad"),
         ("Biwa-ko 688 sq km", "Biwa-ko"),
         ("9.6 times saltier than the ocean", None),
         ("it is an endorheic mountain basin", None),
@@ -136,11 +133,7 @@ def small_graph() -> Graph:
     ]
     heads, kinds, tails = zip(*facts, strict=True)
     return Graph.from_ids(
-        entities.ids(heads),
-        relations.ids(kinds),
-        entities.ids(tails),
-        entities=entities,
-        relation_names=relations,
+        entities.ids(heads), relations.ids(kinds), entities.ids(tails), entities=entities, relation_names=relations
     )
 
 

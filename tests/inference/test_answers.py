@@ -15,13 +15,7 @@ from torch import Tensor
 from trivium.calibration.collect import ask
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import Graph
-from trivium.inference.answers import (
-    Ids,
-    best_answers,
-    both_directions,
-    filtered_entities,
-    ranks_and_margins,
-)
+from trivium.inference.answers import Ids, best_answers, both_directions, filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium

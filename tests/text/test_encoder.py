@@ -52,12 +52,7 @@ class Counting:
 
 def test_vectors_give_the_published_cosines(minilm: MiniLM) -> None:
     """Source: https://gist.github.com/Spartee/52d91a87571f37e5b34555c1db987f5f, the model card's example."""
-    texts = [
-        "That is a happy person",
-        "That is a very happy person",
-        "That is a happy dog",
-        "Today is a sunny day",
-    ]
+    texts = ["That is a happy person", "That is a very happy person", "That is a happy dog", "Today is a sunny day"]
     found = minilm.encode(texts)
     assert found.dtype == np.float32 and found.shape == (4, 384)
     assert np.abs(found[0] @ found[1:].T - [0.94291496, 0.69457746, 0.25687605]).max() < 1e-5  # float32

@@ -130,18 +130,12 @@ def test_tsv(tmp_path: Path) -> None:
     ("table", "expected"),
     [
         (
-            {
-                "cleaned_relations": {"a": "Works For"},
-                "relation_descriptions": {"a": ["by", "of"], "b": ["x", "y"]},
-            },
+            {"cleaned_relations": {"a": "Works For"}, "relation_descriptions": {"a": ["by", "of"], "b": ["x", "y"]}},
             {"a": RelationText("Works For", "by", "of"), "b": RelationText(None, "x", "y")},
         ),
         ({"a": "works for", "b": None}, {"a": RelationText("works for"), "b": RelationText()}),
         ({"a": ["n", "d", "i"]}, {"a": RelationText("n", "d", "i")}),
-        (
-            {"Relations": ["has-part"], "Examples": [["x", "has-part", "y"]]},
-            {"has-part": RelationText("has-part")},
-        ),
+        ({"Relations": ["has-part"], "Examples": [["x", "has-part", "y"]]}, {"has-part": RelationText("has-part")}),
     ],
 )
 def test_json(tmp_path: Path, table: object, expected: dict[str, RelationText]) -> None:
@@ -176,14 +170,7 @@ def test_errors_say_where(tmp_path: Path, name: str, content: bytes, message: st
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [
-        ("NELLInductive:v1", 0),
-        ("HM:1k", 0),
-        ("CoDExSmall", 0),
-        ("Metafam_harder", 0),
-        ("Kinship", 25),
-        ("UMLS", 0),
-    ],
+    [("NELLInductive:v1", 0), ("HM:1k", 0), ("CoDExSmall", 0), ("Metafam_harder", 0), ("Kinship", 25), ("UMLS", 0)],
 )
 def test_public_data_sets_have_texts(data: Path, name: str, missing: int) -> None:
     relations: set[str] = set()
