@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,16 +24,27 @@ from trivium.graph.graph import Graph  # noqa: E402
 from trivium.graph.names import Names  # noqa: E402
 from trivium.model.config import ModelConfig  # noqa: E402
 from trivium.model.trivium import Trivium  # noqa: E402
+from trivium.training.config import SourceConfig, TrainingConfig  # noqa: E402
 
 SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
+PLAIN = ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False)
+IMPORTED = replace(
+    PLAIN, structure="relation_graph", structure_layers=6, conditioning="forward", reversed_messages=True
+)
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 Run = Callable[..., tuple[int, str, str]]
 
 
-def small_model(config: ModelConfig = SMALL) -> Trivium:
+def small_model(config: ModelConfig = SMALL, seed: int = 0) -> Trivium:
     """An untrained model, the same at every call."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return Trivium(config)
+
+
+def small_training(source: str = "synthetic", **more: Any) -> TrainingConfig:
+    """Settings of a training run that takes a moment."""
+    sizes = {"steps": 6, "warmup_steps": 1, "min_entities": 40, "max_entities": 60, "max_questions": 6}
+    return TrainingConfig((SourceConfig(source),), **{"model": SMALL} | sizes | more)
 
 
 def graph_of(triples: ArrayLike, entities: int | Names, relations: int | Names) -> Graph:

@@ -1,7 +1,7 @@
 """The ablation (requirement F10): its arms, its evidence, and the start that it suggests."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 from numpy.typing import NDArray
-from tests.conftest import drawn, random_graph, run_command
+from tests.conftest import SMALL, Run, drawn, random_graph, small_model, write_triples
 
 from trivium.errors import ConfigError, InputError
 from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.fusion import start_weights
-from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
+from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.training import ablation
 from trivium.training.ablation import ARMS, BASE, SCORES, ablate, read_ablation, with_parts
 from trivium.training.evidence import Scores, differences, draw, suggest
@@ -123,23 +123,12 @@ def test_f10_the_table_is_drawn() -> None:
 def settings(tmp_path: Path) -> Path:
     """A tiny ablation, with two small data sets to judge it on."""
     for name, seed in (("one", 1), ("two", 2)):
-        folder = tmp_path / "data" / name
-        folder.mkdir(parents=True)
         triples = random_graph(seed, entities=30, relations=3, triples=200).triples
         for split, part in (("train", triples[:150]), ("valid", triples[150:170]), ("test", triples[170:])):
-            lines = [f"{name}{h}\t{name}r{r}\t{name}{t}" for h, r, t in part.tolist()]
-            (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
-    source = tmp_path / "source.tsv"
-    lines = [f"{h}\t{r}\t{t}" for h, r, t in random_graph(0, entities=60, relations=4, triples=300).triples.tolist()]
-    source.write_text("\n".join(lines) + "\n")
-    training = {
-        "sources": [{"name": str(source)}],
-        "model": {"dim": 32, "layers": 2, "structure_steps": 2, "structure_layers": 1},
-        "steps": 2,
-        "min_entities": 30,
-        "max_entities": 40,
-        "max_questions": 4,
-    }
+            write_triples(tmp_path / "data" / name / f"{split}.txt", part, prefix=name)
+    source = write_triples(tmp_path / "source.tsv", random_graph(0, entities=60, relations=4, triples=300).triples)
+    training = {"sources": [{"name": str(source)}], "model": asdict(SMALL), "steps": 2}
+    training |= {"min_entities": 30, "max_entities": 40, "max_questions": 4}
     path = tmp_path / "ablation.yaml"
     path.write_text(yaml.safe_dump({"training": training, "graphs": ["one", "two"], "warm_steps": 2, "questions": 20}))
     return path
@@ -149,7 +138,7 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     settings: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: Run,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: dict[tuple[object, ...], list[list[int]]] = {}
@@ -166,10 +155,9 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     monkeypatch.setattr(Trainer, "step", step)
     folder = tmp_path / "run"
     words = ["--data-dir", tmp_path / "data"]
-    assert run_command("ablate", settings, "--run", folder, *words) == 0
-    printed = capsys.readouterr()
+    status, out, _ = command("ablate", settings, "--run", folder, *words)
+    assert (status, "suggested start: similarity_enhancer_weight" in out) == (0, True)
     assert "no arm reads texts" in caplog.text
-    assert "suggested start: similarity_enhancer_weight" in printed.out
     assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
     table = pl.read_csv(folder / "ablation.csv")
     assert table["arm"].to_list() == [BASE, "+ similarity", "+ prompt", "all, fixed", "all, learnable"]
@@ -195,7 +183,7 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     monkeypatch.setattr(ablation, "pretrain", counted)
     (folder / "prompt-1" / SCORES).unlink()
     before = json.loads((folder / "prompt-0" / SCORES).read_text())
-    assert run_command("ablate", "--resume", folder, *words) == 0
+    assert command("ablate", "--resume", folder, *words)[0] == 0
     assert calls == ["prompt-1"]
     assert pl.read_csv(folder / "ablation.csv").equals(table)
     assert set(before) == {"one", "two"}
@@ -206,23 +194,21 @@ def test_f10_a_given_start_lends_its_encoders_and_sizes(
     settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ablation, "ARMS", {arm: ARMS[arm] for arm in (BASE, "+ prompt")})
-    torch.manual_seed(5)
-    warm = Trivium(ModelConfig(dim=32, layers=3, structure_steps=2, structure_layers=1))
+    warm = small_model(replace(SMALL, layers=3), seed=5)
     save_checkpoint(warm, Provenance(training_data={"synthetic": ""}), tmp_path / "warm.safetensors")
     config = replace(read_ablation(settings), warm_start=str(tmp_path / "warm.safetensors"))
     folder = RunFolder.create(tmp_path / "run", config)
     assert {s.arm for s in ablate(folder, tmp_path / "data")} == {BASE, "+ prompt"}
     start = load_checkpoint(tmp_path / "run" / ablation.START)[0]
     assert (start.config.layers, list(start.branches)) == (3, [])
-    for name, value in start.state_dict().items():
-        assert torch.equal(value, warm.state_dict()[name])
+    assert all(torch.equal(value, warm.state_dict()[name]) for name, value in start.state_dict().items())
     assert load_checkpoint(tmp_path / "run" / "prompt-2" / "checkpoint.safetensors")[0].config.layers == 3
 
 
 def test_f10_a_graph_that_training_has_seen_is_refused(settings: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(settings.read_text())
     seen = tmp_path / "seen.tsv"
-    seen.write_text("\n".join((tmp_path / "data" / "two" / "valid.txt").read_text().splitlines()[:7]) + "\n")
+    seen.write_text("".join((tmp_path / "data" / "two" / "valid.txt").read_text().splitlines(keepends=True)[:7]))
     content["training"]["sources"].append({"name": str(seen)})
     settings.write_text(yaml.safe_dump(content))
     folder = RunFolder.create(tmp_path / "run", read_ablation(settings))

@@ -3,66 +3,48 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.conftest import random_graph, run_command
+from tests.conftest import SMALL, Run, random_graph, run_command, small_model, small_training, write_triples
 
+from trivium.datasets.synthetic import synthesize
 from trivium.errors import ConfigError, InputError
-from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
+from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
-from trivium.training.config import SourceConfig, TrainingConfig
+from trivium.training.config import TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train
+from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.validation import Validation, held_out
 
-SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1, text_encoder="made up", text_dim=8)
-NO_TEXT = replace(SMALL, text_encoder="")
+READING = replace(SMALL, text_encoder="made up", text_dim=8)
 GRAPH = random_graph(0, entities=60, relations=4, triples=400)
 VECTORS = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
 TEXTS = {"g": TextGraph.from_vectors(VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), 0.8)}
 
 
-def saved(path: Path, model: ModelConfig = NO_TEXT) -> str:
-    torch.manual_seed(1)
-    save_checkpoint(
-        Trivium(model), Provenance(training_data={"earlier": "abc"}, settings={"exclude": ["Nations"]}), path
-    )
+def saved(path: Path, model: ModelConfig = SMALL) -> str:
+    provenance = Provenance(training_data={"earlier": "abc"}, settings={"exclude": ["Nations"]})
+    save_checkpoint(small_model(model, seed=1), provenance, path)
     return str(path)
 
 
-def settings(**more: object) -> TrainingConfig:
-    plain = TrainingConfig(
-        (SourceConfig("g"),),
-        SMALL,
-        steps=6,
-        warmup_steps=1,
-        steps_per_epoch=1,
-        save_every=2,
-        learning_rate=1e-2,
-        min_entities=40,
-        max_entities=60,
-        max_questions=6,
-        graph_text_dropout=0.0,
-    )
-    return replace(plain, **more)  # type: ignore[arg-type]
-
-
-def written(path: Path, graph: Graph) -> Path:
-    lines = [f"e{h}\tr{r}\te{t}" for h, r, t in graph.triples.tolist()]
-    path.write_text("\n".join(lines) + "\n")
-    return path
+def settings(**more: Any) -> TrainingConfig:
+    plain = small_training("g", model=READING, steps_per_epoch=1, save_every=2, learning_rate=1e-2)
+    return replace(plain, **{"graph_text_dropout": 0.0} | more)
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_only_the_named_part_learns(part: str, tmp_path: Path) -> None:
-    start = saved(tmp_path / "start.safetensors", SMALL)
+    start = saved(tmp_path / "start.safetensors", READING)
     before = load_checkpoint(start)[0].state_dict()
     config = settings(start_from=start, train_only=(part,))
     trainer, batches = Trainer(config, TEXTS), Batches(config, {"g": GRAPH})
@@ -88,9 +70,9 @@ def test_a_step_averages_the_loss_and_the_gradient_of_its_subgraphs() -> None:
 
 
 def test_a_start_lends_the_weights_that_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    start = saved(tmp_path / "start.safetensors", SMALL)
+    start = saved(tmp_path / "start.safetensors", READING)
     held = load_checkpoint(start)[0].state_dict()
-    other = replace(SMALL, layers=SMALL.layers + 1, prompt_dim=2 * SMALL.prompt_dim)
+    other = replace(READING, layers=READING.layers + 1, prompt_dim=2 * READING.prompt_dim)
     now = Trainer(settings(start_from=start, model=other), TEXTS).model.state_dict()
     fits = {name for name, value in held.items() if name in now and value.shape == now[name].shape}
     assert {name for name in held if name.startswith(("entity.", "structure.", "semantics."))} <= fits
@@ -100,7 +82,7 @@ def test_a_start_lends_the_weights_that_fit(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
-    start = saved(tmp_path / "start.safetensors", SMALL)
+    start = saved(tmp_path / "start.safetensors", READING)
     held = load_checkpoint(start)[0].state_dict()["branches.similarity.threshold"]
     for restart in (False, True):
         config = settings(start_from=start, restart_threshold=restart)
@@ -113,33 +95,29 @@ def test_a_threshold_starts_anew_only_when_asked_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "part", "message"),
     [
-        (replace(SMALL, use_learnable_fusion=False), "fusion", "no fusion logits"),
-        (replace(SMALL, use_similarity_enhancer=False, use_prompt_enhancer=False), "fusion", "no fusion logits"),
-        (replace(SMALL, use_prompt_enhancer=False), "prompt", "no prompt part"),
-        (NO_TEXT, "text", "no text part"),
+        (replace(READING, use_learnable_fusion=False), "fusion", "no fusion logits"),
+        (replace(READING, use_similarity_enhancer=False, use_prompt_enhancer=False), "fusion", "no fusion logits"),
+        (replace(READING, use_prompt_enhancer=False), "prompt", "no prompt part"),
+        (SMALL, "text", "no text part"),
     ],
 )
 def test_a_part_that_the_model_lacks_is_refused_in_one_line(
-    model: ModelConfig, part: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: ModelConfig, part: str, message: str, tmp_path: Path, command: Run
 ) -> None:
     start = saved(tmp_path / "start.safetensors", model)
-    words = ["finetune", written(tmp_path / "g.tsv", GRAPH), "-o", tmp_path / "x.safetensors"]
+    words = ["finetune", write_triples(tmp_path / "g.tsv", GRAPH.triples), "-o", tmp_path / "x.safetensors"]
     before = sorted(tmp_path.iterdir())
-    assert run_command(*words, "--checkpoint", start, "--only", part, "--run", tmp_path / "run") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    status, _, err = command(*words, "--checkpoint", start, "--only", part, "--run", tmp_path / "run")
+    assert status == 2
+    assert message in err and err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_text_alone_needs_a_text(tmp_path: Path) -> None:
-    from trivium.training.pretrain import pretrain
-
-    model = replace(SMALL, text_encoder="all-MiniLM-L6-v2", text_dim=384)
-    graph = tmp_path / "g.tsv"
-    graph.write_text("a\tR1\tb\nb\tR2\tc\n")
+    model = replace(READING, text_encoder="all-MiniLM-L6-v2", text_dim=384)
+    graph = write_triples(tmp_path / "g.tsv", GRAPH.triples)  # of relations r0, r1, …
     start = saved(tmp_path / "start.safetensors", model)
-    sources = (SourceConfig(str(graph)),)
-    config = settings(sources=sources, model=model, start_from=start, train_only=("text",))
+    config = small_training(str(graph), model=model, start_from=start, train_only=("text",))
     with pytest.raises(ConfigError, match="no relation of the sources has a text"):
         pretrain(RunFolder.create(tmp_path / "run", config))
 
@@ -205,12 +183,10 @@ def test_triples_are_held_out_by_seed_and_hidden() -> None:
 
 
 def test_validation_is_the_ranking_of_the_held_out_triples() -> None:
-    model = Trivium(NO_TEXT)
+    model = Trivium(SMALL)
     _, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
     relations, found = validation.reciprocal_ranks(model)
     assert relations.tolist() == validation.questions.triples[:, 1].tolist() * 2
-    from trivium.inference.ranker import Ranker
-
     ranker = Ranker(model, validation.questions.graph)
     for place, (h, r, t) in enumerate(validation.questions.triples[:5].tolist()):
         scores = ranker.scores(np.array([h]), np.array([r]))[0].numpy()
@@ -219,7 +195,7 @@ def test_validation_is_the_ranking_of_the_held_out_triples() -> None:
 
 
 def test_validation_triples_from_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    graph = read_graph(written(tmp_path / "g.tsv", GRAPH))
+    graph = read_graph(write_triples(tmp_path / "g.tsv", GRAPH.triples))
     file = tmp_path / "valid.tsv"
     file.write_text("e1\tr0\te2\ne3\tr1\tnobody\n")
     rest, validation = held_out(settings(valid=str(file)), graph, None, None)
@@ -235,7 +211,7 @@ def call(tmp_path: Path, *words: object) -> int:
     start = tmp_path / "start.safetensors"
     if not start.exists():
         saved(start)
-        written(tmp_path / "g.tsv", GRAPH)
+        write_triples(tmp_path / "g.tsv", GRAPH.triples)
     return run_command("finetune", tmp_path / "g.tsv", "--checkpoint", start, "--steps", 2, *words)
 
 
@@ -245,12 +221,10 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monk
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "--only", "fusion", "-o", output, "--run", run) == 0
     model, provenance = load_checkpoint(output)
-    assert provenance.training_data == {
-        "earlier": "abc",
-        str(tmp_path / "g.tsv"): read_graph(tmp_path / "g.tsv").sha256,
-    }
+    graph = tmp_path / "g.tsv"
+    assert provenance.training_data == {"earlier": "abc", str(graph): read_graph(graph).sha256}
     assert provenance.excluded_from("earlier") == {"exclude": ["Nations"], "exclude_graphs": []}  # by the start
-    assert provenance.excluded_from(str(tmp_path / "g.tsv")) == {"exclude": [], "exclude_graphs": []}
+    assert provenance.excluded_from(str(graph)) == {"exclude": [], "exclude_graphs": []}
     assert provenance.steps == 2
     assert "MRR 0.2000 after step 2, 0.1000 at the start" in provenance.note
     start = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()
@@ -267,19 +241,15 @@ def test_where_nothing_beats_the_start_its_weights_are_written(
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "-o", output, "--run", run) == 0
     assert "nothing beat the start (validation MRR 0.2500)" in capsys.readouterr().err
-    start, model = (load_checkpoint(path)[0].state_dict() for path in (tmp_path / "start.safetensors", output))
-    assert same(start, model)
-    assert call(tmp_path, "-o", output, "--run", tmp_path / "other") == 2  # never over an existing file
-    assert "exists already" in capsys.readouterr().err
     assert run_command("finetune", "--resume", run, "-o", tmp_path / "again.safetensors") == 0
-    assert same(load_checkpoint(tmp_path / "again.safetensors")[0].state_dict(), model)
+    files = (tmp_path / "start.safetensors", output, tmp_path / "again.safetensors")
+    start, model, again = (load_checkpoint(file)[0].state_dict() for file in files)
+    assert same(start, model) and same(again, model)
 
 
 def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
     """From random weights on a graph with structure: the averaged weights beat the start on held-out facts."""
-    from trivium.datasets.synthetic import synthesize
-
-    graph = written(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6))
+    graph = write_triples(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6).triples)
     start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"
     words = ["finetune", graph, "-o", output, "--checkpoint", start, "--steps", 40]
     assert run_command(*words, "--run", tmp_path / "run") == 0

@@ -4,32 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import random_graph
+from tests.conftest import random_graph, small_model, small_training
 from torch.nn import functional as F
 
-from trivium.model.config import ModelConfig
 from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium
-from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import train
 from trivium.training.monitor import fusion_figures, fusion_warnings
 from trivium.training.run import RunFolder
 
-SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
-
 
 def test_f8_training_logs_weight_contribution_and_activity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = TrainingConfig(
-        (SourceConfig("synthetic"),),
-        SMALL,
-        steps=8,
-        steps_per_epoch=2,
-        log_every=2,
-        min_entities=40,
-        max_entities=60,
-        max_questions=6,
-    )
+    config = small_training(steps=8, steps_per_epoch=2, log_every=2)
     run = RunFolder.create(tmp_path / "run", config)
     model = train(config, {}, run).model
     logged = {row["step"]: row["fusion"] for row in run.metrics() if "fusion" in row}
@@ -49,8 +35,7 @@ def test_f8_training_logs_weight_contribution_and_activity(tmp_path: Path, capsy
 
 
 def test_f8_the_figures_by_hand() -> None:
-    torch.manual_seed(0)
-    model = Trivium(SMALL)
+    model = small_model()
     topology, query = Topology(random_graph(1)), torch.tensor([0, 3, 5])
     similarity = model.branches["similarity"]
     assert isinstance(similarity, SimilarityEnhancer)

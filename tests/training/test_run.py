@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from tests.conftest import SMALL, small_training, write_triples
 
 from trivium.errors import ConfigError, OutputError, TrainingError
 from trivium.model.checkpoint import SHIPPED
@@ -29,21 +31,14 @@ from trivium.training.pretrain import pretrain, read_config, training_graphs
 from trivium.training.run import METRICS, STATE, RunFolder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+PLAIN = replace(SMALL, use_similarity_enhancer=False, use_prompt_enhancer=False)
 SETTINGS = {
     "sources": [{"name": "synthetic"}],
-    "model": {
-        "dim": 32,
-        "layers": 2,
-        "structure_dim": 32,
-        "structure_steps": 2,
-        "structure_layers": 1,
-        "use_similarity_enhancer": False,
-        "use_prompt_enhancer": False,
-    },
-    "steps": 30,
+    "model": asdict(PLAIN),
     "min_entities": 40,
     "max_entities": 80,
     "max_questions": 6,
+    "steps": 30,
     "steps_per_epoch": 5,
     "save_every": 1,
     "warmup_steps": 5,
@@ -182,15 +177,6 @@ def test_settings_are_checked(change: dict[str, object], message: str, tmp_path:
 
 
 def test_a_configuration_made_in_python_is_checked_too() -> None:
-    @dataclass(frozen=True)
-    class Choice:
-        name: Literal["a", "b"] = "a"
-
-        def __post_init__(self) -> None:
-            validate(self)
-
-    with pytest.raises(ConfigError, match="name is 'foo': input should be 'a' or 'b'"):
-        Choice("foo")  # type: ignore[arg-type]
     for change, message in (
         ({"steps": 0}, "steps is 0: input should be greater than or equal to 1"),
         ({"ema": 1.5}, "ema is 1.5: input should be less than or equal to 1"),
@@ -200,34 +186,30 @@ def test_a_configuration_made_in_python_is_checked_too() -> None:
             TrainingConfig((SourceConfig("synthetic"),), **change)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="dim is 16: input should be a multiple of 32"):
         ModelConfig(dim=16)
+    choice = make_dataclass("Choice", [("name", Literal["a", "b"])])
+    with pytest.raises(ConfigError, match="name is 'foo': input should be 'a' or 'b'"):
+        validate(choice("foo"))
 
 
 def test_the_schedule_counts_in_steps() -> None:
-    config = TrainingConfig(
-        (SourceConfig("synthetic"),), steps=1000, warmup_steps=100, learning_rate=1e-3, final_learning_rate=1e-5
-    )
-    assert learning_rate(config, 0) == pytest.approx(1e-5)
-    assert learning_rate(config, 99) == pytest.approx(1e-3)
-    assert learning_rate(config, 550) == pytest.approx((1e-3 + 1e-5) / 2)
-    assert learning_rate(config, 1000) == pytest.approx(1e-5)
+    config = small_training(steps=1000, warmup_steps=100, learning_rate=1e-3, final_learning_rate=1e-5)
+    rates = [learning_rate(config, step) for step in (0, 99, 550, 1000)]
+    assert rates == pytest.approx([1e-5, 1e-3, (1e-3 + 1e-5) / 2, 1e-5])
 
 
 def test_training_learns(config: Path, tmp_path: Path) -> None:
-    settings = SETTINGS | {"steps": 80, "save_every": 80}
-    config.write_text(yaml.safe_dump(settings))
-    run = RunFolder.create(tmp_path / "run", read_config(config))
+    run = RunFolder.create(tmp_path / "run", replace(read_config(config), steps=80, save_every=80))
     pretrain(run)
-    losses = [json.loads(line)["loss"] for line in (run.path / METRICS).read_text().splitlines()]
+    losses = [row["loss"] for row in run.metrics()]
     assert sum(losses[-4:]) / 4 < losses[0] - 0.05
 
 
 def test_the_graphs_of_a_folder_share_its_weight_by_their_kinds_of_relation(tmp_path: Path) -> None:
     for name, counts in (("A", [30, 12, 9]), ("B", [10]), ("C", [3])):
-        (tmp_path / "corpus" / name).mkdir(parents=True)
-        lines = [f"{name}{i}\tr{r}\t{name}{(i + 1 + r) % 40}\n" for r, count in enumerate(counts) for i in range(count)]
-        (tmp_path / "corpus" / name / "train.txt").write_text("".join(lines))
+        facts = [(i, r, (i + 1 + r) % 40) for r, count in enumerate(counts) for i in range(count)]
+        write_triples(tmp_path / "corpus" / name / "train.txt", np.array(facts), prefix=name)
     sources = (SourceConfig("synthetic", 0.4), SourceConfig(f"{tmp_path}/corpus", 0.6))
-    config = TrainingConfig(sources, ModelConfig(**SETTINGS["model"]), steps=1, min_entities=5)  # type: ignore[arg-type]
+    config = TrainingConfig(sources, PLAIN, steps=1, min_entities=5)
     names = [f"{tmp_path}/corpus/{name}" for name in "ABC"]
     expanded, graphs = training_graphs(config)
     assert list(graphs) == names

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.conftest import drawn, run_command
+from tests.conftest import Run, drawn, small_model
 
 from trivium.errors import InputError
 from trivium.model.checkpoint import Provenance
-from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium, save_checkpoint
+from trivium.model.trivium import save_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.run import RunFolder
 from trivium.training.weights import QUANTITIES, draw_fusion, fusion_course
@@ -30,16 +29,14 @@ def logged(path: Path, source: str, shift: float) -> Path:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[str]:
-    model = Trivium(ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1))
-    save_checkpoint(model, Provenance(training_data={"Nations": ""}, steps=70), tmp_path / "c.safetensors")
+    save_checkpoint(small_model(), Provenance(training_data={"Nations": ""}, steps=70), tmp_path / "c.safetensors")
     first, second = logged(tmp_path / "a" / "run", "UMLS", 0.0), logged(tmp_path / "b" / "run", "Kinship", 0.3)
     return [str(first), str(second), str(tmp_path / "c.safetensors")]
 
 
 def test_every_series_is_drawn_as_it_was_logged(runs: list[str]) -> None:
     course = fusion_course(runs)
-    figure = draw_fusion(course)
-    panels = figure.get_axes()
+    panels = draw_fusion(course).get_axes()
     assert len(panels) == 9  # three quantities by three runs, side by side
     assert [panel.get_title() for panel in panels[:3]] == [
         "a/run\nUMLS",
@@ -58,20 +55,18 @@ def test_every_series_is_drawn_as_it_was_logged(runs: list[str]) -> None:
     assert panels[5].get_lines()[:] == []  # a checkpoint has no contribution
 
 
-def test_the_command_draws_and_writes_a_table(
-    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_draws_and_writes_a_table(runs: list[str], tmp_path: Path, command: Run) -> None:
     picture, table = tmp_path / "w.png", tmp_path / "w.csv"
     words = ["weights", *runs, "-o", picture, "--table", table]
-    assert run_command(*words) == 0
+    status, out, _ = command(*words)
+    assert (status, "Kinship" in out) == (0, True)
     assert picture.read_bytes().startswith(b"\x89PNG")
     frame = pl.read_csv(table)
     assert frame.columns == ["run", "data", "step", "branch", "weight", "contribution", "activity"]
     assert frame.height == 3 * 3 * 2 + 3
     assert frame["weight"].to_list() == pytest.approx(fusion_course(runs)["weight"].to_list())
-    assert "Kinship" in capsys.readouterr().out
-    assert run_command(*words) == 2  # never over existing files
-    assert "exists already" in capsys.readouterr().err
+    status, _, err = command(*words)
+    assert (status, "exists already" in err) == (2, True)
 
 
 def test_a_run_without_a_fusion_log_and_a_run_named_twice_are_refused(runs: list[str], tmp_path: Path) -> None:
