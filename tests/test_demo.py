@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.conftest import run_command
+from tests.conftest import Run, graph_of
 from trivium import Graph, read_graph
 from trivium.cli import demo
 from trivium.graph.names import Names
@@ -92,12 +92,8 @@ def test_lake_names(raw: str, name: str | None) -> None:
 
 
 def test_utc_offsets() -> None:
-    assert [build_world.utc_offset(h) for h in (5.75, -3.5, 0, 14)] == [
-        "UTC+05:45",
-        "UTC-03:30",
-        "UTC+00:00",
-        "UTC+14:00",
-    ]
+    offsets = [build_world.utc_offset(hours) for hours in (5.75, -3.5, 0, 14)]
+    assert offsets == ["UTC+05:45", "UTC-03:30", "UTC+00:00", "UTC+14:00"]
 
 
 def test_hides_a_twentieth_with_both_sides_of_borders_and_strands_nobody(world: Graph) -> None:
@@ -123,18 +119,8 @@ def test_every_question_is_a_fact_of_the_graph(world: Graph) -> None:
 
 def small_graph() -> Graph:
     """Two borders, and three countries that speak two languages: a a b."""
-    entities, relations = Names(["a", "b", "x", "y", "z"]), Names(["borders", "language"])
-    facts = [
-        ("x", "borders", "y"),
-        ("y", "borders", "x"),
-        ("x", "language", "a"),
-        ("y", "language", "a"),
-        ("z", "language", "b"),
-    ]
-    heads, kinds, tails = zip(*facts, strict=True)
-    return Graph.from_ids(
-        entities.ids(heads), relations.ids(kinds), entities.ids(tails), entities=entities, relation_names=relations
-    )
+    facts = [[2, 0, 3], [3, 0, 2], [2, 1, 0], [3, 1, 0], [4, 1, 1]]
+    return graph_of(facts, Names(["a", "b", "x", "y", "z"]), Names(["borders", "language"]))
 
 
 def test_frequency_ranks_leave_known_answers_out() -> None:
@@ -169,26 +155,22 @@ class Ignorant:
             yield places, demo.frequency_ranks(self.graph, known, *asked), None
 
 
-def test_the_demo_marks_hidden_answers_and_prints_both_rankings(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_marks_hidden_answers_and_prints_both_rankings(monkeypatch: pytest.MonkeyPatch, command: Run) -> None:
     monkeypatch.setattr(demo, "Ranker", Ignorant)
-    assert run_command("demo") == 0
-    shown = capsys.readouterr().out
+    status, shown, _ = command("demo")
+    assert status == 0
     assert re.search(
         r"Nepal · borders · \? +\(the graph says: China\)\n +1\. India +1\.00 +✓\n +2\. Peru +1\.00\n", shown
     )
     total = re.search(r"^all +(\d+) +(\S+) +(\S+) +(\S+) +(\S+) *$", shown, re.MULTILINE)
-    assert total
-    assert total[2] == total[4]
-    assert total[3] == total[5]
+    assert total and total[2] == total[4] and total[3] == total[5]
     assert "1.0 times" in shown
 
 
-def test_the_demo_writes_its_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_writes_its_graph(tmp_path: Path, command: Run) -> None:
     path = tmp_path / "world.tsv"
-    assert run_command("demo", "-o", path) == 0
+    status, out, _ = command("demo", "-o", path)
+    assert (status, f"trivium rank {path} --head" in out) == (0, True)
     assert path.read_bytes() == demo.WORLD.read_bytes()
-    assert f"trivium rank {path} --head" in capsys.readouterr().out
-    assert run_command("demo", "-o", path) == 2
-    assert "--force" in capsys.readouterr().err
+    status, _, err = command("demo", "-o", path)
+    assert (status, "--force" in err) == (2, True)

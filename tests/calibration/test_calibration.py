@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from tests.conftest import drawn, random_graph
+from tests.conftest import drawn, graph_of, random_graph, small_model
 
 from trivium.calibration import Calibration
 from trivium.calibration.collect import PLACES, Answers, ask, hide
@@ -17,25 +16,10 @@ from trivium.calibration.fit import fit
 from trivium.calibration.reliability import Bin, draw_curve, expected_error, reliability
 from trivium.errors import GraphError, InputError, OutputError
 from trivium.graph.graph import Graph, inverse
+from trivium.graph.names import Names
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
-from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
-
-SMALL = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
-
-
-def test_how_answers_stand_by_hand() -> None:
-    scores = np.array([5.0, 4.0, 4.0, 9.0, 1.0], np.float32)
-    ranks, margins = ranks_and_margins(scores, np.array([3]), np.array([0, 1, 2, 4, 3]))
-    assert ranks.tolist() == [1, 2, 2, 4, 1]
-    assert margins.tolist() == [1, -1, -1, -4, 4]  # the best leads; one that is left out is compared with the rest
-    ranks, margins = ranks_and_margins(scores, np.array([0, 1, 2, 3]), np.array([4]))
-    assert (ranks.tolist(), margins.tolist()) == ([1], [100])  # nobody else answers
-    assert ranks_and_margins(np.array([2.0], np.float32), np.empty(0, np.int64), np.array([0]))[1].tolist() == [100]
-    tied = ranks_and_margins(np.array([1.0, 1.0, 0.0], np.float32), np.empty(0, np.int64), np.array([0, 1]))
-    assert (tied[0].tolist(), tied[1].tolist()) == ([1, 1], [0, 0])
 
 
 def test_hiding_takes_no_ones_last_fact() -> None:
@@ -55,10 +39,9 @@ def test_hiding_takes_no_ones_last_fact() -> None:
 
 
 def test_hidden_facts_are_asked_in_both_directions() -> None:
-    torch.manual_seed(0)
     graph = random_graph(3, entities=40, relations=3, triples=150)
     rest, hidden = hide(graph, 0.3, 1000, 0)
-    ranker = Ranker(Trivium(SMALL), rest)
+    ranker = Ranker(small_model(), rest)
     found = ask(ranker, hidden)
     asked = {(h, r) for h, r, _ in hidden.triples.tolist()} | {(t, r + 3) for _, r, t in hidden.triples.tolist()}
     assert len(np.unique(found.queries)) == len(asked)
@@ -74,9 +57,7 @@ def test_hidden_facts_are_asked_in_both_directions() -> None:
         assert found.true[mine].tolist() == true
     # facts that are known otherwise are no answers
     h, r, _ = sorted(hidden.triples.tolist())[0]
-    tails = np.arange(40, dtype=np.int32)
-    known = Graph.from_ids(np.full_like(tails, h), np.full_like(tails, r), tails, entities=40, relation_names=3)
-    first = ask(ranker, hidden, known)
+    first = ask(ranker, hidden, graph_of([[h, r, tail] for tail in range(40)], 40, 3))
     assert first.true[first.queries == 0].all()
     assert not found.true[found.queries == 0].all()
 
@@ -109,7 +90,7 @@ def fitted(model: Path) -> tuple[Calibration, Graph]:
     graph = random_graph(0, entities=50, relations=3, triples=600)
     facts = graph.triples
     chosen = np.concatenate([np.flatnonzero(facts[:, 1] == r)[:n] for r, n in ((0, 60), (1, 50), (2, 49))])
-    hidden = Graph.from_ids(*facts[chosen].T, entities=50, relation_names=3)
+    hidden = graph_of(facts[chosen], 50, 3)
     record = fit(answers(0, 3000)[0], hidden, graph, checkpoint_sha256(model), 0.1, 0)
     return Calibration(record, graph, model), graph
 
@@ -154,12 +135,10 @@ def test_a_saved_one_says_the_same_and_serves_nobody_else(
 
 
 def test_corrections_go_by_name(fitted: tuple[Calibration, Graph], model: Path) -> None:
-    from trivium.graph.names import Names
-
     calibration, graph = fitted
     order = np.array([2, 0, 1])  # the same facts with relations in another order
     h, r, t = graph.triples.T
-    turned = Graph.from_ids(h, order[r].astype(np.int32), t, entities=50, relation_names=Names(["1", "2", "0"]))
+    turned = graph_of(np.stack([h, order[r], t], 1), 50, Names(["1", "2", "0"]))
     assert turned.sha256 == graph.sha256
     same = np.zeros(6), np.zeros(6), np.ones(6)
     before = calibration.confidence(np.arange(6), *same)
@@ -207,8 +186,7 @@ def test_reliability_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def learned(model: Path) -> tuple[Ranker, Calibration]:
-    torch.manual_seed(0)
-    ranker = Ranker(Trivium(SMALL), random_graph(4, entities=40, relations=3, triples=500))
+    ranker = Ranker(small_model(), random_graph(4, entities=40, relations=3, triples=500))
     return ranker, Calibration.fit(ranker, model, share=0.3)
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from tests.conftest import random_graph
+from tests.conftest import graph_of, random_graph
 
 from trivium.explanation import paths as module
 from trivium.explanation.paths import best_paths, between, distances, edge_gradients, narrowed
@@ -67,7 +67,7 @@ def test_the_search_finds_the_heaviest_paths_in_order(seed: int) -> None:
 
 
 def test_the_search_ends_where_nothing_leads_and_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    far = Graph.from_ids(*np.array([[0, 0, 1], [2, 0, 3]], np.int32).T, entities=4, relation_names=1)
+    far = graph_of([[0, 0, 1], [2, 0, 3]], 4, 1)
     assert best_paths(Topology(far), np.ones((3, 4)), 0, 3, 5) == []
     dense = random_graph(0, entities=10, relations=3, triples=200)
     monkeypatch.setattr(module, "MAX_STEPS", 50)
@@ -75,8 +75,7 @@ def test_the_search_ends_where_nothing_leads_and_when_it_takes_too_long(monkeypa
 
 
 def test_a_large_graph_is_narrowed_to_what_lies_between() -> None:
-    chain = np.array([[i, 0, i + 1] for i in range(9)] + [[2, 0, 10], [2, 0, 11], [2, 1, 12]], np.int32)
-    graph = Graph.from_ids(*chain.T, entities=13, relation_names=2)
+    graph = graph_of([[i, 0, i + 1] for i in range(9)] + [[2, 0, 10], [2, 0, 11], [2, 1, 12]], 13, 2)
     assert distances(graph, 0, 3).tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 3, 3, 3]
     assert between(graph, 0, 4, 6).all()
     inside = between(graph, 0, 4, 6, max_edges=10)

@@ -8,17 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.conftest import random_graph
+from tests.conftest import graph_of, random_graph, small_model
 from tests.reference import answers as slow
 from torch import Tensor
 
 from trivium.calibration.collect import ask
 from trivium.explanation.explain import explain_ids
-from trivium.graph.graph import Graph
 from trivium.inference.answers import Ids, best_answers, both_directions, filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
-from trivium.model.config import ModelConfig
-from trivium.model.trivium import Trivium
 
 STEPS = [0.0, 2e-6, 0.5e-5, 0.8e-5, 0.99e-5, 1.0e-5, 1.01e-5, 3e-5, 1.0, 150.0]
 """From a score to the next: chains in which neighbours tie and their neighbours do not."""
@@ -59,12 +56,11 @@ def test_a_chain_by_hand() -> None:
 
 
 def test_the_head_is_no_answer_unless_the_relation_has_loops() -> None:
-    facts = np.array([[0, 0, 1], [1, 1, 1], [0, 1, 2]], np.int32)
-    graph = Graph.from_ids(*facts.T, entities=3, relation_names=2)
+    graph = graph_of([[0, 0, 1], [1, 1, 1], [0, 1, 2]], 3, 2)
     assert filtered_entities(graph, 0, 0).tolist() == [1, 0]
     assert filtered_entities(graph, 0, 1).tolist() == [2]
     assert filtered_entities(graph, 2, 3).tolist() == [0]
-    more = Graph.from_ids(*np.array([[0, 0, 2], [0, 0, 0]]).T, entities=3, relation_names=2)
+    more = graph_of([[0, 0, 2], [0, 0, 0]], 3, 2)
     assert set(filtered_entities(graph, 0, 0, more).tolist()) == {0, 1, 2}
 
 
@@ -84,9 +80,7 @@ class ChainRanker(Ranker):
 
 @pytest.fixture
 def ranker() -> ChainRanker:
-    torch.manual_seed(0)
-    config = ModelConfig(dim=32, layers=2, structure_steps=2, structure_layers=1)
-    return ChainRanker(Trivium(config), random_graph(0, entities=40, relations=3, triples=150))
+    return ChainRanker(small_model(), random_graph(0, entities=40, relations=3, triples=150))
 
 
 def test_every_verb_gives_an_answer_the_same_rank(ranker: ChainRanker) -> None:
@@ -98,8 +92,7 @@ def test_every_verb_gives_an_answer_the_same_rank(ranker: ChainRanker) -> None:
     assert 1 < len(set(ranked.values())) < len(ranked)  # some tie
     scored = rest.score([(str(head), str(relation), str(tail)) for tail in ranked])
     assert scored["tail_rank"].to_list() == list(ranked.values())
-    hidden = Graph.from_ids(*fact[None].T, entities=40, relation_names=3)
-    asked = ask(rest, hidden)
+    asked = ask(rest, graph_of(fact[None], 40, 3))
     mine = asked.relations == relation
     entities = np.round((1 - asked.scores[mine]) / 0.8e-5).astype(int).tolist()
     assert asked.ranks[mine].tolist() == [ranked[entity] for entity in entities]

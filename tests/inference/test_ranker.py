@@ -1,12 +1,10 @@
 """The engine computes what the model says, whatever the batching; ranks and ties by hand."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.conftest import random_graph
+from tests.conftest import IMPORTED, PLAIN, graph_of, random_graph, renamed, small_model
 
 from trivium.errors import ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
@@ -14,28 +12,17 @@ from trivium.graph.names import Names
 from trivium.inference.answers import Ids
 from trivium.inference.ranker import Ranker
 from trivium.kernels.layer import count_rivals
-from trivium.model.config import ModelConfig
+from trivium.kernels.threads import set_threads
 from trivium.model.trivium import Trivium
 
-CONFIGS = {
-    "alternating": ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False),
-    "relation graph": ModelConfig(
-        structure="relation_graph",
-        structure_layers=6,
-        conditioning="forward",
-        reversed_messages=True,
-        use_similarity_enhancer=False,
-        use_prompt_enhancer=False,
-    ),
-}
+CONFIGS = {"alternating": PLAIN, "relation graph": IMPORTED}
 SPARSE = {"entities": 400, "relations": 3, "triples": 500}  # heads reach a part of the graph only
 DENSE = {"entities": 60, "relations": 5, "triples": 900}
 
 
 @pytest.fixture(params=CONFIGS, ids=list(CONFIGS))
 def model(request: pytest.FixtureRequest) -> Trivium:
-    torch.manual_seed(0)
-    return Trivium(CONFIGS[request.param])
+    return small_model(CONFIGS[request.param])
 
 
 @pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])
@@ -58,8 +45,6 @@ def test_a_part_that_no_model_has_is_refused(model: Trivium) -> None:
 @pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])
 def test_ranks_do_not_depend_on_company(model: Trivium, shape: dict[str, int]) -> None:
     """200 queries alone, in batches of 7 and 64, shuffled, without the shortcut, on renamed entities, on one thread."""
-    from trivium.kernels.threads import set_threads
-
     graph = random_graph(2, **shape)
     rng = np.random.default_rng(1)
     heads, answers = rng.integers(0, shape["entities"], (2, 200))
@@ -76,14 +61,7 @@ def test_ranks_do_not_depend_on_company(model: Trivium, shape: dict[str, int]) -
     same = np.arange(shape["entities"])
     expected, values = ranks(Ranker(model, graph), np.arange(200), None, same)
     renaming = rng.permutation(shape["entities"])
-    triples = graph.triples
-    renamed = Graph.from_ids(
-        renaming[triples[:, 0]].astype(np.int32),
-        triples[:, 1],
-        renaming[triples[:, 2]].astype(np.int32),
-        entities=shape["entities"],
-        relation_names=shape["relations"],
-    )
+    other = renamed(graph, renaming, np.arange(shape["relations"]))
     shuffled = rng.permutation(200)
     trials = {
         "alone": (Ranker(model, graph), np.arange(200), 1, same),
@@ -91,7 +69,7 @@ def test_ranks_do_not_depend_on_company(model: Trivium, shape: dict[str, int]) -
         "by 64": (Ranker(model, graph), np.arange(200), 64, same),
         "shuffled": (Ranker(model, graph), shuffled, 7, same),
         "without base": (Ranker(model, graph, base_trajectory=False), np.arange(200), None, same),
-        "renamed": (Ranker(model, renamed), np.arange(200), None, renaming),
+        "renamed": (Ranker(model, other), np.arange(200), None, renaming),
         "no cache": (Ranker(model, graph, cache_bytes=0), shuffled, 64, same),
     }
     for name, trial in trials.items():
@@ -117,13 +95,11 @@ def test_ties_by_hand() -> None:
 def named() -> Graph:
     triples = [("Nepal", "borders", "India"), ("India", "borders", "Nepal"), ("India", "borders", "China")]
     entities, relations = Names(["China", "India", "Nepal"]), Names(["borders"])
-    ids = np.array([[entities.id(h, ""), 0, entities.id(t, "")] for h, _, t in triples], np.int32)
-    return Graph.from_ids(*ids.T, entities=entities, relation_names=relations)
+    return graph_of([[entities.id(h, ""), 0, entities.id(t, "")] for h, _, t in triples], entities, relations)
 
 
 def test_tables_speak_in_names() -> None:
-    torch.manual_seed(0)
-    ranker = Ranker(Trivium(CONFIGS["alternating"]), named())
+    ranker = Ranker(small_model(PLAIN), named())
     table = ranker.rank("Nepal", "borders", k=5)
     assert set(table["tail"]) == {"China"}  # India is known, and nothing here borders itself
     assert set(ranker.rank("Nepal", "borders", k=5, include_known=True).filter("known")["tail"]) == {"India"}
@@ -140,8 +116,7 @@ def test_tables_speak_in_names() -> None:
 
 
 def test_a_known_triple_is_judged_without_itself() -> None:
-    torch.manual_seed(0)
-    model = Trivium(CONFIGS["alternating"])
+    model = small_model(PLAIN)
     graph = random_graph(3, entities=20, triples=40)
     names = [tuple(str(i) for i in triple) for triple in graph.triples[:1].tolist()]
     unknown = next((str(h), "0", str(t)) for h in range(20) for t in range(20) if t not in graph.answers(h, 0))
@@ -153,10 +128,7 @@ def test_a_known_triple_is_judged_without_itself() -> None:
 
 
 def test_the_cache_stays_within_its_budget() -> None:
-    model = Trivium(dataclasses.replace(CONFIGS["alternating"]))
-    graph = random_graph(1, **DENSE)
     entry = 2 * DENSE["relations"] * 64 * 4
-    ranker = Ranker(model, graph, cache_bytes=3 * entry)
+    ranker = Ranker(Trivium(PLAIN), random_graph(1, **DENSE), cache_bytes=3 * entry)
     ranker.scores(np.zeros(10, np.int64), np.arange(10))
-    assert len(ranker.representations.cache) == 3
     assert list(ranker.representations.cache) == [7, 8, 9]  # the least recently used went

@@ -8,15 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import graph_of, random_graph, renamed, small_model
+from tests.conftest import PLAIN, graph_of, random_graph, renamed, small_model
 from tests.reference.ultra import relation_edges, scores
 
 from trivium.graph.graph import inverse
 from trivium.model.config import ModelConfig
 from trivium.model.topology import Topology
 
-OURS = ModelConfig(use_similarity_enhancer=False, use_prompt_enhancer=False)
-ULTRA = replace(OURS, structure="relation_graph", structure_layers=3, layers=3)
+ULTRA = replace(PLAIN, structure="relation_graph", structure_layers=3, layers=3)
 
 
 @settings(max_examples=25, deadline=None)
@@ -43,7 +42,7 @@ def test_the_model_equals_the_slow_statement(conditioning: Literal["own", "forwa
     torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("config", [ULTRA, OURS], ids=["relation graph", "alternating"])
+@pytest.mark.parametrize("config", [ULTRA, PLAIN], ids=["relation graph", "alternating"])
 def test_renaming_permutes_and_nothing_else(config: ModelConfig) -> None:
     model = small_model(config).double()
     graph = random_graph(4)
@@ -60,7 +59,7 @@ def test_renaming_permutes_and_nothing_else(config: ModelConfig) -> None:
     torch.testing.assert_close(s[:, kinds], r, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("config", [ULTRA, OURS], ids=["relation graph", "alternating"])
+@pytest.mark.parametrize("config", [ULTRA, PLAIN], ids=["relation graph", "alternating"])
 def test_an_unconnected_component_changes_no_score(config: ModelConfig) -> None:
     model = small_model(config).double()
     graph = random_graph(6)
@@ -74,6 +73,6 @@ def test_an_unconnected_component_changes_no_score(config: ModelConfig) -> None:
 
 
 def test_an_encoder_sees_the_relation_that_is_asked() -> None:
-    r = small_model(OURS).relation_representations(Topology(random_graph(4)), torch.tensor([0, 4, 1]))
+    r = small_model(PLAIN).relation_representations(Topology(random_graph(4)), torch.tensor([0, 4, 1]))
     assert (r[0] - r[1]).abs().max() > 1e-3  # a relation and its inverse are different questions
     assert (r[0] - r[2]).abs().max() > 1e-3
