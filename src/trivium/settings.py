@@ -62,17 +62,19 @@ def build(kind: type[T], values: dict[str, Any], where: str | Path) -> T:
         raise ConfigError(f"{where}: {key}: {reason}") from error
 
 
-def validate(config: Any) -> None:
-    """Checks a dataclass that was made in Python, field by field, as `build` does.
+class Settings:
+    """What a dataclass of settings inherits: made in Python, it is checked field by field, as `build` does.
 
     Raises:
         ConfigError: a value is out of range, or none of the choices.
     """
-    for name, hint in get_type_hints(type(config), include_extras=True).items():
-        try:
-            TypeAdapter(hint).validate_python(getattr(config, name))
-        except ValidationError as error:
-            raise ConfigError(f"{name} is {getattr(config, name)!r}: {_wanted(error)}") from error
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            try:
+                TypeAdapter(hint).validate_python(getattr(self, name))
+            except ValidationError as error:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: {_wanted(error)}") from error
 
 
 def _wanted(error: ValidationError) -> str:

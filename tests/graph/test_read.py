@@ -104,8 +104,8 @@ def test_columns_by_name(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "g.csv")
     frame.with_columns(pl.col("s").cast(pl.Categorical)).write_parquet(tmp_path / "g.parquet")
     for name in ("g.csv", "g.parquet"):
-        assert named(read_graph(tmp_path / name, head="s", relation="p", tail="o")) == [('a"', "r,", "b\nc")]
-        assert named(read_graph(tmp_path / name, head="s", relation="p", tail="n")) == [('a"', "r,", "7")]
+        assert named(read_graph(tmp_path / name, columns="s,p,o")) == [('a"', "r,", "b\nc")]
+        assert named(read_graph(tmp_path / name, columns="s,p,n")) == [('a"', "r,", "7")]
 
 
 def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:
@@ -225,20 +225,20 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
     columns = {"head": ["a", "b", None], "relation": ["r", "", "r"], "tail": ["a", "b", "c"], "n": [1.0] * 3}
     pl.DataFrame(columns).write_parquet(tmp_path / "g.parquet")
     for chosen, words in [
-        ({}, "g.parquet row 3: the head is empty"),
-        ({"head": "tail"}, "g.parquet row 2: the relation is empty"),
-        ({"tail": "n"}, "column 'n' holds double"),
-        ({"tail": "x"}, "no one column 'x': it has 'head'"),
+        (None, "g.parquet row 3: the head is empty"),
+        ("tail,relation,tail", "g.parquet row 2: the relation is empty"),
+        ("head,relation,n", "column 'n' holds double"),
+        ("head,relation,x", "no one column 'x': it has 'head'"),
     ]:
         with pytest.raises(GraphError, match=words):
-            read_graph(tmp_path / "g.parquet", **chosen)
+            read_graph(tmp_path / "g.parquet", columns=chosen)
     with pytest.raises(GraphError, match=r"missing\.tsv: no such file"):
         read_graph(tmp_path / "missing.tsv")
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(GraphError, match=r"folder\.tsv cannot be read: Is a directory"):
         read_graph(tmp_path / "folder.tsv")
     with pytest.raises(GraphError, match="only CSV and Parquet have columns"):
-        read_graph(tmp_path / "missing.tsv", head="s")
+        read_graph(tmp_path / "missing.tsv", columns="s,p,o")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from tests.conftest import random_graph
 from tests.reference.ultra import graph_edges, message_sum
 
 from trivium.errors import GraphError
+from trivium.kernels.csr import Edges
 from trivium.model.topology import Topology
-from trivium.nn.edges import Edges
 from trivium.nn.propagate import propagate
 from trivium.nn.reference import propagate_reference
 

@@ -23,7 +23,7 @@ from trivium.errors import ConfigError, OutputError, TrainingError
 from trivium.model.checkpoint import SHIPPED
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import load_checkpoint
-from trivium.settings import validate
+from trivium.settings import Settings
 from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
@@ -186,9 +186,9 @@ def test_a_configuration_made_in_python_is_checked_too() -> None:
             TrainingConfig((SourceConfig("synthetic"),), **change)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="dim is 16: input should be a multiple of 32"):
         ModelConfig(dim=16)
-    choice = make_dataclass("Choice", [("name", Literal["a", "b"])])
+    choice = make_dataclass("Choice", [("name", Literal["a", "b"])], bases=(Settings,))
     with pytest.raises(ConfigError, match="name is 'foo': input should be 'a' or 'b'"):
-        validate(choice("foo"))
+        choice("foo")
 
 
 def test_the_schedule_counts_in_steps() -> None:

@@ -13,6 +13,7 @@ from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
 from trivium.cli.options import Force, Opening, Required
 from trivium.files import check_place, save_figure
+from trivium.inference.ranker import Ranker
 from trivium.report import progress, show
 
 
@@ -52,7 +53,7 @@ def calibrate(
     check_place(output, force, ".json")
     if png is not None:
         check_place(png, force, ".png")
-    ranker = opening.ranker(graph)
+    ranker = Ranker.open(graph, **vars(opening))
     with progress("asking for hidden facts") as update:
         calibration = Calibration.fit(
             ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update

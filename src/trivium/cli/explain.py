@@ -12,6 +12,7 @@ from trivium.cli.options import Force, Opening
 from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
+from trivium.inference.ranker import Ranker
 from trivium.report import printable
 
 
@@ -55,7 +56,7 @@ def explain(
     """
     if png is not None:
         check_place(png, force, ".png")
-    explanation = explained(opening.ranker(graph), head, relation, tail, asked=asked, max_paths=paths)
+    explanation = explained(Ranker.open(graph, **vars(opening)), head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:
         save_figure(draw_reasons(explanation), png, force)
     if json:

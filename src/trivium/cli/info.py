@@ -13,6 +13,7 @@ from trivium.files import check_place
 from trivium.graph.formats import INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index, save_index
+from trivium.graph.read import read_graph
 from trivium.model.checkpoint import ENDING, find_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.flags import read_flags
@@ -39,7 +40,7 @@ def info(what: str | None = None, /, *, flags: Path | None = None, reading: Read
     elif what.endswith(ENDING) or not Path(what).exists():
         _show_checkpoint(what)
     else:
-        _show_graph(Path(what), reading.graph(Path(what)))
+        _show_graph(Path(what), read_graph(what, **vars(reading)))
 
 
 def _show_flags(path: Path) -> None:
@@ -143,7 +144,7 @@ def index(
         print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
     else:
         check_place(output, force, INDEX)
-        save_index(reading.graph(graph), output, force)
+        save_index(read_graph(graph, **vars(reading)), output, force)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trivium.cli.options import Asking, Count, Force, Required, Table
+from trivium.calibration import Calibration
+from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Required
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_queries, read_triples
-from trivium.inference.answers import Ids
+from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import complete as complete_graph
 from trivium.inference.complete import estimate_seconds, open_questions
 from trivium.inference.parts import digest, split, write_in_parts
@@ -42,8 +43,10 @@ def rank(
     include_known: bool = False,
     candidates: Path | None = None,
     strict: bool = False,
-    asking: Asking = Asking(),
-    table: Table = Table(),
+    calibration: Calibrated = None,
+    output: Output = None,
+    opening: Opening = Opening(),
+    force: Force = False,
 ) -> None:
     """Answers questions: (head, relation, ?) or (?, relation, tail), with what the graph does not already hold.
 
@@ -74,8 +77,10 @@ def rank(
         raise InputError("give --queries FILE or one question (--head and --relation), not both")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
-    ranker = asking.ranker(graph, relation_text)
-    confidence, calibrated = asking.confidence(ranker)
+    if output is not None:
+        check_output(output, force)
+    ranker = Ranker.open(graph, relation_text=relation_text, **vars(opening))
+    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
     chosen = None if candidates is None else ranker.graph.entities.each(_lines(candidates), "candidate")
     if queries is None:
         heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
@@ -88,14 +93,14 @@ def rank(
         return found.with_columns(query=part[found["query"]])
 
     every = np.arange(len(heads))
-    if table.output is None:
+    if output is None:
         drop = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
         _show(ranker.graph, answers(every).drop(drop))
         return
     blocks = [split(block[np.argsort(relations[block], kind="stable")]) for block in split(every, BLOCK_QUERIES)]
     names = chosen is None or chosen.tolist()
     asked = "rank", calibrated, k, include_known, names, heads, relations
-    _write(ranker, asked, table, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
+    _write(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
 
 
 def score(
@@ -104,8 +109,10 @@ def score(
     /,
     *,
     strict: bool = False,
-    asking: Asking = Asking(),
-    table: Table = Table(),
+    calibration: Calibrated = None,
+    output: Output = None,
+    opening: Opening = Opening(),
+    force: Force = False,
 ) -> None:
     """Scores given triples: score, filtered rank in both directions, and whether the graph holds it.
 
@@ -120,14 +127,16 @@ def score(
     strict
         Stop at an unknown name in it, instead of skipping its line.
     """
-    ranker = asking.ranker(graph)
-    confidence, calibrated = asking.confidence(ranker)
+    if output is not None:
+        check_output(output, force)
+    ranker = Ranker.open(graph, **vars(opening))
+    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
     asked, _ = _known_ids(ranker.graph, triples, read_triples(triples), strict)
 
     def scored(part: Ids) -> pl.DataFrame:
         return ranker.score_ids(asked[part], confidence)
 
-    if table.output is None:
+    if output is None:
         _show(ranker.graph, scored(np.arange(len(asked))))
         return
     known = ranker.graph.contains(asked.astype(np.int32))
@@ -135,7 +144,7 @@ def score(
     parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
     request = "score", calibrated, asked
-    _write(ranker, request, table, [parts], scored, lambda rows: rows[back])
+    _write(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
 
 
 def complete(
@@ -147,7 +156,8 @@ def complete(
     k: Count = 10,
     min_confidence: float | None = None,
     yes: bool = False,
-    asking: Asking = Asking(),
+    calibration: Calibrated = None,
+    opening: Opening = Opening(),
     force: Force = False,
 ) -> None:
     """Writes the most plausible links that are not there, asking each relation of the heads that occur with it.
@@ -171,12 +181,12 @@ def complete(
         Begin even if it takes more than an hour.
     """
     check_output(output, force)
-    if min_confidence is not None and asking.calibration is None:
+    if min_confidence is not None and calibration is None:
         raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
-    ranker = asking.ranker(graph)
-    confidence, calibrated = asking.confidence(ranker)
+    ranker = Ranker.open(graph, **vars(opening))
+    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
     _check_names(ranker.graph, output)
     heads, relations = open_questions(ranker, relation)
     seconds = estimate_seconds(ranker, heads, relations, k)
@@ -187,6 +197,14 @@ def complete(
         asked = ranker, heads, relations, output, k, confidence, min_confidence, calibrated
         count = complete_graph(*asked, force=force, progress=update)
     warn(f"{output}: {count:,} links")
+
+
+def _confidence(file: Path | None, ranker: Ranker, checkpoint: str) -> tuple[Confidence | None, str]:
+    """What a calibration gives that serves this graph and checkpoint, and its SHA-256; none and nothing of none."""
+    if file is None:
+        return None, ""
+    calibration = Calibration.load(file, ranker.graph, checkpoint)
+    return calibration.confidence, calibration.sha256
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:
@@ -251,16 +269,16 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
 def _write(
     ranker: Ranker,
     asked: Sequence[object],
-    table: Table,
+    output: Path,
+    force: bool,
     blocks: Sequence[Sequence[Ids]],
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> None:
     """Writes what was asked in parts; see `write_in_parts`."""
-    assert table.output is not None
-    _check_names(ranker.graph, table.output)
+    _check_names(ranker.graph, output)
     with progress("answering") as update:
-        write_in_parts(table.output, table.force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
+        write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
 
 
 def _check_names(graph: Graph, output: Path) -> None:

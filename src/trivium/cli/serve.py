@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import Port
 
-from trivium.cli.options import Asking
+from trivium.cli.options import Calibrated, Opening
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.report import warn
 from trivium.service.settings import Limits
@@ -25,7 +25,8 @@ def serve(
     port: Port = 8917,
     host: str = "127.0.0.1",
     token_file: Path | None = None,
-    asking: Asking = Asking(),
+    calibration: Calibrated = None,
+    opening: Opening = Opening(),
     limits: Annotated[Limits, Parameter(name="*")] = Limits(),
 ) -> None:
     """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
@@ -54,11 +55,7 @@ def serve(
     if token is None and not is_loopback(host):
         raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
     with listen(host, port) as listener:
-        app = create_app(
-            Current(Source(graph, asking.checkpoint, asking.calibration, asking.columns, asking.named_graph)),
-            limits,
-            token,
-        )
+        app = create_app(Current(Source(graph, calibration=calibration, **vars(opening))), limits, token)
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
         config = uvicorn.Config(

@@ -12,8 +12,7 @@ from trivium.explanation.paths import best_paths, between, distances, edge_gradi
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
-from trivium.model.prompt import PromptEnhancer
-from trivium.model.prompt_graph import extract
+from trivium.model.prompt import PromptEnhancer, extract
 from trivium.model.similarity import SimilarityEnhancer
 
 

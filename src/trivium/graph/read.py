@@ -31,36 +31,32 @@ from trivium.graph.names import Names
 from trivium.kernels.csr import IntArray
 
 
-def read_graph(
-    path: str | Path,
-    *,
-    head: str | None = None,
-    relation: str | None = None,
-    tail: str | None = None,
-    named_graph: str | None = None,
-) -> Graph:
+def read_graph(path: str | Path, *, columns: str | None = None, named_graph: str | None = None) -> Graph:
     """Reads a graph. Ids follow the sorted order of the names, so the order of triples changes nothing.
 
     Args:
-        head, relation, tail: the names of a CSV's or Parquet file's columns, if they are others than these.
+        columns: of a CSV or Parquet file, ``HEAD,RELATION,TAIL``, if they have other names than these words.
         named_graph: the IRI of an RDF file's named graph; by default all its graphs are read, names dropped.
 
     Raises:
         GraphError: the file cannot be read or holds no triple; a line at fault is named.
+        InputError: the columns are not three.
 
     Cost: O(file) time; memory of the ids, and of the distinct names of each batch.
     """
     path = Path(path)
-    columns = (head or "head", relation or "relation", tail or "tail")
+    chosen = TRIPLE if columns is None else tuple(columns.split(","))
+    if len(chosen) != 3 or not all(chosen):
+        raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
     index = path.suffix.lower() == INDEX
-    if columns != TRIPLE and (index or format_of(path) not in ("csv", "parquet")):
+    if columns is not None and (index or format_of(path) not in ("csv", "parquet")):
         raise GraphError(f"{path}: only CSV and Parquet have columns to name: leave the names out")
     if named_graph is not None and (index or format_of(path) != "rdf"):
         raise GraphError(f"{path}: only RDF has named graphs: leave {named_graph!r} out")
     if index:
         return open_index(path)
     labels: dict[str, str] = {}
-    table = formats.read_table(path, columns, labels, named_graph)
+    table = formats.read_table(path, chosen, labels, named_graph)
     heads, relations, tails = (_encoded(table[column]) for column in TRIPLE)
     del table
     if not len(heads[1]):
@@ -159,15 +155,3 @@ def _names(labels: dict[str, str], *columns: tuple[pl.Series, IntArray]) -> Name
     names = pl.concat(parts).unique().sort().rechunk()
     labelled = bool(labels) and names.is_in(list(labels)).any()
     return Names(names, names.replace(labels) if labelled else None)
-
-
-def column_names(columns: str | None) -> dict[str, str]:
-    """``HEAD,RELATION,TAIL``, a CSV's or Parquet file's columns, as `read_graph` takes them.
-
-    Raises:
-        InputError: the columns are not three.
-    """
-    names = columns.split(",") if columns is not None else []
-    if columns is not None and (len(names) != 3 or not all(names)):
-        raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
-    return dict(zip(TRIPLE, names, strict=False))

@@ -18,7 +18,7 @@ from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.read import column_names, read_graph
+from trivium.graph.read import read_graph
 from trivium.inference.answers import (
     Confidence,
     Ids,
@@ -30,9 +30,8 @@ from trivium.inference.answers import (
     filtered_ranks,
     ranks_and_margins,
 )
-from trivium.inference.engine import Engine
+from trivium.inference.engine import Engine, Representations
 from trivium.inference.parts import digest
-from trivium.inference.representations import Representations
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
@@ -112,7 +111,7 @@ class Ranker:
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
         source: str | Path = ""
         if not isinstance(graph, Graph):
-            source, graph = graph, read_graph(graph, **column_names(columns), named_graph=named_graph)
+            source, graph = graph, read_graph(graph, columns=columns, named_graph=named_graph)
         if relation_text is None:
             texts = model_texts(model, graph, source)
         else:

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MultipleOf
 
-from trivium.settings import validate
+from trivium.settings import Settings
 
 Count = Annotated[int, Ge(1)]
 Rounds = Annotated[int, Ge(1), Le(64)]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """The only source of sizes. A checkpoint carries it."""
 
     structure: Literal["alternating", "relation_graph"] = "alternating"
@@ -59,6 +59,3 @@ class ModelConfig:
     """Rounds of message passing in a prompt."""
     prompt_rows: Literal["prompt"] = "prompt"
     """What the prompt enhancer changes: the representations of every relation that occurs in the prompts."""
-
-    def __post_init__(self) -> None:
-        validate(self)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trivium.errors import GraphError
+from trivium.kernels.csr import Edges, Runs
 from trivium.kernels.sums import edge_products, sum_products
-from trivium.nn.edges import Edges, Runs
 from trivium.nn.reference import propagate_reference
 
 Numbers = NDArray[np.floating]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trivium.nn.edges import Edges
+from trivium.kernels.csr import Edges
 
 
 def propagate_reference(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from trivium.settings import validate
+from trivium.settings import Settings
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Settings):
     """Bounds of what one request may ask and of what may wait; beyond them the answer is 4xx or 503 with a reason."""
 
     max_body_bytes: Annotated[int, Ge(1)] = 1 << 20
@@ -26,6 +26,3 @@ class Limits:
     """Questions that wait for their turn; further ones are answered with 503."""
     max_seconds: Annotated[float, Gt(0), Le(86_400)] = 30.0
     """Seconds until a question without an answer is given up with 503."""
-
-    def __post_init__(self) -> None:
-        validate(self)

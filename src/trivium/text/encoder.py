@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache as once
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ class TextEncoder:
     words: Callable[[], Mapping[str, int] | None] = lambda: None
 
 
+@once
 def load_encoder(name: str = MINILM, *, cache: Path | None = None) -> TextEncoder:
-    """The encoder of a name, its vectors cached on disk. MiniLM's weights are read when a text is not in the cache.
+    """The encoder of a name, once in a process, its vectors cached on disk.
+
+    MiniLM's weights are read when a text is not in the cache.
 
     Args:
         name: `MINILM`, or a name or folder that sentence-transformers understands.

@@ -20,8 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trivium.graph.graph import Graph
-from trivium.kernels.csr import IntArray
-from trivium.nn.edges import Edges
+from trivium.kernels.csr import Edges, IntArray
 from trivium.text.encoder import TextEncoder, Vectors
 from trivium.text.names import RelationText, data_set_tables, read_relation_texts, relation_texts, texts_beside
 

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le
 
 from trivium.errors import ConfigError
 from trivium.model.config import Count, ModelConfig
-from trivium.settings import validate
+from trivium.settings import Settings
 
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0), Le(1e9)]
@@ -15,7 +15,7 @@ Natural = Annotated[int, Ge(0), Le(10**15)]
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(Settings):
     """One part of the training mixture."""
 
     name: str
@@ -25,12 +25,9 @@ class SourceConfig:
     """Its share of the subgraphs, beside the other sources' weights. The graphs of a folder share it in proportion to
     the logarithm of one plus their number of relations with ten triples or more."""
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """A pretraining run. Schedules count in steps, so a run does not depend on the machine's speed."""
 
     sources: tuple[SourceConfig, ...]
@@ -111,7 +108,7 @@ class TrainingConfig:
     """Validations without a better one after which training stops."""
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for what in ("entities", "questions", "density"):
             low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
             if high < low:
@@ -121,7 +118,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class AblationConfig:
+class AblationConfig(Settings):
     """What each part of a model is worth: every arm goes on from one structural start, on the same subgraphs (F10)."""
 
     training: TrainingConfig
@@ -138,7 +135,7 @@ class AblationConfig:
     """Questions asked of each graph, at most, both directions counted."""
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if len(set(self.seeds)) < 3:
             raise ConfigError(f"seeds: {list(self.seeds)}: give at least three, or chance passes for a gain")
         if not self.graphs:
