@@ -59,6 +59,8 @@ LIKES = ("--head", "a", "--relation", "likes")
         ({}, "complete ok.tsv -o nowhere/x.parquet", "nowhere"),
         ({"there.csv": "mine"}, "complete ok.tsv -o there.csv", "there.csv exists already"),
         ({"there.trivium": "mine"}, "index ok.tsv -o there.trivium", "there.trivium exists already"),
+        ({"there.json": "mine"}, "calibrate missing.tsv -o there.json", "there.json exists already"),
+        ({"x.safetensors": "mine"}, "finetune missing.tsv -o x.safetensors", "x.safetensors exists already"),
         ({}, "index missing.tsv -o x.csv", "x.csv: its ending must be .trivium"),
         ({}, "import missing.pth -o x.txt", "x.txt: its ending must be .safetensors"),
         ({}, "finetune missing.tsv -o x.txt", "x.txt: its ending must be .safetensors"),

@@ -1,9 +1,9 @@
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import graph_of
 from trivium.datasets.leakage import contained, graphs_in, leakage, overlap, training_graph, without_questions
 from trivium.datasets.registry import load_dataset
 from trivium.datasets.table import datasets
@@ -14,7 +14,6 @@ from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance
 from trivium.training.pretrain import data_seen
 
-DATA = os.environ.get("TRIVIUM_DATA", "")
 PRETRAINED_ON = ("FB15k237", "WN18RR", "CoDExMedium")
 
 
@@ -116,8 +115,8 @@ def test_contained_is_membership_of_names_in_any_graph() -> None:
     rng = np.random.default_rng(0)
     graphs = []
     for names in ("abcdef", "fedcgh", "ab"):
-        ids = (rng.integers(0, top, 12, np.int32) for top in (len(names), 2, len(names)))
-        graphs.append(Graph.from_ids(*ids, entities=Names(list(names)), relation_names=Names(["r", names[0]])))
+        ids = rng.integers(0, [len(names), 2, len(names)], (12, 3))
+        graphs.append(graph_of(ids, Names(list(names)), Names(["r", names[0]])))
 
     def named(graph: Graph) -> list[tuple[str, str, str]]:
         e, r = graph.entities.names.to_list(), graph.relations.names.to_list()
@@ -130,7 +129,6 @@ def test_contained_is_membership_of_names_in_any_graph() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")
 @pytest.mark.parametrize(
     ("name", "share"),
     [
@@ -145,13 +143,12 @@ def test_contained_is_membership_of_names_in_any_graph() -> None:
         ("FB15k237_10", 0.00),
     ],
 )
-def test_shares_of_test_triples_in_the_usual_pretraining_graphs(name: str, share: float) -> None:
+def test_shares_of_test_triples_in_the_usual_pretraining_graphs(data: Path, name: str, share: float) -> None:
     """Shares measured apart from this code, to two decimals."""
     training = {graph: datasets()[graph].sha256["train"] for graph in PRETRAINED_ON}
-    assert leakage(training, load_dataset(name, DATA), DATA) == pytest.approx(share, abs=0.006)
+    assert leakage(training, load_dataset(name, data), data) == pytest.approx(share, abs=0.006)
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")
-def test_the_overlap_of_a_benchmark_with_the_graph_that_it_was_cut_from() -> None:
-    assert overlap("FB15k237", "FB15k237Inductive:v1", DATA)["test"] == 1
+def test_the_overlap_of_a_benchmark_with_the_graph_that_it_was_cut_from(data: Path) -> None:
+    assert overlap("FB15k237", "FB15k237Inductive:v1", data)["test"] == 1

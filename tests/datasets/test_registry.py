@@ -1,10 +1,8 @@
 import gc
 import gzip
 import io
-import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,9 +18,6 @@ from trivium.datasets.table import Dataset, Home, datasets
 from trivium.errors import InputError
 from trivium.graph.graph import triples_sha256
 from trivium.graph.read import read_triples
-
-DATA = os.environ.get("TRIVIUM_DATA", "")
-needs_data = [pytest.mark.data, pytest.mark.skipif(not DATA, reason="TRIVIUM_DATA names no folder")]
 
 SPLITS = {
     "train": "a\tr\tb\nb\ts\tc\n",
@@ -104,8 +99,12 @@ def test_the_table_is_whole() -> None:
     assert len(datasets()["NELL995"].homes["train"].urls) == 2
 
 
-@contextmanager
-def served(files: dict[str, bytes]) -> Iterator[str]:
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """A server's address, which no proxy is in front of, and the files that it has."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    files: dict[str, bytes] = {}
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = files.get(self.path)
@@ -119,18 +118,10 @@ def served(files: dict[str, bytes]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback goes through no proxy."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield f"http://127.0.0.1:{server.server_port}", files
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def home(url: str, tmp_path: Path) -> tuple[Dataset, dict[str, bytes]]:
@@ -139,11 +130,8 @@ def home(url: str, tmp_path: Path) -> tuple[Dataset, dict[str, bytes]]:
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr("a/dev.triples", "x z r\nx new r\n")
     data = {"/one": b"a\tr\tb\r\n", "/two": b"b\ts\tc\n\n", "/d.zip": archive.getvalue(), "/test": b"z\tr\tx"}
-    place(tmp_path / "reference", "train", "valid", "test")
-    sums = {}
-    for path in (tmp_path / "reference").iterdir():
-        frame = read_triples(path)
-        sums[path.name.split(".")[0]] = triples_sha256(frame)
+    reference = place(tmp_path / "reference", "train", "valid", "test")
+    sums = {path.name.split(".")[0]: triples_sha256(read_triples(path)) for path in reference.iterdir()}
     homes = {
         "train": Home((f"{url}/one", f"{url}/two")),
         "valid": Home((f"{url}/d.zip",), "htr", "a/dev.triples"),
@@ -152,12 +140,12 @@ def home(url: str, tmp_path: Path) -> tuple[Dataset, dict[str, bytes]]:
     return Dataset("Own:v1", "transductive", "", None, None, {}, sums, homes), data
 
 
-def test_downloads_are_checked_and_kept(tmp_path: Path, direct: None) -> None:
-    files: dict[str, bytes] = {}
-    with served(files) as url:
-        dataset, data = home(url, tmp_path)
-        files |= data
-        folder = fetch(dataset, tmp_path / "cache")
+def test_downloads_are_checked_and_kept(tmp_path: Path, server: tuple[str, dict[str, bytes]]) -> None:
+    url, files = server
+    dataset, data = home(url, tmp_path)
+    files |= data
+    folder = fetch(dataset, tmp_path / "cache")
+    files.clear()
     assert folder == tmp_path / "cache" / "Own" / "v1"
     assert fetch(dataset, tmp_path / "cache", download=False) == folder
     assert sorted(p.name for p in folder.iterdir()) == ["test.txt.gz", "train.txt.gz", "valid.txt.gz"]
@@ -178,17 +166,16 @@ def test_downloads_are_checked_and_kept(tmp_path: Path, direct: None) -> None:
     ],
 )
 def test_a_download_that_is_not_what_it_should_be_is_not_kept(
-    tmp_path: Path, direct: None, path: str, content: bytes | None, words: str
+    tmp_path: Path, server: tuple[str, dict[str, bytes]], path: str, content: bytes | None, words: str
 ) -> None:
-    files: dict[str, bytes] = {}
-    with served(files) as url:
-        dataset, data = home(url, tmp_path)
-        files |= data
-        files.pop(path)
-        if content is not None:
-            files[path] = content
-        with pytest.raises(InputError, match=words) as caught:
-            fetch(dataset, tmp_path / "cache")
+    url, files = server
+    dataset, data = home(url, tmp_path)
+    files |= data
+    files.pop(path)
+    if content is not None:
+        files[path] = content
+    with pytest.raises(InputError, match=words) as caught:
+        fetch(dataset, tmp_path / "cache")
     assert "\n" not in str(caught.value)
     broken = {"/one": "train", "/d.zip": "valid", "/test": "test"}[path]
     assert not list((tmp_path / "cache").rglob(f"{broken}*.txt.gz"))
@@ -208,24 +195,19 @@ def test_what_cannot_be_downloaded_says_so(tmp_path: Path) -> None:
         load_dataset("UMLS", cache_dir=tmp_path / "cache", download=False)
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("name", [n for n, d in datasets().items() if d.sha256])
-class TestEveryDataset:
-    pytestmark = needs_data
-
-    def test_it_has_the_counts_on_record(self, name: str) -> None:
-        splits, dataset = load_dataset(name, DATA), datasets()[name]
-        assert splits.family == dataset.family
-        named = np.diff(splits.graph.offsets) > 0
-        assert named.sum() == dataset.entities
-        assert len(np.unique(splits.graph.triples[:, 1])) == dataset.relations
-        asked = dataset.triples["test"] + (dataset.triples["valid"] if dataset.family == "GraIL" else 0)
-        assert len(splits.test) == asked
-        assert splits.graph.sha256 == dataset.sha256["inference" if "inference" in dataset.sha256 else "train"]
-        assert splits.train.sha256 == dataset.sha256["train"]
-        for ids, graph in (
-            (splits.test, splits.graph),
-            (splits.known, splits.graph),
-            (splits.valid, splits.valid_graph),
-        ):
-            assert ids.min() >= 0
-            assert (ids.max(axis=0) < [graph.num_entities, graph.num_relations, graph.num_entities]).all()
+def test_every_data_set_has_the_counts_on_record(data: Path, name: str) -> None:
+    splits, dataset = load_dataset(name, data), datasets()[name]
+    assert splits.family == dataset.family
+    named = np.diff(splits.graph.offsets) > 0
+    assert named.sum() == dataset.entities
+    assert len(np.unique(splits.graph.triples[:, 1])) == dataset.relations
+    asked = dataset.triples["test"] + (dataset.triples["valid"] if dataset.family == "GraIL" else 0)
+    assert len(splits.test) == asked
+    assert splits.graph.sha256 == dataset.sha256["inference" if "inference" in dataset.sha256 else "train"]
+    assert splits.train.sha256 == dataset.sha256["train"]
+    own, valid = splits.graph, splits.valid_graph
+    for ids, graph in ((splits.test, own), (splits.known, own), (splits.valid, valid)):
+        assert ids.min() >= 0
+        assert (ids.max(axis=0) < [graph.num_entities, graph.num_relations, graph.num_entities]).all()
