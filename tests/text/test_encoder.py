@@ -93,11 +93,7 @@ def test_other_files_are_refused(minilm: MiniLM, tmp_path: Path) -> None:
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine on which nothing is released, installed or cached; its cache folder."""
-
-    def absent(name: str) -> None:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "files", absent)
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda **_: [])
     monkeypatch.setattr(released, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(released, "CLONE", tmp_path / "clone")
     return tmp_path / "cache"

@@ -18,23 +18,14 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet, types
 from pyoxigraph import BlankNode, Literal, RdfFormat, Triple, parse
 
 from trivium.errors import GraphError
 
-RDF = {
-    ".nt": RdfFormat.N_QUADS,  # which holds N-Triples; many a .nt has a fourth field
-    ".nq": RdfFormat.N_QUADS,
-    ".ttl": RdfFormat.TURTLE,
-    ".trig": RdfFormat.TRIG,
-    ".rdf": RdfFormat.RDF_XML,
-    ".owl": RdfFormat.RDF_XML,
-    ".xml": RdfFormat.RDF_XML,
-    ".jsonld": RdfFormat.JSON_LD,
-}
+RDF = {f".{ending}": RdfFormat.from_extension(ending) for ending in ("nq", "ttl", "trig", "rdf", "xml", "jsonld")}
+RDF |= {".nt": RDF[".nq"], ".owl": RDF[".rdf"]}  # N-Quads hold N-Triples, and many a .nt has a fourth field
 FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet", **dict.fromkeys(RDF, "rdf")}
 INDEX = ".trivium"
 TRIPLE = ("head", "relation", "tail")
@@ -105,17 +96,14 @@ def text_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if line := line.removesuffix("\n"):
                     yield number, line.split("\t")
             return
-        reader = csv.reader(_text_lines(file, path, "\n"), strict=True)
-        while True:
-            begin = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as reason:
-                fail(path, begin, f"not CSV as RFC 4180 has it: {reason}")
-            if row:
-                yield begin, row
+        reader, begin = csv.reader(_text_lines(file, path, "\n"), strict=True), 1
+        try:
+            for row in reader:
+                if row:
+                    yield begin, row
+                begin = reader.line_num + 1
+        except csv.Error as reason:
+            fail(path, begin, f"not CSV as RFC 4180 has it: {reason}")
 
 
 def _text_lines(file: IO[bytes], path: Path, newline: str | None) -> Iterator[str]:
@@ -201,25 +189,24 @@ def _batches(rows: Iterator[Row]) -> Iterator[Any]:
 
 def _tsv_table(path: Path) -> Any:
     """A TSV, by Arrow; if that finds a fault, `text_triples` says where."""
-    _, first = next(text_rows(path), (0, []))
-    if not first:
-        return _ROW.empty_table()
+    begin, first = next(text_rows(path), (0, []))
+    header = begin if _is_header(first) else 0
     try:
         with opened(path) as file:
             table = arrow_csv.read_csv(
                 file,
-                arrow_csv.ReadOptions(column_names=TRIPLE, block_size=_BLOCK_BYTES),
+                arrow_csv.ReadOptions(column_names=TRIPLE, block_size=_BLOCK_BYTES, skip_rows=header),
                 arrow_csv.ParseOptions(delimiter="\t", quote_char=False),
                 arrow_csv.ConvertOptions(column_types=dict.fromkeys(TRIPLE, _NAME), strings_can_be_null=False),
             )
         if not any(chunk.dictionary.index("").as_py() >= 0 for column in table.columns for chunk in column.chunks):
-            return table[1:] if _is_header(first) else table
+            return table
         reason = "a field is empty"
     except pa.ArrowInvalid as found:
         reason = str(found)
-    for _ in text_triples(path):
-        pass
-    fail(path, None, f"cannot be read as TSV: {reason}")
+    if sum(1 for _ in text_triples(path)):  # which says where the fault is
+        fail(path, None, f"cannot be read as TSV: {reason}")
+    return _ROW.empty_table()
 
 
 def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
@@ -241,8 +228,7 @@ def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
                 parts = [rows.column(column).cast(pa.large_string()) for column in columns]
                 for column, part in zip(columns, parts, strict=True):
                     part.validate(full=True)
-                    bad = pc.fill_null(pc.equal(part, ""), True)
-                    if (place := bad.index(True).as_py()) >= 0:
+                    if (place := part.fill_null("").index("").as_py()) >= 0:
                         fail(path, before + place + 1, f"the {column} is empty", "row")
                 numbers = pa.array(range(before + 1, before + len(rows) + 1), pa.int64())
                 yield pa.record_batch([*(part.dictionary_encode() for part in parts), numbers], schema=_ROW)

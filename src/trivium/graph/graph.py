@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +24,9 @@ def inverse(relation: Any, num_relations: int) -> Any:
     return (relation + num_relations) % (2 * num_relations)
 
 
+@dataclass(eq=False, repr=False)
 class Graph:
-    """A knowledge graph, ready for message passing.
+    """A knowledge graph, ready for message passing: made by `from_ids`, or from edges that are sorted already.
 
     It holds each triple once, however often it is given, so repeated triples change nothing. Inverse
     relations are implicit: relation ids run over ``[0, 2 · num_relations)`` where a method speaks of edges.
@@ -36,15 +38,11 @@ class Graph:
         entities, relations: the names, by id.
     """
 
-    def __init__(
-        self, sources: IntArray, edge_relations: IntArray, offsets: OffsetArray, entities: Names, relations: Names
-    ) -> None:
-        """Wraps arrays that are sorted already, as `from_ids` and an opened index give them."""
-        self.sources = sources
-        self.edge_relations = edge_relations
-        self.offsets = offsets
-        self.entities = entities
-        self.relations = relations
+    sources: IntArray
+    edge_relations: IntArray
+    offsets: OffsetArray
+    entities: Names
+    relations: Names
 
     @classmethod
     def from_ids(
@@ -68,13 +66,11 @@ class Graph:
         """
         entities = Names.numbered(entities) if isinstance(entities, int) else entities
         relation_names = Names.numbered(relation_names) if isinstance(relation_names, int) else relation_names
-        num_entities, num_relations = len(entities), len(relation_names)
-        heads, relations, tails = np.asarray(heads), np.asarray(relations), np.asarray(tails)
         columns = ("head", heads, entities), ("relation", relations, relation_names), ("tail", tails, entities)
         for what, ids, names in columns:
-            if len(ids) and ids.dtype.kind not in "iu":
-                raise GraphError(f"{what} ids are {ids.dtype}: give whole numbers")
-            if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= len(names)):
+            if len(ids) and (dtype := np.asarray(ids).dtype).kind not in "iu":
+                raise GraphError(f"{what} ids are {dtype}: give whole numbers")
+            if len(ids) and not 0 <= int(np.min(ids)) <= int(np.max(ids)) < len(names):
                 raise GraphError(
                     f"a {what} id lies outside [0, {len(names)}): give the number of names that the ids need"
                 )
@@ -84,8 +80,8 @@ class Graph:
             raise GraphError(f"{counts} form no graph: give as many of each, at least one")
         sources = np.concatenate([heads, tails])
         targets = np.concatenate([tails, heads])
-        kinds = np.concatenate([relations, inverse(relations, num_relations)]).astype(np.int32, copy=False)
-        edges = sorted_unique(sources, kinds, targets, num_entities, 2 * num_relations)
+        kinds = np.concatenate([relations, inverse(relations, len(relation_names))]).astype(np.int32, copy=False)
+        edges = sorted_unique(sources, kinds, targets, len(entities), 2 * len(relation_names))
         return cls(*edges, entities, relation_names)
 
     @property

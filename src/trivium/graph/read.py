@@ -61,8 +61,8 @@ def read_graph(path: str | Path, *, columns: str | None = None, named_graph: str
     del table
     if not len(heads[1]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
-    entity_names = _names(labels, heads, tails)
-    relation_names = _names(labels, relations)
+    entity_names = _names(labels, heads[0], tails[0])
+    relation_names = _names(labels, relations[0])
     columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
     ids = [names.ids(held)[codes] for names, (held, codes) in columns_of]
     del columns_of, heads, relations, tails
@@ -145,13 +145,8 @@ def _encoded(column: Any) -> tuple[pl.Series, IntArray]:
     return pl.Series("name", encoded.dictionary), encoded.indices.to_numpy()
 
 
-def _names(labels: dict[str, str], *columns: tuple[pl.Series, IntArray]) -> Names:
+def _names(labels: dict[str, str], *columns: pl.Series) -> Names:
     """The sorted names of some columns, with labels if there are any."""
-    parts = []
-    for held, codes in columns:
-        used = np.zeros(len(held), np.bool_)
-        used[codes] = True
-        parts.append(held.filter(used))
-    names = pl.concat(parts).unique().sort().rechunk()
+    names = pl.concat(columns).unique().sort().rechunk()
     labelled = bool(labels) and names.is_in(list(labels)).any()
     return Names(names, names.replace(labels) if labelled else None)

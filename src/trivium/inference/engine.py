@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivium.errors import ConfigError
-from trivium.kernels.layer import reach, reach_all, run_layer, score_rows, spread_scores
+from trivium.kernels.layer import reach, run_layer, score_rows
 from trivium.kernels.vector import LANES, WIDTH
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
@@ -205,7 +205,10 @@ class Engine:
             if count < every:
                 count = reach(*self.edges[:2], num_entities, entities, queries, frontier, count, places)
                 if not self._stays_partial(base, layer, count, batch, remaining):
-                    count = reach_all(num_entities, entities, queries, count, places)
+                    missing = np.flatnonzero(places < 0)
+                    places[missing] = np.arange(count, every)
+                    queries[count:], entities[count:] = np.divmod(missing, num_entities)
+                    count = every
                 self._extend(base, layer)
             frontier = before
             # once every pair is there they stand in order, so that later layers need not look their places up
@@ -215,12 +218,11 @@ class Engine:
         own = self._score(states, count, base)
         if count == every:
             return torch.from_numpy(own).view(batch, num_entities)
-        out = torch.empty(batch, num_entities)
         if base.scores is None:
             self._extend(base, len(self.layers))
             base.scores = self._score(base.states[-1], num_entities, base)
-        spread_scores(places, base.scores, own, out.view(-1).numpy())
-        return out
+        every_score = np.where(places < 0, np.tile(base.scores, batch), own[places])
+        return torch.from_numpy(every_score).view(batch, num_entities)
 
     def _stays_partial(self, base: Base, layer: int, reached: int, batch: int, remaining: int) -> bool:
         """Whether the reached pairs, and the base where it is missing, cost less than all pairs."""

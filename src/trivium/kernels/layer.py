@@ -13,7 +13,6 @@ from trivium.kernels.vector import (
     add_multiple,
     add_product,
     add_product_of_either,
-    float_zeros,
     load_floats,
     minus,
     plus,
@@ -54,19 +53,6 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
     return count
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
-def reach_all(num_entities, entities, queries, count, places):  # type: ignore[no-untyped-def]
-    """Adds every pair that is not there yet; arguments as for `reach`."""
-    # every query and entity
-    for place in range(len(places)):
-        if places[place] < 0:
-            places[place] = count
-            entities[count] = place % num_entities
-            queries[count] = place // num_entities
-            count += 1
-    return count
-
-
 @njit(error_model="numpy", nogil=True)
 def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-untyped-def]
     """``out = rows · weight`` for ``count`` rows, a multiple of 6; every row is summed in the same order.
@@ -74,10 +60,11 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
     Six rows by sixteen columns at a time, twelve registers of sums: 183 GFLOP/s on two AVX2 cores, where torch's
     product reaches 164 (benchmarks/message_passing.py).
     """
+    nothing = repeat(np.float32(0))
     # panels of 16 columns; in each six rows at a time, and for these what they are summed over
     for panel in range(outside // LANES):
         for r in range(0, count, 6):
-            a, b, c, d, e, f = float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros(), float_zeros()
+            a, b, c, d, e, f = nothing, nothing, nothing, nothing, nothing, nothing
             start = r * inside
             for k in range(inside):
                 column = load_floats(weight, (panel * inside + k) * LANES)
@@ -100,14 +87,14 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
 def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after, dim):  # type: ignore[no-untyped-def]
     """``out = state + ReLU(LN(linear + bias))`` for one row; it begins at ``here``, ``before``, ``after``."""
     count = np.float32(dim)
-    total = float_zeros()
+    total = repeat(np.float32(0))
     # the row three times, 16 columns at a time: for its mean, for its variance, and to finish it
     for c in range(0, dim, LANES):
         value = plus(load_floats(linear, here + c), load_floats(bias, c))
         store(linear, here + c, value)
         total = plus(total, value)
     mean = repeat(sum_of(total) / count)
-    total = float_zeros()
+    total = repeat(np.float32(0))
     for c in range(0, dim, LANES):
         value = minus(load_floats(linear, here + c), mean)
         store(linear, here + c, value)
@@ -210,15 +197,6 @@ def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_
             for d in range(hidden_dim):
                 total += max(row[d] + bias[d], np.float32(0)) * last_weight[d]
             out[first + r] = total + last_bias
-
-
-@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def spread_scores(places, base, own, out):  # type: ignore[no-untyped-def]
-    """Each query's score of each entity: a pair's own, or the base's."""
-    num_entities = len(base)
-    # every query and entity
-    for i in prange(len(places)):
-        out[i] = own[places[i]] if places[i] >= 0 else base[i % num_entities]
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)

@@ -13,12 +13,12 @@ AHEAD = 8  # edges between the one summed and the one asked for from memory: 4.9
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def sum_products(runs, positions, weight, left, right, out, batch, dim):  # type: ignore[no-untyped-def]
+def sum_products(runs, weight, left, right, out, batch, dim):  # type: ignore[no-untyped-def]
     """``out[n, k] = Σ over edges e of run k of weight[e] · a[n, first[e]] ⊙ b[n, second[e]]``.
 
     Args:
         runs: offsets of the runs, and the ``first`` and ``second`` end of each edge.
-        positions, weight: ``None`` for no weights; positions ``None`` where edges stand in the weights' order.
+        weight: of the edges, in the order of the runs; ``None`` for no weights.
         left, right: each ``a`` or ``b``, and the elements from one batch entry and one row of it to the next; 0 repeats
             the same one.
     """
@@ -41,22 +41,17 @@ def sum_products(runs, positions, weight, left, right, out, batch, dim):  # type
                 j = b_start + np.int64(second[e]) * b_row + c
                 if weight is None:
                     total = add_product(total, a, i, b, j)
-                elif positions is None:
-                    total = add_scaled_product(total, a, i, b, j, weight[e])
                 else:
-                    total = add_scaled_product(total, a, i, b, j, weight[positions[e]])
+                    total = add_scaled_product(total, a, i, b, j, weight[e])
             store(out, entry * dim + c, total)
         # the columns that are left over, one at a time
         for c in range(whole, dim):
             rest = 0.0
             for e in range(begin, end):
                 part = a[a_start + np.int64(first[e]) * a_row + c] * b[b_start + np.int64(second[e]) * b_row + c]
-                if weight is None:
-                    rest += part
-                elif positions is None:
-                    rest += part * weight[e]
-                else:
-                    rest += part * weight[positions[e]]
+                if weight is not None:
+                    part *= weight[e]
+                rest += part
             out[entry * dim + c] = rest
 
 

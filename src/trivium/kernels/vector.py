@@ -138,12 +138,6 @@ def prefetch(build: Any, a: Any, i: Any) -> None:
 
 
 @_instruction(_floats)
-def float_zeros(build: Any) -> Any:
-    """16 float zeros."""
-    return ir.Constant(_floats.code, None)
-
-
-@_instruction(_floats)
 def load_floats(build: Any, a: Any, i: Any) -> Any:
     """``a[i : i + 16]`` of a float array."""
     return a.load(i, LANES)

@@ -35,14 +35,7 @@ class Topology:
     def edges(self) -> Edges:
         """Entity to entity, inverse relations included."""
         graph = self.graph
-        # a read-only array, as a saved index gives, would have every loop compiled a second time: it is copied
-        return Edges(
-            np.require(graph.offsets, requirements="W"),
-            np.require(graph.sources, requirements="W"),
-            np.require(graph.edge_relations, requirements="W"),
-            graph.num_entities,
-            2 * graph.num_relations,
-        )
+        return Edges(graph.offsets, graph.sources, graph.edge_relations, graph.num_entities, 2 * graph.num_relations)
 
     @cached_property
     def to_entities(self) -> Edges:

@@ -76,24 +76,19 @@ class _Propagate(torch.autograd.Function):
             if relation.shape[0] == 1 and state.shape[0] > 1:
                 to_relation = to_relation.sum(0, keepdim=True)
         if weight is not None and ctx.needs_input_grad[2]:
-            to_weight = _weight_gradient(edges, state, relation, grad, weight)
+            to_weight = torch.empty_like(weight)
+            factors = _factor(state, state), _factor(relation, state), _factor(grad, state)
+            edge_products(edges.by_target[:3], *factors, to_weight.numpy(), len(state), state.shape[2])
         return to_state, to_relation, to_weight, None
 
 
 def _sum(runs: Runs, a: Tensor, b: Tensor | None, weight: Tensor | None) -> Tensor:
     batch, _, dim = a.shape
     out = a.new_empty(batch, len(runs.offsets) - 1, dim)
-    positions = None if weight is None else runs.positions
     gains = None if weight is None else _flat(weight.contiguous())
-    sum_products(runs[:3], positions, gains, _factor(a, a), _factor(b, a), _flat(out), batch, dim)
-    return out
-
-
-def _weight_gradient(edges: Edges, state: Tensor, relation: Tensor | None, grad: Tensor, weight: Tensor) -> Tensor:
-    batch, _, dim = state.shape
-    out = torch.empty_like(weight)
-    factors = _factor(state, state), _factor(relation, state), _factor(grad, state)
-    edge_products(edges.by_target[:3], *factors, out.numpy(), batch, dim)
+    if gains is not None and runs.positions is not None:
+        gains = gains[runs.positions]
+    sum_products(runs[:3], gains, _factor(a, a), _factor(b, a), _flat(out), batch, dim)
     return out
 
 

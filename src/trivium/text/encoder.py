@@ -102,9 +102,8 @@ class MiniLM:
         self.folder = folder
 
     def _read(self, name: str, sha256: str) -> bytes:
-        path = self.folder / name if self.folder is not None else find_minilm(name)
-        if path is None:
-            path = fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
+        path = self.folder / name if self.folder else find_minilm(name)
+        path = path or fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
         try:
             content = path.read_bytes()
         except OSError as reason:
@@ -184,13 +183,9 @@ class MiniLM:
 
 def find_minilm(name: str = "model.safetensors") -> Path | None:
     """A file of MiniLM's: a released one, or the package's, which is not imported; ``None`` before a download."""
-    if (path := find(f"{MINILM}/{name}")) is not None:
-        return path
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((Path(str(file.locate())) for file in files if file.name == name), None)
+    files = (file for package in importlib.metadata.distributions(name=PACKAGE) for file in package.files or ())
+    installed = (Path(str(file.locate())) for file in files if file.name == name)
+    return find(f"{MINILM}/{name}") or next(installed, None)
 
 
 def sentence_transformers(model: str) -> TextEncoder:

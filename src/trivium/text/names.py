@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from trivium.errors import InputError
+from trivium.graph.formats import opened, text_rows
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
@@ -154,14 +155,13 @@ def relation_texts(
         words: as in `clean_name`.
     """
     found = []
-    for place, name in enumerate(names):
+    for name, label in zip(names, labels or names, strict=True):
         text = RelationText()
         for table in given:
             more = table.get(name) or table.get(text.name or "") or RelationText()
             text = RelationText(
                 text.name or more.name, text.description or more.description, text.inverse or more.inverse
             )
-        label = labels[place] if labels is not None else name
         readable = clean_name(text.name or label, words) or clean_name(name, words)
         found.append(RelationText(readable, text.description, text.inverse))
     return found
@@ -183,17 +183,13 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
         InputError: the file cannot be read or has another shape.
     """
     path = Path(path)
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-        table = json.loads(content) if path.suffix.lower() == ".json" else None
-    except OSError as reason:
-        raise InputError(f"{path} cannot be read: {reason.strerror or reason}") from reason
-    except UnicodeDecodeError as reason:
-        raise InputError(f"{path} is not UTF-8: save the file as UTF-8") from reason
-    except ValueError as reason:
-        raise InputError(f"{path} is not JSON: {reason}") from reason
     if path.suffix.lower() != ".json":
-        return _from_tsv(path, content)
+        return _from_tsv(path)
+    try:
+        with opened(path) as file:
+            table = json.load(file)
+    except ValueError as reason:
+        raise InputError(f"{path} is not JSON in UTF-8: {reason}") from reason
     if not isinstance(table, dict):
         raise InputError(f"{path}: a JSON object with relations as keys is needed, not {type(table).__name__}")
     if isinstance(table.get("Relations"), list):
@@ -205,11 +201,10 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
     return {name: _text(path, name, _fields(fields)) for name, fields in table.items()}
 
 
-def _from_tsv(path: Path, content: str) -> dict[str, RelationText]:
+def _from_tsv(path: Path) -> dict[str, RelationText]:
     texts = {}
-    for number, line in enumerate(content.splitlines(), 1):
-        name, *fields = line.split("\t")
-        if not line.strip() or (number == 1 and name == "relation"):
+    for number, (name, *fields) in text_rows(path):
+        if not (fields or name.strip()) or (number == 1 and name == "relation"):
             continue
         if not fields:
             raise InputError(f"{path} line {number}: one field: give relation, name, and perhaps two descriptions")
@@ -230,10 +225,8 @@ def _text(where: str | Path, name: str, fields: Sequence[object]) -> RelationTex
 
 def texts_beside(path: str | Path) -> Path | None:
     """``relations.tsv`` or ``relations.json`` in the folder of a graph's file, if there is one."""
-    for name in ("relations.tsv", "relations.json"):
-        if (beside := Path(path).parent / name).is_file():
-            return beside
-    return None
+    beside = (Path(path).with_name(name) for name in ("relations.tsv", "relations.json"))
+    return next((file for file in beside if file.is_file()), None)
 
 
 def data_set_tables(name: str, data: Path) -> list[dict[str, RelationText]]:
