@@ -192,7 +192,7 @@ def test_what_cannot_be_downloaded_says_so(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words):
             fetch(changed, tmp_path / "cache")
     with pytest.raises(InputError, match="train is not in the cache"):
-        load_dataset("UMLS", cache_dir=tmp_path / "cache", download=False)
+        fetch(datasets()["UMLS"], tmp_path / "cache", download=False)
 
 
 @pytest.mark.data

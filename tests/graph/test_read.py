@@ -228,7 +228,7 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
         (None, "g.parquet row 3: the head is empty"),
         ("tail,relation,tail", "g.parquet row 2: the relation is empty"),
         ("head,relation,n", "column 'n' holds double"),
-        ("head,relation,x", "no one column 'x': it has 'head'"),
+        ("head,relation,x", "has no column 'x': its header names 'head'"),
     ]:
         with pytest.raises(GraphError, match=words):
             read_graph(tmp_path / "g.parquet", columns=chosen)

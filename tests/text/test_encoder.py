@@ -81,13 +81,17 @@ def test_words_stand_by_frequency(minilm: MiniLM) -> None:
     assert words["of"] < words["team"] < words["athlete"]
 
 
-def test_other_files_are_refused(minilm: MiniLM, tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+def test_other_files_are_refused(minilm: MiniLM, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRIVIUM_MODELS", str(tmp_path))
+    file = tmp_path / MINILM / "tokenizer.json"
+    file.parent.mkdir()
+    file.write_bytes(b"{}")
     with pytest.raises(ConfigError, match=r"tokenizer.json has SHA-256 [0-9a-f]{64}, not be50c3628f"):
-        MiniLM(tmp_path).encode(["a"])
-    (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(InputError, match=r"tokenizer.json cannot be read \(No such file or directory\)"):
-        MiniLM(tmp_path).encode(["a"])
+        MiniLM().encode(["a"])
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match=r"tokenizer.json cannot be read \(Is a directory\)"):
+        MiniLM().encode(["a"])
 
 
 @pytest.fixture
@@ -137,10 +141,10 @@ def test_a_download_is_checked_and_kept(nowhere: Path, monkeypatch: pytest.Monke
     assert path == nowhere / "models" / "M" / "w" == released.find("M/w")
 
 
-def test_without_tokenizers_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_tokenizers_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ConfigError, match=r"needs the package tokenizers: pip install 'trivium\[text\]'"):
-        MiniLM(tmp_path).encode(["a"])
+        MiniLM().encode(["a"])
 
 
 def test_names_of_the_default(tmp_path: Path) -> None:

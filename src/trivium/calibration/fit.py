@@ -90,9 +90,7 @@ def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: f
     weights, shifts = np.split(regression.coef_[0], [numbers.shape[1]])
     forward, backward = shifts.reshape(2, -1).tolist()
     folds = _folds(answers)
-    levels = cross_val_predict(
-        LogisticRegression(max_iter=1000), inputs, answers.true, cv=PredefinedSplit(folds), method="decision_function"
-    )
+    levels = cross_val_predict(regression, inputs, answers.true, cv=PredefinedSplit(folds), method="decision_function")
     confidence = np.zeros(len(levels))
     for fold in range(FOLDS):
         aside = folds == fold

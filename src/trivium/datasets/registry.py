@@ -17,16 +17,13 @@ def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
     return name in datasets() or (plain and data_dir is not None and Path(data_dir, name.replace(":", "/")).is_dir())
 
 
-def load_dataset(
-    name: str, data_dir: str | Path | None = None, *, download: bool = True, cache_dir: str | Path | None = None
-) -> Splits:
+def load_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Splits:
     """Reads a data set, and checks each split against its recorded SHA-256.
 
     Args:
         data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there,
             and its splits then say which protocol it follows.
         download: without ``data_dir``, whether to fetch from the public homes what the cache lacks.
-        cache_dir: where downloads are kept; by default the user's cache folder.
 
     Raises:
         InputError: the name is unknown, a split is missing or cannot be had, or its checksum is another.
@@ -40,7 +37,7 @@ def load_dataset(
     if dataset is None:
         raise InputError(f"unknown data set {name!r}: {Names(list(datasets())).suggest(name)}")
     if data_dir is None:
-        folder, splits = fetch(dataset, cache_dir, download), list(dataset.homes)
+        folder, splits = fetch(dataset, download=download), list(dataset.homes)
     frames = {split: read_split(dataset, split, _path(folder, split)) for split in splits}
     return joined(dataset, frames)
 

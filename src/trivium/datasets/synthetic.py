@@ -95,8 +95,8 @@ class _World:
         heads, tails = (self.members[kind] for kind in signature)
         expected = mean or max(len(heads), len(tails)) * float(np.exp(rng.uniform(np.log(0.2), np.log(2.0))))
         count = max(8, int(expected))
-        head = self._draw(heads, count)
-        tail = self._draw(tails, count)
+        weights = [self.popularity[members] for members in (heads, tails)]
+        head, tail = (rng.choice(m, count, p=w / w.sum()) for m, w in zip((heads, tails), weights, strict=True))
         near = np.flatnonzero(rng.random(count) < rng.choice([0.0, 0.5, 0.9]))
         tail[near] = self._near(tails, head[near], tail[near])
         pairs = np.stack([head, tail], 1)
@@ -106,10 +106,6 @@ class _World:
         if shape & 2:
             pairs = pairs[np.unique(pairs[:, 1], return_index=True)[1]]
         return np.unique(pairs, axis=0)
-
-    def _draw(self, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        weight = self.popularity[members]
-        return self.rng.choice(members, count, p=weight / weight.sum())
 
     def _near(
         self, members: NDArray[np.int64], heads: NDArray[np.int64], otherwise: NDArray[np.int64]

@@ -5,14 +5,15 @@ A name is ``FB15k237`` or, with a version, ``FB15k237Inductive:v1``.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-SPLITS = ("train", "train_valid", "inference", "valid", "test")
+import polars as pl
+
 TABLE = Path(__file__).with_name("datasets.csv")
+SPLITS = ("train", "train_valid", "inference", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,15 @@ class Dataset:
 @cache
 def datasets() -> dict[str, Dataset]:
     """Every data set of the table, by name."""
-    rows: dict[str, list[dict[str, str]]] = {}
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            rows.setdefault(row["dataset"], []).append(row)
     table = {}
-    for name, splits in rows.items():
-        by_split = {row["split"]: row for row in splits}
+    rows = pl.read_csv(TABLE, infer_schema=False).fill_null("")
+    for splits in rows.partition_by("dataset"):
+        by_split = {row["split"]: row for row in splits.iter_rows(named=True)}
         asked = by_split.get("inference", by_split["train"])
-        table[name] = Dataset(
-            name,
-            splits[0]["family"],
-            splits[0]["citation"],
+        table[asked["dataset"]] = Dataset(
+            asked["dataset"],
+            asked["family"],
+            asked["citation"],
             int(asked["entities"]) if asked["entities"] else None,
             int(asked["relations"]) if asked["relations"] else None,
             {split: int(row["triples"]) for split, row in by_split.items() if row["triples"]},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from trivium.datasets.registry import is_dataset
 from trivium.errors import InputError
@@ -21,11 +21,9 @@ from trivium.model.checkpoint import checkpoint_sha256
 from trivium.settings import build
 
 CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
-PUBLISHED = Path(__file__).with_name("published.csv")
 MODELS = ("ULTRA", "SEMMA", "ARE", "TRIX", "KG-ICL")
 
-with Path(__file__).with_name("suites.csv").open(newline="", encoding="utf-8") as file:
-    SUITES = {row["suite"]: row["graphs"].split() for row in csv.DictReader(file)}
+SUITES = {name: graphs.split() for name, graphs in pl.read_csv(Path(__file__).with_name("suites.csv")).iter_rows()}
 """Lists of graphs by name. ``validation``: those whose validation questions choices are made on. ``clean``: under 2.5 %
 of their test triples are in FB15k-237, WN18RR and CoDEx-M."""
 
@@ -50,8 +48,8 @@ def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
 @cache
 def published() -> dict[tuple[str, str], tuple[float, float]]:
     """Published zero-shot MRR and Hits@10 by (data set, model); the file names the source of each."""
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        return {(r["dataset"], r["model"]): (float(r["mrr"]), float(r["hits_at_10"])) for r in csv.DictReader(file)}
+    rows = pl.read_csv(Path(__file__).with_name("published.csv")).iter_rows()
+    return {(dataset, model): (mrr, hits_at_10) for dataset, model, mrr, hits_at_10, _ in rows}
 
 
 class Results:

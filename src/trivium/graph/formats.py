@@ -137,13 +137,7 @@ def text_triples(path: Path, columns: Sequence[str] = TRIPLE) -> Iterator[Row]:
         if header and not _is_header(header):
             rows = chain([(first, header)], rows)
         header = list(columns)
-    for column in columns:
-        if header.count(column) != 1:
-            problem = "has several columns" if column in header else "has no column"
-            found = ", ".join(map(repr, header)) or "nothing"
-            remedy = "of a graph, --columns HEAD,RELATION,TAIL names others"
-            fail(path, 1, f"{problem} {column!r}: its header names {found} ({remedy})")
-    places = [header.index(column) for column in columns]
+    places = _places(path, 1, columns, header)
     for line, row in rows:
         check_width(path, line, row, header)
         head, relation, tail = (row[place] for place in places)
@@ -151,6 +145,17 @@ def text_triples(path: Path, columns: Sequence[str] = TRIPLE) -> Iterator[Row]:
             empty = columns[[head, relation, tail].index("")]
             fail(path, line, f"the {empty} is empty: every field needs a name")
         yield head, relation, tail, line
+
+
+def _places(path: Path, line: int | None, columns: Sequence[str], header: Sequence[str]) -> list[int]:
+    """Where the columns stand in a file's header, each once."""
+    for column in columns:
+        if header.count(column) != 1:
+            problem = "has several columns" if column in header else "has no column"
+            found = ", ".join(map(repr, header)) or "nothing"
+            remedy = "of a graph, --columns HEAD,RELATION,TAIL names others"
+            fail(path, line, f"{problem} {column!r}: its header names {found} ({remedy})")
+    return [header.index(column) for column in columns]
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -215,11 +220,8 @@ def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
         try:
             table = parquet.ParquetFile(BytesIO(file.read()) if path.suffix.lower() == ".gz" else file)
             schema = table.schema_arrow
-            for column in columns:
-                if schema.names.count(column) != 1:
-                    held = ", ".join(map(repr, schema.names))
-                    raise GraphError(f"{path}: no one column {column!r}: it has {held}")
-                kind = schema.field(column).type
+            for column, place in zip(columns, _places(path, None, columns, schema.names), strict=True):
+                kind = schema.types[place]
                 kind = kind.value_type if types.is_dictionary(kind) else kind
                 if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
                     raise GraphError(f"{path}: column {column!r} holds {kind}, not names: make it a string column")

@@ -71,9 +71,8 @@ class Graph:
             if len(ids) and (dtype := np.asarray(ids).dtype).kind not in "iu":
                 raise GraphError(f"{what} ids are {dtype}: give whole numbers")
             if len(ids) and not 0 <= int(np.min(ids)) <= int(np.max(ids)) < len(names):
-                raise GraphError(
-                    f"a {what} id lies outside [0, {len(names)}): give the number of names that the ids need"
-                )
+                advice = "give the number of names that the ids need"
+                raise GraphError(f"a {what} id lies outside [0, {len(names)}): {advice}")
         heads, relations, tails = (np.asarray(a, np.int32) for a in (heads, relations, tails))
         if not len(heads) == len(relations) == len(tails) or not len(heads):
             counts = f"{len(heads)} heads, {len(relations)} relations and {len(tails)} tails"
@@ -118,11 +117,11 @@ class Graph:
 
         Cost: O(log degree + answers): an answer's edge arrives at the head with the inverse relation.
         """
-        begin, end = int(self.offsets[head]), int(self.offsets[head + 1])
-        arriving = self.edge_relations[begin:end]
+        arriving = slice(self.offsets[head], self.offsets[head + 1])
         wanted = inverse(relation, self.num_relations)
-        first, last = np.searchsorted(arriving, wanted, "left"), np.searchsorted(arriving, wanted, "right")
-        return self.sources[begin + int(first) : begin + int(last)]
+        # in the edges' own type, else all of them are converted
+        first, last = np.searchsorted(self.edge_relations[arriving], np.array([wanted, wanted + 1], np.int32))
+        return self.sources[arriving][first:last]
 
     def contains(self, triples: IntArray) -> NDArray[np.bool_]:
         """Whether the graph holds each of ``[n, 3]`` triples (relation ids over ``2 · num_relations``)."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trivium.errors import GraphError
 from trivium.files import check_place, whole_file
-from trivium.graph.formats import INDEX
+from trivium.graph.formats import INDEX, opened
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 
@@ -78,13 +78,8 @@ def open_index(path: str | Path) -> Graph:
     Cost: a pass over the file for its checksum, and a few over its edges that keep nothing: under a second a gigabyte.
     """
     path = Path(path)
-    try:
-        data = np.memmap(path, np.uint8, "c").view(np.ndarray)
-    except FileNotFoundError as reason:
-        raise GraphError(f"{path}: no such file") from reason
-    except (OSError, ValueError) as reason:
-        why = getattr(reason, "strerror", None) or reason
-        raise GraphError(f"{path} cannot be opened as an index: {why}") from reason
+    with opened(path) as file:  # an empty file cannot be mapped
+        data = np.memmap(file, np.uint8, "c").view(np.ndarray) if file.seek(0, 2) else np.empty(0, np.uint8)
     start = bytes(data[: _PREFIX.size])
     if not start.startswith(_MAGIC) or len(data) < _BEGIN:
         raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")

@@ -14,7 +14,6 @@ from trivium.kernels.vector import (
     add_product,
     add_product_of_either,
     load_floats,
-    minus,
     plus,
     positive,
     repeat,
@@ -93,10 +92,10 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
         value = plus(load_floats(linear, here + c), load_floats(bias, c))
         store(linear, here + c, value)
         total = plus(total, value)
-    mean = repeat(sum_of(total) / count)
+    shifted = repeat(-sum_of(total) / count)
     total = repeat(np.float32(0))
     for c in range(0, dim, LANES):
-        value = minus(load_floats(linear, here + c), mean)
+        value = plus(load_floats(linear, here + c), shifted)
         store(linear, here + c, value)
         total = plus(total, times(value, value))
     scale = repeat(np.float32(1) / np.sqrt(sum_of(total) / count + epsilon))

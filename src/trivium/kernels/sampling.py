@@ -11,6 +11,16 @@ from trivium.kernels.csr import IntArray, OffsetArray
 
 
 @njit(cache=True)
+def _visit(entity, seen, visited, count):  # type: ignore[no-untyped-def]
+    """Adds an entity to those visited, if it is new and there is room; returns how many they are now."""
+    if not seen[entity] and count < len(visited):
+        seen[entity] = True
+        visited[count] = entity
+        count += 1
+    return count
+
+
+@njit(cache=True)
 def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untyped-def]
     """Entities reached from ``start``, in the order of the visit: breadth-first, then along random edges.
 
@@ -20,9 +30,7 @@ def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untype
     """
     seen = np.zeros(len(offsets) - 1, np.bool_)
     visited = np.empty(min(size, len(offsets) - 1), np.int32)
-    visited[0] = start
-    seen[start] = True
-    count, place = 1, 0
+    count, place = _visit(start, seen, visited, 0), 0
     while place < count and count < len(visited):  # the queue is ``visited`` itself
         entity = visited[place]
         place += 1
@@ -30,11 +38,7 @@ def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untype
         degree = offsets[entity + 1] - begin
         for i in range(min(degree, fan_out)):
             edge = begin + (i if degree <= fan_out else rng.integers(0, degree))
-            other = sources[edge]
-            if not seen[other] and count < len(visited):
-                seen[other] = True
-                visited[count] = other
-                count += 1
+            count = _visit(sources[edge], seen, visited, count)
     tries = 0
     # where that ended early, random edges of visited entities: a bounded number of tries, since all may be inside
     while count < len(visited) and tries < 20 * size:
@@ -43,11 +47,7 @@ def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untype
         begin = offsets[entity]
         degree = offsets[entity + 1] - begin
         if degree > 0:
-            other = sources[begin + rng.integers(0, degree)]
-            if not seen[other]:
-                seen[other] = True
-                visited[count] = other
-                count += 1
+            count = _visit(sources[begin + rng.integers(0, degree)], seen, visited, count)
     return visited[:count].copy()
 
 

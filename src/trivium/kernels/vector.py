@@ -159,12 +159,6 @@ def plus(build: Any, a: Any, b: Any) -> Any:
 
 
 @_instruction(_floats)
-def minus(build: Any, a: Any, b: Any) -> Any:
-    """``a - b``."""
-    return build.fsub(a, b)
-
-
-@_instruction(_floats)
 def times(build: Any, a: Any, b: Any) -> Any:
     """``a · b``."""
     return build.fmul(a, b)

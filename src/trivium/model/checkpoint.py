@@ -99,18 +99,14 @@ def find_checkpoint(name: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such file.
     """
-    shipped, path = SHIPPED / f"{name}{ENDING}", Path(name)
-    if shipped.is_file():
-        return shipped
-    if place := released.find(f"{name}{ENDING}"):
-        return place
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob(f"*{ENDING}"))) or "none"
-        raise CheckpointError(
-            f"no checkpoint {str(name)!r}: give a file or a shipped name ({names}), or download a released one into "
-            f"the folder that {released.VARIABLE} names"
-        )
-    return path
+    for path in (SHIPPED / f"{name}{ENDING}", released.find(f"{name}{ENDING}"), Path(name)):
+        if path is not None and path.is_file():
+            return path
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob(f"*{ENDING}"))) or "none"
+    raise CheckpointError(
+        f"no checkpoint {str(name)!r}: give a file or a shipped name ({names}), or download a released one into "
+        f"the folder that {released.VARIABLE} names"
+    )
 
 
 def checkpoint_sha256(name: str | Path) -> str:

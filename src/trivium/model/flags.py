@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
+
+import polars as pl
 
 from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
 from trivium.settings import build, nearest, read_yaml
 
-with Path(__file__).with_name("flags.csv").open(newline="", encoding="utf-8") as file:
-    _FLAGS = list(csv.DictReader(file))
+_FLAGS = pl.read_csv(Path(__file__).with_name("flags.csv"), infer_schema=False).rows(named=True)
 MAPPED = {row["flag"]: row["setting"] for row in _FLAGS if row["setting"]}
 """Keys that set a field of `ModelConfig`."""
 NOT_USED = {row["flag"]: row["instead"] for row in _FLAGS if row["instead"]}

@@ -25,10 +25,9 @@ def start_weights(weights: Mapping[str, float]) -> list[float]:
     """
     for name, weight in weights.items():
         key = f"{name}_enhancer_weight"
-        if weight < 0:
-            raise ConfigError(f"{key} is {weight}: a learnable fusion needs a positive start")
-        if weight == 0:
-            raise ConfigError(f"{key} is 0, which has no logit: switch the branch off with use_{name}_enhancer: false")
+        if weight <= 0:
+            advice = f"a learnable fusion needs a positive start, or use_{name}_enhancer: false"
+            raise ConfigError(f"{key} is {weight}, which has no logit: {advice}")
     total = 1.0 + sum(weights.values())
     return [1.0 / total, *(weight / total for weight in weights.values())]
 

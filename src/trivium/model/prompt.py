@@ -182,7 +182,6 @@ def extract(
     relations: NDArray[np.int64],
     config: ModelConfig = ModelConfig(),  # noqa: B008
     rng: np.random.Generator | None = None,
-    examples: IntArray | None = None,
 ) -> Prompts:
     """The prompts of a batch of relations.
 
@@ -194,17 +193,13 @@ def extract(
         relations: ``[batch]`` ids over ``2 · num_relations``.
         config: its ``prompt_...`` fields bound a prompt, whatever the degrees in the graph.
         rng: draws the examples and the neighbours at random instead, as training does.
-        examples: ``[n, 3]``, the examples themselves (place in the batch, head, tail) instead of a choice.
 
     Cost: O(facts · log facts) a relation, and, for an example, O(degree of its ends + 64 · `EXPANDED_DEGREE`).
     """
     index, edges, num_relations = topology.fact_index, topology.edges, topology.num_relations
     ranks = index.name_ranks if rng is None else np.arange(topology.num_entities, dtype=np.int32)
     salt = np.uint64(0) if rng is None else rng.integers(2**63, dtype=np.uint64)
-    if examples is None:
-        examples = index.examples(relations, config.prompt_examples, rng)
-    else:
-        examples = examples[np.argsort(examples[:, 0], kind="stable")].astype(np.int32)
+    examples = index.examples(relations, config.prompt_examples, rng)
     colours = index.entity_colours, index.relation_colours
     limits = config.prompt_hops, config.prompt_entities, config.prompt_edges // 2
     sizes, entities, distances, triples = neighbourhoods(

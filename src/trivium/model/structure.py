@@ -131,9 +131,7 @@ class _RelationStep(nn.Module):
 
 def _mark(relation: Int[Tensor, " batch"], count: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:
     """Ones at the asked relation, else zeros."""
-    marked = like.new_zeros(len(relation), count, dim)
-    marked[torch.arange(len(relation)), relation] = 1
-    return marked
+    return functional.one_hot(relation.long(), count).to(like.dtype)[:, :, None].repeat(1, 1, dim)
 
 
 def _inverse(topology: Topology, states: Float[Tensor, "batch relations dim"]) -> Float[Tensor, "batch relations dim"]:

@@ -1,6 +1,6 @@
 """The model: structural and textual relation representations, enhanced and fused, then the entity encoder."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +22,17 @@ from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
 
+BRANCHES: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "similarity": lambda _: SimilarityEnhancer(),
+    "prompt": PromptEnhancer,
+}
+"""What makes each branch; a configuration's fields ``use_…_enhancer`` and ``…_enhancer_weight`` are about it."""
+
 
 def branch_weights(config: ModelConfig) -> dict[str, float]:
     """The configured weight of each branch that is switched on (requirement F9)."""
-    weights = {}
-    if config.use_similarity_enhancer:
-        weights["similarity"] = config.similarity_enhancer_weight
-    if config.use_prompt_enhancer:
-        weights["prompt"] = config.prompt_enhancer_weight
-    return weights
+    on = [name for name in BRANCHES if getattr(config, f"use_{name}_enhancer")]
+    return {name: getattr(config, f"{name}_enhancer_weight") for name in on}
 
 
 class Trivium(nn.Module):
@@ -51,12 +53,9 @@ class Trivium(nn.Module):
                 config.structure_dim, config.dim, config.structure_steps, config.structure_layers
             )
         self.semantics = Semantics(config.text_dim, config.dim) if config.text_encoder else None
-        self.branches = nn.ModuleDict()
-        if config.use_similarity_enhancer:
-            self.branches["similarity"] = SimilarityEnhancer()
-        if config.use_prompt_enhancer:
-            self.branches["prompt"] = PromptEnhancer(config)
-        self.fusion = Fusion(branch_weights(config), config.use_learnable_fusion)
+        weights = branch_weights(config)
+        self.branches = nn.ModuleDict({name: BRANCHES[name](config) for name in weights})
+        self.fusion = Fusion(weights, config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
 
     @classmethod
@@ -123,8 +122,7 @@ class Trivium(nn.Module):
         *,
         disabled: Collection[str] = (),
         kept_texts: Bool[Tensor, " relations"] | None = None,
-        rng: np.random.Generator | None = None,
-        text: Float[Tensor, "1 relations dim"] | None = None,
+        **choices: Any,
     ) -> Float[Tensor, "batch relations dim"]:
         """The representations of all relations, conditioned on each asked one (ids over ``2 · num_relations``).
 
@@ -134,8 +132,7 @@ class Trivium(nn.Module):
         Args:
             disabled: branches whose Δ counts as 0, and ``text`` for the texts, for ablation (F9).
             kept_texts: the relations whose text counts, for text dropout; ``None`` means all that have one.
-            rng: draws prompt examples at random, as training does; without it they are chosen by structure.
-            text: from `encoded_texts`, where it is held already.
+            choices: as `parts`.
         """
         nearest = None
         if self.semantics is not None and topology.texts is not None and "text" not in disabled:
@@ -145,7 +142,7 @@ class Trivium(nn.Module):
             unseen, used = nearest.any(1), nearest.any(0)
             used[relation[~unseen]] = True
             asked = used.nonzero()[:, 0]
-        r, deltas = self.parts(topology, asked, disabled=disabled, kept_texts=kept_texts, rng=rng, text=text)
+        r, deltas = self.parts(topology, asked, disabled=disabled, kept_texts=kept_texts, **choices)
         fused: Tensor = self.fusion(r, deltas)
         if nearest is None:
             return fused
@@ -164,7 +161,13 @@ class Trivium(nn.Module):
         rng: np.random.Generator | None = None,
         text: Float[Tensor, "1 relations dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch relations dim"], dict[str, Tensor | None]]:
-        """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one)."""
+        """What fusion joins: ``r``, and each branch's Δ by name (``None`` for a disabled one).
+
+        Args:
+            disabled, kept_texts: as `relation_representations`.
+            rng: draws prompt examples at random, as training does; without it they are chosen by structure.
+            text: from `encoded_texts`, where it is held already.
+        """
         r = self.structure(topology, self.conditioned_on(relation, topology.num_relations))
         if self.semantics is not None and "text" not in disabled:
             r = self.semantics(r, topology.texts, kept_texts, text)

@@ -30,9 +30,8 @@ def import_ultra(path: str | Path) -> tuple[Trivium, Provenance]:
     except FileNotFoundError as error:
         raise CheckpointError(f"no such file: {path}") from error
     except Exception as error:  # a hostile or broken pickle may raise anything; nothing of it was run
-        raise CheckpointError(
-            f"{path} is not a file of tensors alone, so it stays closed: give ULTRA's .pth"
-        ) from error
+        message = f"{path} is not a file of tensors alone, so it stays closed: give ULTRA's .pth"
+        raise CheckpointError(message) from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "relation_model.layers.0.relation.weight" not in state:
         raise CheckpointError(f"{path} holds no ULTRA weights: give ultra_3g.pth, ultra_4g.pth or ultra_50g.pth")

@@ -62,8 +62,8 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     lookups = Worker(LOOKUP_THREADS, limits.max_waiting, limits.max_seconds)
     metrics = Metrics(partial(_figures, current, ranking))
 
-    async def warm(snapshot: Snapshot) -> None:
-        await asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
+    def warm(snapshot: Snapshot) -> asyncio.Future[None]:
+        return asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -136,8 +136,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         """The few paths that carried an answer's score."""
         snapshot = current.snapshot
         (ids,) = await lookups.run(partial(jobs.triple_ids, snapshot, body))
-        (reasons,) = await ranking.run(partial(jobs.explain, snapshot, body.inverse, body.paths, *ids))
-        return reasons
+        return (await ranking.run(partial(jobs.explain, snapshot, body.inverse, body.paths, *ids)))[0]
 
     @guarded.get("/api/search", tags=["browse"])
     async def search(
@@ -146,8 +145,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 10,
     ) -> schemas.FoundList:
         """Entities or relations by name."""
-        (found,) = await lookups.run(partial(jobs.search, current.snapshot, kind, q, limit))
-        return found
+        return (await lookups.run(partial(jobs.search, current.snapshot, kind, q, limit)))[0]
 
     @guarded.get("/api/entity", responses=NOT_FOUND, tags=["browse"])
     async def entity(
@@ -156,8 +154,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         limit: Annotated[int, Query(ge=1, le=1000, description="Facts to give.")] = 100,
     ) -> schemas.Entity:
         """What the graph knows of an entity."""
-        (found,) = await lookups.run(partial(jobs.facts, current.snapshot, name, offset, limit))
-        return found
+        return (await lookups.run(partial(jobs.facts, current.snapshot, name, offset, limit)))[0]
 
     @guarded.get("/api/info", tags=["browse"])
     async def info() -> schemas.About:

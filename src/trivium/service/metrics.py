@@ -11,26 +11,16 @@ from prometheus_client.registry import Collector
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Figures(Collector):
-    """Figures that others keep, read when they are asked for: name, help, value; a name in ``_total`` is a counter."""
-
-    def __init__(self, read: Callable[[], list[tuple[str, str, float]]]) -> None:
-        self.read = read
-
-    def collect(self) -> Iterator[Metric]:
-        for name, text, value in self.read():
-            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            yield family(name, text, value)
-
-
-class Metrics:
+class Metrics(Collector):
     """A registry of its own, so that several services can stand in one process.
 
     Args:
-        read: the figures of queue and graph.
+        read: figures that others keep, of queue and graph, when they are asked for: name, help, value; a name in
+            ``_total`` is a counter.
     """
 
     def __init__(self, read: Callable[[], list[tuple[str, str, float]]]) -> None:
+        self.read = read
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "trivium_requests", "Requests answered.", ["path", "method", "status"], registry=self.registry
@@ -38,8 +28,13 @@ class Metrics:
         self.seconds = Histogram(
             "trivium_request_seconds", "Time to answer.", ["path"], registry=self.registry, buckets=SECONDS
         )
-        self.registry.register(Figures(read))
+        self.registry.register(self)
         ProcessCollector(registry=self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text, value in self.read():
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield family(name, text, value)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -73,10 +73,13 @@ class Answers(BaseModel):
     answers: list[Answer] = Field(description="Best first.")
 
 
-class Score(BaseModel):
+class Fact(BaseModel):
     head: str
     relation: str
     tail: str
+
+
+class Score(Fact):
     score: float = Field(description="Of the tail as an answer to (head, relation, ?).")
     tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties share a rank.")
     head_rank: float = Field(description="The head's rank among heads.")
@@ -84,13 +87,10 @@ class Score(BaseModel):
     known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")
 
 
-class Reasons(BaseModel):
+class Reasons(Fact):
     """The few paths that carried an answer's score, and what the relation's representation leaned on."""
 
     model_config = ConfigDict(extra="allow")
-    head: str
-    relation: str
-    tail: str
     score: float
     rank: float
     known: bool

@@ -136,13 +136,12 @@ class Snapshot:
     def _examples(self) -> list[dict[str, str]]:
         """Questions to begin with: of the largest relations, the head that the graph knows most of."""
         graph, found = self.ranker.graph, []
-        taken: set[int] = set()
+        taken: list[int] = []
         for relation in np.argsort(-self.names["relation"].counts, kind="stable")[:EXAMPLES].tolist():
-            heads = np.unique(graph.triples[graph.triples[:, 1] == relation, 0])
-            heads = heads[~np.isin(heads, list(taken))]
+            heads = np.setdiff1d(graph.triples[graph.triples[:, 1] == relation, 0], np.array(taken, np.int32))
             if len(heads):
                 head = int(heads[np.argmax(self.names["entity"].counts[heads])])
-                taken.add(head)
+                taken.append(head)
                 found.append({"head": graph.entities.names[head], "relation": graph.relations.names[relation]})
         return found
 

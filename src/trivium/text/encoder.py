@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache as once
 from functools import cached_property
@@ -80,9 +81,6 @@ def load_encoder(name: str = MINILM, *, cache: Path | None = None) -> TextEncode
 class MiniLM:
     """all-MiniLM-L6-v2: 6 layers, mean pooling, length 1; texts are cut at 256 tokens. Read when first used.
 
-    Args:
-        folder: with ``model.safetensors`` and ``tokenizer.json``; by default one that is found, or a download's.
-
     Raises:
         MissingPackageError: when the first text is encoded: ``tokenizers`` is missing, or the weights cannot be had.
         ConfigError: the weights are not MiniLM's.
@@ -98,12 +96,8 @@ class MiniLM:
     longest = 256
     batch = 64
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
-
     def _read(self, name: str, sha256: str) -> bytes:
-        path = self.folder / name if self.folder else find_minilm(name)
-        path = path or fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
+        path = find_minilm(name) or fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
         try:
             content = path.read_bytes()
         except OSError as reason:
@@ -121,9 +115,8 @@ class MiniLM:
         try:
             from tokenizers import Tokenizer
         except ImportError as reason:
-            raise MissingPackageError(
-                f"the text encoder {MINILM} needs the package tokenizers: pip install 'trivium[text]'"
-            ) from reason
+            message = f"the text encoder {MINILM} needs the package tokenizers: pip install 'trivium[text]'"
+            raise MissingPackageError(message) from reason
         tokenizer = Tokenizer.from_buffer(self._read("tokenizer.json", TOKENIZER_SHA256))
         # The file asks for every text to be padded to 128 and cut there, which is slow.
         tokenizer.no_padding()
@@ -200,9 +193,8 @@ def sentence_transformers(model: str) -> TextEncoder:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as reason:
-        raise MissingPackageError(
-            f"the text encoder {model!r} needs sentence-transformers: install it, or use {MINILM}"
-        ) from reason
+        message = f"the text encoder {model!r} needs sentence-transformers: install it, or use {MINILM}"
+        raise MissingPackageError(message) from reason
     try:
         held = SentenceTransformer(model, device="cpu")
     except (OSError, ValueError, RuntimeError) as reason:
@@ -264,8 +256,6 @@ def _read_vectors(path: Path, dim: int) -> dict[bytes, Vectors]:
 
 def _write_vectors(path: Path, held: Mapping[bytes, Vectors]) -> None:
     body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
-    try:
+    with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(hashlib.sha256(body).digest() + body, path, force=True)
-    except (OSError, OutputError):
-        return

@@ -22,12 +22,10 @@ from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
-from trivium.text.encoder import load_encoder
-from trivium.text.graph import graph_texts
 from trivium.training.config import AblationConfig
 from trivium.training.evidence import Scores
 from trivium.training.loop import Progress
-from trivium.training.pretrain import pretrain, training_graphs
+from trivium.training.pretrain import pretrain, training_graphs, training_texts
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.validation import Validation
 
@@ -130,7 +128,6 @@ def validations(config: AblationConfig, seen: Iterable[Graph], data_dir: str | P
     Raises:
         ConfigError: one shares a triple with a training graph.
     """
-    encoder = load_encoder(config.training.model.text_encoder) if config.training.model.text_encoder else None
     training, out = list(seen), {}
     for name in config.graphs:
         splits = load_dataset(name, data_dir).validation()
@@ -138,7 +135,7 @@ def validations(config: AblationConfig, seen: Iterable[Graph], data_dir: str | P
         shared = int(contained(every.known.triples, every.known, training).sum())
         if shared:
             raise ConfigError(f"{name} shares {shared:,} triples with the training graphs: take it out of graphs")
-        texts = None if encoder is None else graph_texts(splits.graph, encoder, name, data_dir)
+        texts = training_texts(config.training, {name: splits.graph}, data_dir).get(name)
         out[name] = Validation(every.sample(config.questions, [0, 3]), texts)
     return out
 

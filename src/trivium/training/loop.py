@@ -18,7 +18,7 @@ from trivium.errors import ConfigError, TrainingError
 from trivium.graph.graph import Graph
 from trivium.kernels.threads import set_threads
 from trivium.model.semantics import kept_texts
-from trivium.model.similarity import SimilarityEnhancer, cosine_quantile
+from trivium.model.similarity import cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium, load_checkpoint
 from trivium.text.graph import TextGraph
@@ -136,10 +136,9 @@ class Trainer:
             return
         drawn = self.asked(batches, range(count))
         seen = [(query, self.model.parts(topology, query, disabled=["prompt"])[0]) for topology, query in drawn]
+        threshold = cosine_quantile(seen)
         for model in (self.model, self.average):
-            similarity = model.branches["similarity"]
-            assert isinstance(similarity, SimilarityEnhancer)
-            similarity.threshold.fill_(cosine_quantile(seen))
+            model.get_parameter("branches.similarity.threshold").fill_(threshold)
 
     def loss(self, name: str, example: Example, seed: list[int]) -> Tensor:
         """The loss on one subgraph; the seed decides which texts are dropped and what stands in a prompt."""

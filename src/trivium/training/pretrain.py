@@ -56,10 +56,7 @@ def finetune_config(
         CheckpointError: there is no such checkpoint.
     """
     model, _ = load_checkpoint(checkpoint)
-    try:
-        narrow(model, only)
-    except ConfigError as error:
-        raise ConfigError(f"{checkpoint}: {error}") from error
+    narrow(model, only)
     return TrainingConfig(
         sources=(SourceConfig(graph),),
         model=model.config,

@@ -74,9 +74,8 @@ class RunFolder:
         try:
             write_whole(save(content, {"step": str(step)}), self.path / STATE, force=True)
         except OutputError as error:
-            raise TrainingError(
-                f"step {step}: {error}: the state before it is kept; make room and continue with --resume"
-            ) from error
+            message = f"step {step}: {error}: the state before it is kept; make room and continue with --resume"
+            raise TrainingError(message) from error
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
         """The step and tensors last saved; step 0 and nothing where no state was saved yet."""

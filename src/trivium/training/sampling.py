@@ -109,11 +109,10 @@ def example(
         hidden = seen[gone[compact[seen]]]
         asked = rng.permutation(hidden)[:count]
     full, shown = (Graph.from_ids(*part.T, entities=size, relation_names=len(present)) for part in (ids, ids[seen]))
-    triples = ids[asked].astype(np.int64)
+    h, r, t = ids[asked].astype(np.int64).T
     turned = rng.random(len(asked)) < 0.5
-    head = np.where(turned, triples[:, 2], triples[:, 0])
-    answer = np.where(turned, triples[:, 0], triples[:, 2])
-    query = np.where(turned, inverse(triples[:, 1], len(present)), triples[:, 1])
+    head, answer = np.where(turned, (t, h), (h, t))
+    query = np.where(turned, inverse(r, len(present)), r)
     known = np.zeros((len(asked), size), np.bool_)
     for row, (h, q) in enumerate(zip(head.tolist(), query.tolist(), strict=True)):
         known[row, full.answers(h, q)] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -13,9 +13,6 @@ from trivium.errors import InputError
 from trivium.model.trivium import load_checkpoint
 from trivium.settings import read_yaml
 from trivium.training.run import CONFIG, RunFolder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 QUANTITIES = ("weight", "contribution", "activity")
 SCHEMA = {"run": pl.String, "data": pl.String, "step": pl.Int64, "branch": pl.String} | dict.fromkeys(
@@ -62,8 +59,8 @@ def _short(paths: list[str]) -> list[str]:
     raise InputError(f"{paths}: the same run is named twice")
 
 
-def draw_fusion(course: pl.DataFrame) -> Figure:
-    """A column of panels for each run, a row for each quantity, a line for each branch.
+def draw_fusion(course: pl.DataFrame) -> Any:
+    """A matplotlib figure: a column of panels for each run, a row for each quantity, a line for each branch.
 
     Args:
         course: from `fusion_course`.
@@ -84,10 +81,8 @@ def draw_fusion(course: pl.DataFrame) -> Figure:
                 line = course.filter((pl.col("run") == run) & (pl.col("branch") == branch)).drop_nulls(quantity)
                 if len(line):
                     panel.plot(line["step"], line[quantity], label=branch, color=f"C{place}", marker="o", markersize=3)
-            if column == 0:
-                panel.set_ylabel(quantity)
             panel.grid(alpha=0.3)
     for row, quantity in enumerate(QUANTITIES):
-        panels[row, 0].set_ylim(bottom=min([0.0, *course[quantity].drop_nulls()]))
+        panels[row, 0].set(ylabel=quantity, ylim=(min([0.0, *course[quantity].drop_nulls()]), None))
     panels[0, 0].legend(fontsize=8)
     return figure
