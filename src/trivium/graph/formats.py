@@ -53,12 +53,11 @@ def ending_of(path: Path) -> str:
     Raises:
         GraphError: it names none.
     """
-    endings = [ending.lower() for ending in path.suffixes]
-    plain = endings[:-1] if endings[-1:] == [".gz"] else endings
-    if not plain or plain[-1] not in FORMATS:
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    if ending not in FORMATS:
         known = ", ".join([*FORMATS, INDEX])
         raise GraphError(f"{path}: its ending names no graph format: use one of {known} (.gz may follow)")
-    return plain[-1]
+    return ending
 
 
 def format_of(path: Path) -> str:

@@ -7,21 +7,7 @@ numbered in the order in which they are reached and keep their numbers from laye
 import numpy as np
 from numba import njit, prange
 
-from trivium.kernels.vector import (
-    LANES,
-    WIDTH,
-    add_multiple,
-    add_product,
-    add_product_of_either,
-    load_floats,
-    plus,
-    positive,
-    repeat,
-    store,
-    sum_of,
-    times,
-    zeros,
-)
+from trivium.kernels import vector
 
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
@@ -59,50 +45,50 @@ def _multiply(rows, count, inside, weight, out, outside):  # type: ignore[no-unt
     Six rows by sixteen columns at a time, twelve registers of sums: 183 GFLOP/s on two AVX2 cores, where torch's
     product reaches 164 (benchmarks/message_passing.py).
     """
-    nothing = repeat(np.float32(0))
+    nothing = vector.repeat(np.float32(0))
     # panels of 16 columns; in each six rows at a time, and for these what they are summed over
-    for panel in range(outside // LANES):
+    for panel in range(outside // vector.LANES):
         for r in range(0, count, 6):
             a, b, c, d, e, f = nothing, nothing, nothing, nothing, nothing, nothing
             start = r * inside
             for k in range(inside):
-                column = load_floats(weight, (panel * inside + k) * LANES)
-                a = add_multiple(a, rows, start + k, column)
-                b = add_multiple(b, rows, start + inside + k, column)
-                c = add_multiple(c, rows, start + 2 * inside + k, column)
-                d = add_multiple(d, rows, start + 3 * inside + k, column)
-                e = add_multiple(e, rows, start + 4 * inside + k, column)
-                f = add_multiple(f, rows, start + 5 * inside + k, column)
-            place = r * outside + panel * LANES
-            store(out, place, a)
-            store(out, place + outside, b)
-            store(out, place + 2 * outside, c)
-            store(out, place + 3 * outside, d)
-            store(out, place + 4 * outside, e)
-            store(out, place + 5 * outside, f)
+                column = vector.load_floats(weight, (panel * inside + k) * vector.LANES)
+                a = vector.add_multiple(a, rows, start + k, column)
+                b = vector.add_multiple(b, rows, start + inside + k, column)
+                c = vector.add_multiple(c, rows, start + 2 * inside + k, column)
+                d = vector.add_multiple(d, rows, start + 3 * inside + k, column)
+                e = vector.add_multiple(e, rows, start + 4 * inside + k, column)
+                f = vector.add_multiple(f, rows, start + 5 * inside + k, column)
+            place = r * outside + panel * vector.LANES
+            vector.store(out, place, a)
+            vector.store(out, place + outside, b)
+            vector.store(out, place + 2 * outside, c)
+            vector.store(out, place + 3 * outside, d)
+            vector.store(out, place + 4 * outside, e)
+            vector.store(out, place + 5 * outside, f)
 
 
 @njit(error_model="numpy", nogil=True)
 def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after, dim):  # type: ignore[no-untyped-def]
     """``out = state + ReLU(LN(linear + bias))`` for one row; it begins at ``here``, ``before``, ``after``."""
     count = np.float32(dim)
-    total = repeat(np.float32(0))
+    total = vector.repeat(np.float32(0))
     # the row three times, 16 columns at a time: for its mean, for its variance, and to finish it
-    for c in range(0, dim, LANES):
-        value = plus(load_floats(linear, here + c), load_floats(bias, c))
-        store(linear, here + c, value)
-        total = plus(total, value)
-    shifted = repeat(-sum_of(total) / count)
-    total = repeat(np.float32(0))
-    for c in range(0, dim, LANES):
-        value = plus(load_floats(linear, here + c), shifted)
-        store(linear, here + c, value)
-        total = plus(total, times(value, value))
-    scale = repeat(np.float32(1) / np.sqrt(sum_of(total) / count + epsilon))
-    for c in range(0, dim, LANES):
-        value = times(times(load_floats(linear, here + c), scale), load_floats(gain, c))
-        value = positive(plus(value, load_floats(shift, c)))
-        store(out, after + c, plus(load_floats(state, before + c), value))
+    for c in range(0, dim, vector.LANES):
+        value = vector.plus(vector.load_floats(linear, here + c), vector.load_floats(bias, c))
+        vector.store(linear, here + c, value)
+        total = vector.plus(total, value)
+    shifted = vector.repeat(-vector.sum_of(total) / count)
+    total = vector.repeat(np.float32(0))
+    for c in range(0, dim, vector.LANES):
+        value = vector.plus(vector.load_floats(linear, here + c), shifted)
+        vector.store(linear, here + c, value)
+        total = vector.plus(total, vector.times(value, value))
+    scale = vector.repeat(np.float32(1) / np.sqrt(vector.sum_of(total) / count + epsilon))
+    for c in range(0, dim, vector.LANES):
+        value = vector.times(vector.times(vector.load_floats(linear, here + c), scale), vector.load_floats(gain, c))
+        value = vector.positive(vector.plus(value, vector.load_floats(shift, c)))
+        vector.store(out, after + c, vector.plus(vector.load_floats(state, before + c), value))
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
@@ -154,20 +140,20 @@ def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignor
                     for d in range(dim):
                         rows[here + d] = base_states[entity * base_row + d]
                 # columns, as many at a time as a vector holds, and for each the edges that arrive at the entity
-                for c in range(0, dim, WIDTH):
-                    total = zeros()
+                for c in range(0, dim, vector.WIDTH):
+                    total = vector.zeros()
                     for e in range(offsets[entity], offsets[entity + 1]):
                         source = np.int64(sources[e])
                         factor = np.int64(relations[e]) * dim + c
                         if places is None:
-                            total = add_product(total, states, (places_here + source) * dim + c, carried, factor)
+                            total = vector.add_product(total, states, (places_here + source) * dim + c, carried, factor)
                         else:
                             place = np.int64(places[places_here + source])
                             own = (place >= 0) & (place < before)
-                            total = add_product_of_either(
+                            total = vector.add_product_of_either(
                                 total, own, states, place * dim + c, base_states, source * base_row + c, carried, factor
                             )
-                    store(rows, here + dim + c, total)
+                    vector.store(rows, here + dim + c, total)
                 if heads[query] == entity:
                     for d in range(dim):
                         rows[here + dim + d] += asked[d]

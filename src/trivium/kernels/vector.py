@@ -25,12 +25,7 @@ class _Vector(types.Type):
         self.code = code
 
 
-@register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, kind.code)  # type: ignore[no-untyped-call]
-
-
+register_model(_Vector)(lambda manager, kind: models.PrimitiveModel(manager, kind, kind.code))  # type: ignore[no-untyped-call]
 _doubles = _Vector(f"vector of {WIDTH} doubles", ir.VectorType(ir.DoubleType(), WIDTH))
 _floats = _Vector(f"vector of {LANES} floats", ir.VectorType(ir.FloatType(), LANES))
 

@@ -16,6 +16,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import generate_latest
 from pydantic import Field
 
 from trivium import __version__
@@ -176,7 +177,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     @guarded.get("/metrics", tags=["watch"], response_class=PlainTextResponse)
     async def show_metrics() -> Response:
         """Figures for Prometheus."""
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -55,10 +55,8 @@ class Source:
             InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
         """
         ranker = Ranker.open(self.graph, self.checkpoint, columns=self.columns, named_graph=self.named_graph)
-        calibration = None
-        if self.calibration is not None:
-            calibration = Calibration.load(self.calibration, ranker.graph, self.checkpoint)
-        return Snapshot(self, ranker, calibration)
+        file, graph = self.calibration, ranker.graph
+        return Snapshot(self, ranker, None if file is None else Calibration.load(file, graph, self.checkpoint))
 
     def stamp(self) -> Stamp | None:
         """What changes when a file does, the graph's or the calibration's; ``None`` while one of them is missing."""
