@@ -99,14 +99,16 @@ def find_checkpoint(name: str | Path) -> Path:
     Raises:
         CheckpointError: there is no such file.
     """
-    for path in (SHIPPED / f"{name}{ENDING}", released.find(f"{name}{ENDING}"), Path(name)):
-        if path is not None and path.is_file():
-            return path
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob(f"*{ENDING}"))) or "none"
-    raise CheckpointError(
-        f"no checkpoint {str(name)!r}: give a file or a shipped name ({names}), or download a released one into "
-        f"the folder that {released.VARIABLE} names"
-    )
+    path = SHIPPED / f"{name}{ENDING}"
+    if not path.is_file():
+        path = released.find(f"{name}{ENDING}") or Path(name)
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob(f"*{ENDING}"))) or "none"
+        raise CheckpointError(
+            f"no checkpoint {str(name)!r}: give a file or a shipped name ({names}), or download a released one into "
+            f"the folder that {released.VARIABLE} names"
+        )
+    return path
 
 
 def checkpoint_sha256(name: str | Path) -> str:
