@@ -168,3 +168,29 @@ def test_the_facts_that_are_named_carry_the_score() -> None:
         drops.append(scores[answer] - np.array(after))
     lost, by_chance = np.median(drops, axis=0)
     assert lost > 3 * abs(by_chance)
+
+
+def test_it_can_be_given_up_between_any_two_steps() -> None:
+    asked = ranker()
+    tail = int(asked.graph.answers(3, 1)[0])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    def until(last: int) -> None:
+        count()
+        if steps > last:
+            raise InterruptedError
+
+    whole = explain_ids(asked, 3, 1, tail, 5, count)
+    assert whole == explain_ids(asked, 3, 1, tail)
+    total = steps
+    assert total > 3 + asked.model.config.layers
+    for last in (*range(6), total - 1):
+        steps = 0
+        with pytest.raises(InterruptedError):
+            explain_ids(asked, 3, 1, tail, 5, lambda last=last: until(last))  # type: ignore[misc]
+        assert steps == last + 1
+    assert explain_ids(asked, 3, 1, tail) == whole

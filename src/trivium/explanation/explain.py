@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from trivium.explanation.paths import best_paths, between, distances, edge_gradients, narrowed
+from trivium.explanation.paths import Check, best_paths, between, distances, edge_gradients, narrowed
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
@@ -123,12 +123,15 @@ def explain(
     return explain_ids(ranker, start, kind, end, max_paths)
 
 
-def explain_ids(ranker: Ranker, head: int, relation: int, tail: int, max_paths: int = 5) -> Explanation:
+def explain_ids(
+    ranker: Ranker, head: int, relation: int, tail: int, max_paths: int = 5, check: Check = object
+) -> Explanation:
     """Why ``tail`` has its score as an answer to ``(head, relation, ?)``; see `explain`.
 
     Args:
         head, tail: entity ids.
         relation: an id over ``2 · num_relations``; of an inverse relation, the answer is the fact's head.
+        check: called between steps, between layers and in the search too; what it raises ends the explanation.
 
     Cost: about ten times a query's. In a graph of more than `trivium.explanation.paths.MAX_EDGES` edges the search is
     narrowed to what lies between the two entities, and gradients are those of the narrowed graph.
@@ -137,8 +140,10 @@ def explain_ids(ranker: Ranker, head: int, relation: int, tail: int, max_paths: 
     known = bool(ranker.graph.contains(fact)[0])
     if known:
         ranker = ranker.over(ranker.graph.without(fact))
+        check()
     graph, layers = ranker.graph, ranker.model.config.layers
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()
+    check()
     ranks, _ = ranks_and_margins(scores, filtered_entities(graph, head, relation), np.array([tail]))
     reached = bool(distances(graph, head, layers)[tail] <= layers)
     named = _step(graph, head, relation, tail)
@@ -152,21 +157,22 @@ def explain_ids(ranker: Ranker, head: int, relation: int, tail: int, max_paths: 
         known=known,
         reached=reached,
         layers=layers,
-        paths=_reasons(ranker, head, relation, tail, max_paths) if reached else (),
+        paths=_reasons(ranker, head, relation, tail, max_paths, check) if reached else (),
         leaned_on=_leaned_on(ranker, relation),
     )
 
 
-def _reasons(ranker: Ranker, head: int, relation: int, tail: int, max_paths: int) -> tuple[Reason, ...]:
+def _reasons(ranker: Ranker, head: int, relation: int, tail: int, most: int, check: Check) -> tuple[Reason, ...]:
     topology, encoder = ranker.topology, ranker.model.entity
     ((_, representations),) = ranker.representations.each([relation])
     part, ids = narrowed(topology, between(topology.graph, head, tail, len(encoder.layers)))
+    check()
     start, end = ids[[head, tail]].tolist()
-    gradients = edge_gradients(encoder, part, representations, start, relation, end)
+    gradients = edge_gradients(encoder, part, representations, start, relation, end, check)
     whole = np.flatnonzero(ids >= 0)  # ids in the graph, by id in the part of it
     return tuple(
         Reason(path.weight, tuple(_step(topology.graph, whole[h], r, whole[t]) for h, r, t in path.steps))
-        for path in best_paths(part, gradients, start, end, max_paths)
+        for path in best_paths(part, gradients, start, end, most, check)
         if path.weight > 0
     )
 

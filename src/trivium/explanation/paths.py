@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -21,6 +22,8 @@ MAX_EDGES = 1_000_000  # a larger graph is narrowed to what lies between; twice 
 MAX_STEPS = 100_000  # of the search
 
 Floats = NDArray[np.float64]
+Check = Callable[[], object]
+"""Called between steps; what it raises ends the work, of which nobody waits for the result any more."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,13 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
 
 
 def edge_gradients(
-    encoder: EntityEncoder, topology: Topology, representations: Tensor, head: int, relation: int, tail: int
+    encoder: EntityEncoder,
+    topology: Topology,
+    representations: Tensor,
+    head: int,
+    relation: int,
+    tail: int,
+    check: Check = object,
 ) -> Floats:
     """``[layers, edges]``: the gradient of ``score(head, relation, tail)`` by each edge's weight in each layer.
 
@@ -89,6 +98,7 @@ def edge_gradients(
 
     Args:
         representations: ``[2 · num_relations, dim]``, of the relations, conditioned on ``relation``.
+        check: called between the layers of the way back; what it raises ends it.
 
     Cost: O(layers · edges · dim) time, O(layers · (entities · dim + edges)) memory.
     Source: Zhu et al., NBFNet (2021), section on interpretation: a first-order Taylor polynomial over paths.
@@ -96,12 +106,17 @@ def edge_gradients(
     query = torch.tensor([head]), torch.tensor([relation])
     with torch.enable_grad():
         weights = [torch.ones(len(topology.graph.sources), requires_grad=True) for _ in encoder.layers]
+        for weight in weights:
+            weight.register_hook(lambda _: check() and None)  # type: ignore[no-untyped-call]
         scores = encoder(topology, representations.detach()[None], *query, weights)
+        check()
         gradients = torch.autograd.grad(scores[0, tail], weights)
     return torch.stack(gradients).double().numpy()
 
 
-def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, max_paths: int) -> list[Path]:
+def best_paths(
+    topology: Topology, gradients: Floats, head: int, tail: int, max_paths: int, check: Check = object
+) -> list[Path]:
     """The ``max_paths`` heaviest paths from head to tail that visit no entity twice, heaviest first.
 
     A path of ``k`` edges can lie over the ``L`` layers in ``L − k + 1`` ways: each layer adds the head's boundary, so
@@ -111,6 +126,7 @@ def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, max_
 
     Args:
         gradients: ``[layers, edges]``.
+        check: called in each step of the search; what it raises ends it.
 
     Cost: O(layers² · edges) for the bounds, then about one step a path; at most `MAX_STEPS`.
     Source: after the beam search of Zhu et al., NBFNet (2021).
@@ -157,6 +173,7 @@ def best_paths(topology: Topology, gradients: Floats, head: int, tail: int, max_
     for _ in range(MAX_STEPS):
         if not heap or len(found) == max_paths:
             break
+        check()
         _, _, k, gained, edges, visited, choice = heapq.heappop(heap)
         push(k, gained, edges, visited, choice + 1)
         edge = int(choices(k, len(edges), visited[-1])[choice])
