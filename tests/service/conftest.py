@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -20,6 +19,7 @@ from tests.conftest import small_model
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import save_checkpoint
 from trivium.service.app import create_app
+from trivium.service.server import create_server
 from trivium.service.settings import Limits
 from trivium.service.snapshot import Current, Source
 
@@ -104,10 +104,10 @@ def live(odd_graph: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: FastAPI, limits: Limits | None = None) -> Iterator[str]:
     """Runs an application on a free port of loopback while the block lasts."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    server = create_server(app, limits or Limits())
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -156,7 +156,7 @@ def test_broken_bodies(client: TestClient, body: bytes) -> None:
 
 def test_a_deep_or_large_body_is_refused(client: TestClient) -> None:
     json_type = {"content-type": "application/json"}
-    assert client.post("/api/rank", content=b"[" * 19_000, headers=json_type).status_code == 400
+    assert client.post("/api/rank", content=b"[" * 19_000, headers=json_type).status_code == 422
     for size in (20_001, 1_000_000):
         reply = client.post("/api/rank", content=b"x" * size, headers=json_type)
         assert reply.status_code == 413
@@ -167,7 +167,7 @@ def test_a_deep_or_large_body_is_refused(client: TestClient) -> None:
 
 def test_a_body_that_does_not_arrive_is_given_up(odd_graph: Path) -> None:
     head = "POST /api/rank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n"
-    with serving(make_app(odd_graph, Limits(max_seconds=0.5))) as address:
+    with serving(make_app(odd_graph, Limits(max_arrival_seconds=0.5))) as address:
         port = int(address.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(f"{head}{{".encode())

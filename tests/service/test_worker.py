@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from trivium.errors import BusyError, InputError
-from trivium.service.worker import Worker
+from trivium.errors import BusyError
+from trivium.service.worker import TURN, Worker
 
 
 class Squares:
@@ -56,22 +56,32 @@ async def begun(squares: Squares, count: int) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_first_come_first_served_and_a_full_queue_refuses_all_or_nothing() -> None:
+def test_first_come_first_served_and_a_full_queue_refuses() -> None:
     async def scene(ask: Ask, squares: Squares) -> None:
         first = ask(1)
         await begun(squares, 1)
-        second = ask(2)
+        second, third = ask(2), ask(3, 4)
         await asyncio.sleep(0.01)
-        with pytest.raises(BusyError, match="1 questions wait already, of 2 at most"):
-            await ask(3, 4)
-        with pytest.raises(InputError, match="3 questions at once, but only 2 may wait"):
-            await ask(3, 4, 5)
-        third = ask(6)
+        with pytest.raises(BusyError, match="2 requests wait already, the most that may"):
+            await ask(5)
+        squares.go.set()
+        assert [await first, await second, await third] == [[1], [4], [9, 16]]
+        assert await ask(7, 8) == [49, 64]
+        assert squares.begun == [1, 2, 3, 4, 7, 8]
+
+    play(scene, max_waiting=2)
+
+
+def test_a_long_request_lets_others_in_between() -> None:
+    async def scene(ask: Ask, squares: Squares) -> None:
+        long = ask(*range(12))
+        await begun(squares, 1)
+        short = ask(100)
         await asyncio.sleep(0.01)
         squares.go.set()
-        assert [await first, await second, await third] == [[1], [4], [36]]
-        assert await ask(7, 8) == [49, 64]
-        assert squares.begun == [1, 2, 6, 7, 8]
+        assert await short == [10_000]
+        assert squares.begun.index(100) == TURN
+        assert await long == [number**2 for number in range(12)]
 
     play(scene, max_waiting=2)
 

@@ -45,9 +45,8 @@ def serve(
         A file with the token that clients must send (Authorization: Bearer TOKEN).
     """
     try:
-        import uvicorn
-
         from trivium.service.app import create_app
+        from trivium.service.server import create_server
         from trivium.service.snapshot import Current, Source
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"serving needs {error.name}: pip install 'trivium[service]'") from error
@@ -58,14 +57,7 @@ def serve(
         app = create_app(Current(Source(graph, calibration=calibration, **vars(opening))), limits, token)
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(limits.max_seconds) + 1,
-        )
-        uvicorn.Server(config).run([listener])
+        create_server(app, limits).run([listener])
 
 
 def read_token(path: Path) -> str:

@@ -3,27 +3,26 @@
 
 import asyncio
 import gc
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import generate_latest
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from trivium import __version__
 from trivium.errors import BusyError, GraphError, InputError
 from trivium.service import jobs, schemas
 from trivium.service.metrics import Metrics
-from trivium.service.middleware import Edge
+from trivium.service.middleware import BEARER, Edge, guarded
 from trivium.service.settings import Limits
 from trivium.service.snapshot import Current, Snapshot
 from trivium.service.worker import Worker
@@ -31,7 +30,7 @@ from trivium.service.worker import Worker
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 LOOKUP_THREADS = 2
-BEARER = HTTPBearer(auto_error=False)
+MAX_DETAIL = 1000  # characters of a refusal; a longer one loses its middle
 
 Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Responses = {
@@ -88,7 +87,8 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         lifespan=running,
         responses=REFUSALS,
     )
-    guarded = APIRouter(dependencies=[] if token is None else [Depends(_bearer(token))])
+    asked = [] if token is None else [Depends(BEARER)]  # described here; the route itself checks
+    api = APIRouter(route_class=guarded(limits, token), dependencies=asked)
 
     class Question(schemas.Question):
         """(head, relation, ?) or (?, relation, tail)."""
@@ -105,60 +105,62 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
 
         triples: list[schemas.Triple] = Field(min_length=1, max_length=limits.max_queries)
 
-    class Why(schemas.Triple):
+    class Why(schemas.Why):
         """An answer to explain."""
 
         paths: int = Field(5, ge=1, le=limits.max_paths, description="How many paths.")
-        inverse: bool = Field(False, description="Explain the head as an answer to (?, relation, tail) instead.")
 
-    @guarded.post("/api/rank", responses=NOT_FOUND, tags=["ask"])
-    async def rank(body: Question) -> schemas.Answers:
+    async def replies(names: Callable[..., Any], job: Callable[..., BaseModel], asked: Sequence[Any]) -> list[bytes]:
+        """The ids of all that is asked, then the reply to each, as JSON."""
+        snapshot = current.snapshot
+        (found,) = await lookups.run(lambda: [names(snapshot, one) for one in asked])
+        each = zip(asked, found, strict=True)
+        return await ranking.run(*(partial(jobs.written, job, snapshot, one, *ids) for one, ids in each))
+
+    @api.post("/api/rank", response_model=schemas.Answers, responses=NOT_FOUND, tags=["ask"])
+    async def rank(body: Question) -> Response:
         """The best answers to one question, which the graph does not hold already."""
-        return (await rank_batch(Batch.model_construct(questions=[body])))[0]
+        return _json(*await replies(jobs.question_ids, jobs.rank, [body]))
 
-    @guarded.post("/api/batch/rank", responses=NOT_FOUND, tags=["ask"])
-    async def rank_batch(body: Batch) -> list[schemas.Answers]:
+    @api.post("/api/batch/rank", response_model=list[schemas.Answers], responses=NOT_FOUND, tags=["ask"])
+    async def rank_batch(body: Batch) -> Response:
         """The best answers to several questions, in their order. One unknown name refuses them all."""
-        snapshot = current.snapshot
-        (found,) = await lookups.run(lambda: [jobs.question_ids(snapshot, question) for question in body.questions])
-        asked = zip(body.questions, found, strict=True)
-        return await ranking.run(*(partial(jobs.rank, snapshot, question, question.k, *ids) for question, ids in asked))
+        return _json(b"[", b",".join(await replies(jobs.question_ids, jobs.rank, body.questions)), b"]")
 
-    @guarded.post("/api/score", responses=NOT_FOUND, tags=["ask"])
-    async def score(body: Triples) -> list[schemas.Score]:
+    @api.post("/api/score", response_model=list[schemas.Score], responses=NOT_FOUND, tags=["ask"])
+    async def score(body: Triples) -> Response:
         """Scores of triples and their filtered ranks. One that the graph holds is judged with itself taken out."""
-        snapshot = current.snapshot
-        (found,) = await lookups.run(lambda: [jobs.triple_ids(snapshot, triple) for triple in body.triples])
-        asked = zip(body.triples, found, strict=True)
-        return await ranking.run(*(partial(jobs.score, snapshot, triple, *ids) for triple, ids in asked))
+        return _json(b"[", b",".join(await replies(jobs.triple_ids, jobs.score, body.triples)), b"]")
 
-    @guarded.post("/api/explain", responses=NOT_FOUND, tags=["ask"])
-    async def explain(body: Why) -> schemas.Reasons:
+    @api.post("/api/explain", response_model=schemas.Reasons, responses=NOT_FOUND, tags=["ask"])
+    async def explain(body: Why) -> Response:
         """The few paths that carried an answer's score."""
-        snapshot = current.snapshot
-        (ids,) = await lookups.run(partial(jobs.triple_ids, snapshot, body))
-        return (await ranking.run(partial(jobs.explain, snapshot, body.inverse, body.paths, *ids)))[0]
+        left = Event()
+        try:
+            return _json(*await replies(jobs.triple_ids, partial(jobs.explain, left), [body]))
+        finally:
+            left.set()
 
-    @guarded.get("/api/search", tags=["browse"])
+    @api.get("/api/search", response_model=schemas.FoundList, tags=["browse"])
     async def search(
         q: Annotated[str, Query(max_length=200, description="The beginning of a name, or something like it.")] = "",
         kind: Annotated[schemas.Kind, Query(description="What to look for.")] = "entity",
         limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 10,
-    ) -> schemas.FoundList:
+    ) -> Response:
         """Entities or relations by name."""
-        return (await lookups.run(partial(jobs.search, current.snapshot, kind, q, limit)))[0]
+        return _json(*await lookups.run(partial(jobs.written, jobs.search, current.snapshot, kind, q, limit)))
 
-    @guarded.get("/api/entity", responses=NOT_FOUND, tags=["browse"])
+    @api.get("/api/entity", response_model=schemas.Entity, responses=NOT_FOUND, tags=["browse"])
     async def entity(
         name: Annotated[str, Query(min_length=1, description="The entity.")],
         offset: Annotated[int, Query(ge=0, le=1 << 40, description="Facts to skip.")] = 0,
         limit: Annotated[int, Query(ge=1, le=1000, description="Facts to give.")] = 100,
-    ) -> schemas.Entity:
+    ) -> Response:
         """What the graph knows of an entity."""
-        return (await lookups.run(partial(jobs.facts, current.snapshot, name, offset, limit)))[0]
+        return _json(*await lookups.run(partial(jobs.written, jobs.facts, current.snapshot, name, offset, limit)))
 
-    @guarded.get("/api/info", tags=["browse"])
-    async def info() -> schemas.About:
+    @api.get("/api/info", tags=["browse"])
+    def info() -> schemas.About:
         """The graph, the model, and what this service allows."""
         return schemas.About(version=__version__, limits=limits, **current.snapshot.about())
 
@@ -174,8 +176,8 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
             raise BusyError("the graph is being prepared: try again in a moment")
         return schemas.Health(status="ok")
 
-    @guarded.get("/metrics", tags=["watch"], response_class=PlainTextResponse)
-    async def show_metrics() -> Response:
+    @api.get("/metrics", tags=["watch"], response_class=PlainTextResponse)
+    def show_metrics() -> Response:
         """Figures for Prometheus."""
         return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -183,7 +185,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    app.include_router(guarded)
+    app.include_router(api)
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_exception_handler(RequestValidationError, _invalid)
     for kind, status in ((GraphError, 404), (InputError, 422), (BusyError, 503)):
@@ -194,15 +196,9 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     return app
 
 
-def _bearer(token: str) -> Callable[..., Awaitable[None]]:
-    """A dependency that refuses requests without the token."""
-
-    async def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
-        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
-            reason = "give the service's token: Authorization: Bearer TOKEN"
-            raise HTTPException(401, reason, {"www-authenticate": "Bearer"})
-
-    return check
+def _json(*parts: bytes) -> Response:
+    """A reply that a worker has written: a long one would stop the event loop."""
+    return Response(b"".join(parts), media_type="application/json")
 
 
 async def _refuse(status: int, _: Request, error: Exception) -> Response:
@@ -221,14 +217,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _printable(text: str) -> str:
-    """One line: a request's own words may come back in it."""
+    """One line that is not long: a request's own words may come back in it."""
+    if len(text) > MAX_DETAIL:
+        text = f"{text[: MAX_DETAIL // 2]} … {text[-MAX_DETAIL // 2 :]}"
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def _figures(current: Current, ranking: Worker) -> list[tuple[str, str, float]]:
     graph = current.snapshot.ranker.graph
     return [
-        ("trivium_waiting", "Questions that wait for their turn.", ranking.waiting),
+        ("trivium_waiting", "Requests that wait for their turn.", ranking.waiting),
         ("trivium_graph_triples", "Triples of the graph.", graph.num_triples),
         ("trivium_graph_entities", "Entities of the graph.", graph.num_entities),
         ("trivium_graph_replaced_total", "Times that the graph was replaced.", current.replaced),

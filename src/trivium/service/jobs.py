@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from threading import Event
+from typing import Any, ParamSpec
 
 import numpy as np
+from pydantic import BaseModel
 
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import inverse
@@ -13,6 +17,13 @@ from trivium.graph.names import Names
 from trivium.inference.answers import best_answers, filtered_entities, ranks_and_margins
 from trivium.service import schemas
 from trivium.service.snapshot import Snapshot
+
+P = ParamSpec("P")
+
+
+def written(job: Callable[P, BaseModel], *args: P.args, **kwargs: P.kwargs) -> bytes:
+    """What a job replies, as JSON: a thousand answers written on the event loop would stop it."""
+    return job(*args, **kwargs).model_dump_json().encode()
 
 
 def prepare(snapshot: Snapshot) -> None:
@@ -45,14 +56,14 @@ def triple_ids(snapshot: Snapshot, triple: schemas.Triple) -> tuple[int, int, in
     return entities.id(triple.head), relations.id(triple.relation), entities.id(triple.tail)
 
 
-def rank(snapshot: Snapshot, question: schemas.Question, k: int, head: int, relation: int) -> schemas.Answers:
-    """The best ``k`` answers to a question of which the ids are given."""
+def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: int) -> schemas.Answers:
+    """The best answers to a question of which the ids are given."""
     graph, calibration = snapshot.ranker.graph, snapshot.calibration
     scores = snapshot.scores(head, relation)
     held = graph.answers(head, relation)
     filtered = filtered_entities(graph, head, relation)
     hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
-    ids, ranks, _ = best_answers(scores, k, hidden)
+    ids, ranks, _ = best_answers(scores, question.k, hidden)
     known = np.isin(ids, held)
     confidences = np.full(len(ids), np.nan)
     if calibration is not None:
@@ -83,11 +94,16 @@ def score(snapshot: Snapshot, triple: schemas.Triple, *ids: int) -> schemas.Scor
     return schemas.Score(**{"confidence": None, **row, **triple.model_dump()})
 
 
-def explain(snapshot: Snapshot, turned: bool, paths: int, head: int, relation: int, tail: int) -> schemas.Reasons:
-    """The paths that carried the tail's score, or, ``turned``, the head's."""
-    if turned:
+def explain(left: Event, snapshot: Snapshot, why: schemas.Why, head: int, relation: int, tail: int) -> schemas.Reasons:
+    """The paths that carried the tail's score, or the head's; given up between steps once the client has ``left``."""
+    if why.inverse:
         head, relation, tail = tail, int(inverse(relation, snapshot.ranker.graph.num_relations)), head
-    return schemas.Reasons(**explain_ids(snapshot.ranker, head, relation, tail, paths).as_dict())
+
+    def check() -> None:
+        if left.is_set():
+            raise CancelledError
+
+    return schemas.Reasons(**explain_ids(snapshot.ranker, head, relation, tail, why.paths, check).as_dict())
 
 
 def search(snapshot: Snapshot, kind: schemas.Kind, text: str, count: int) -> schemas.FoundList:

@@ -28,6 +28,7 @@ class Question(Request):
     head: Name | SkipJsonSchema[None] = None
     relation: Name
     tail: Name | SkipJsonSchema[None] = None
+    k: int
     include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
 
     @model_validator(mode="after")
@@ -43,6 +44,13 @@ class Triple(Request):
     head: Name
     relation: Name
     tail: Name
+
+
+class Why(Triple):
+    """An answer to explain."""
+
+    paths: int
+    inverse: bool = Field(False, description="Explain the head as an answer to (?, relation, tail) instead.")
 
 
 class Problem(BaseModel):

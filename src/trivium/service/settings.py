@@ -23,6 +23,11 @@ class Limits(Settings):
     max_paths: Annotated[int, Ge(1)] = 20
     """Paths of one explanation."""
     max_waiting: Annotated[int, Ge(1)] = 256
-    """Questions that wait for their turn; further ones are answered with 503."""
+    """Requests that wait for their turn; further ones are answered with 503."""
     max_seconds: Annotated[float, Gt(0), Le(86_400)] = 30.0
     """Seconds until a question without an answer is given up with 503."""
+    max_arrival_seconds: Annotated[float, Gt(0), Le(86_400)] = 5.0
+    """Seconds in which a request's head, and then its body, must arrive; then the connection is closed."""
+    max_connections: Annotated[int, Ge(1)] = 512
+    """Connections at once, fewer where few open files are allowed; beyond them the one that has been idle longest is
+    closed."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from trivium.errors import BusyError, InputError
+from trivium.errors import BusyError
 
 T = TypeVar("T")
+
+TURN = 4  # functions of one request that wait for a thread at once; the next four queue behind others again
 
 
 class Worker:
@@ -17,47 +19,49 @@ class Worker:
 
     Args:
         threads: how many functions run at once.
-        max_waiting: functions that may wait for a thread.
-        max_seconds: until a result is given up. What nobody waits for any more is not begun.
+        max_waiting: requests that may wait for a thread.
+        max_seconds: until a request is given up. What nobody waits for any more is not begun.
     """
 
     def __init__(self, threads: int, max_waiting: int, max_seconds: float) -> None:
         self.pool = ThreadPoolExecutor(threads, "trivium")
+        self.threads = threads
         self.max_waiting = max_waiting
         self.max_seconds = max_seconds
-        self.futures: set[Future[Any]] = set()
-        """Of functions that wait or run."""
+        self.requests = 0
+        """That wait or run."""
 
     @property
     def waiting(self) -> int:
-        """How many functions wait for a thread."""
-        return sum(not future.running() for future in tuple(self.futures))
+        """How many requests wait for a thread."""
+        return max(0, self.requests - self.threads)
 
     async def run(self, *functions: Callable[[], T]) -> list[T]:
-        """The results of some functions, in their order.
+        """The results of some functions, in their order. Cancelled, or when one fails, it begins no more of them.
 
         Raises:
-            BusyError: too many wait already, or the results took longer than ``max_seconds``.
-            InputError: they are more than may wait.
+            BusyError: too many requests wait already, or the results took longer than ``max_seconds``.
             Exception: what one of them raised.
         """
-        if len(functions) > self.max_waiting:
-            raise InputError(f"{len(functions)} questions at once, but only {self.max_waiting} may wait: ask for fewer")
-        if (waiting := self.waiting) + len(functions) > self.max_waiting:
-            raise BusyError(f"{waiting} questions wait already, of {self.max_waiting} at most: try again later")
-        futures = [self.pool.submit(function) for function in functions]
-        self.futures.update(futures)
-        for future in futures:
-            future.add_done_callback(self.futures.discard)
+        if self.waiting >= self.max_waiting:
+            raise BusyError(f"{self.waiting} requests wait already, the most that may: try again later")
+        self.requests += 1
+        found: list[T] = []
         try:
             async with asyncio.timeout(self.max_seconds):
-                return [await asyncio.wrap_future(future) for future in futures]
+                for begin in range(0, len(functions), TURN):
+                    futures = [self.pool.submit(function) for function in functions[begin : begin + TURN]]
+                    try:
+                        found += [await asyncio.wrap_future(future) for future in futures]
+                    finally:
+                        for future in futures:
+                            future.cancel()
+            return found
         except TimeoutError:
             reason = f"no answer within {self.max_seconds:g} seconds: ask for less, or try again later"
             raise BusyError(reason) from None
         finally:
-            for future in futures:
-                future.cancel()
+            self.requests -= 1
 
     def close(self) -> None:
         """Lets the threads end after what they run."""
