@@ -192,7 +192,7 @@ def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a verb with a part for each question, and presses Ctrl-C when two parts are there."""
     Path("q.tsv").write_text("c\tlikes\na\tknows\na\tlikes\nb\tlikes\n")
     Path("t.tsv").write_text("c\tlikes\tb\na\tlikes\tb\na\tknows\tb\n")
-    for name in ("cli.rank.PART_FACTS", "inference.parts.PART_QUERIES"):
+    for name in ("cli.rank.PART_FACTS", "cli.rank.PART_QUERIES"):
         monkeypatch.setattr(f"trivium.{name}", 1)
 
     def call(*words: str) -> None:

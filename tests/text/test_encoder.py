@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from trivium.text.encoder import (
     cached,
     find_minilm,
     load_encoder,
-    sentence_transformers,
     vectors_file,
 )
 
@@ -152,41 +150,9 @@ def test_names_of_the_default(tmp_path: Path) -> None:
     assert name == f"{MINILM}@53aa51172d14"
     for same in (name, f"sentence-transformers/{MINILM}"):
         assert load_encoder(same, cache=tmp_path).name == name
-    with pytest.raises(ConfigError, match="the weights known here are"):
-        load_encoder(f"{MINILM}@000000000000", cache=tmp_path)
-
-
-def test_other_models_go_through_sentence_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Model:
-        def __init__(self, name: str, device: str) -> None:
-            if name == "org/absent":
-                raise OSError("org/absent is not a model\nmore")
-
-        def get_sentence_embedding_dimension(self) -> int:
-            return 2
-
-        def encode(self, texts: list[str], **options: bool) -> NDArray[np.float64]:
-            assert options["normalize_embeddings"]
-            return np.array([[1.0, 0.0]] * len(texts))
-
-    monkeypatch.setitem(sys.modules, "sentence_transformers", types.SimpleNamespace(SentenceTransformer=Model))  # type: ignore[arg-type]
-    found = load_encoder("org/model", cache=tmp_path / "cache")
-    assert (found.name, found.dim, found.threshold) == ("org/model", 2, 2.0)
-    vectors = found.encode(["a", "b"])
-    assert vectors.dtype == np.float32 and vectors.tolist() == [[1, 0], [1, 0]]
-    with pytest.raises(ConfigError, match=r"'org/absent' cannot be loaded: org/absent is not a model$"):
-        sentence_transformers("org/absent")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "model.safetensors").write_bytes(b"1")
-    first = sentence_transformers(str(tmp_path / "mine")).name
-    (tmp_path / "mine" / "model.safetensors").write_bytes(b"2")
-    assert first.startswith("mine@") and sentence_transformers(str(tmp_path / "mine")).name != first
-
-
-def test_without_sentence_transformers_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ConfigError, match="'org/model' needs sentence-transformers: install it, or use"):
-        sentence_transformers("org/model")
+    for other in (f"{MINILM}@000000000000", "org/model", "/etc", "5"):
+        with pytest.raises(ConfigError, match=f"text encoder '{other}': the one that is known here is"):
+            load_encoder(other, cache=tmp_path)
 
 
 def test_a_text_is_encoded_once(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids
-from trivium.inference.complete import complete as complete_graph
 from trivium.inference.complete import estimate_seconds, open_questions
-from trivium.inference.parts import digest, split, write_in_parts
+from trivium.inference.parts import digest, write_in_parts
 from trivium.inference.ranker import Ranker
 from trivium.report import progress, show, warn
 
-BLOCK_QUERIES = 50_000  # of a file: those whose answers are held in memory together
+BLOCK = 50_000  # of a file: those whose answers are held in memory together
+PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
 PART_FACTS = 20  # a part of triples that the graph holds: each takes a fresh pass over the graph
 MAX_REPORTED = 20  # lines with unknown names that are named
 HOUR = 3600.0
@@ -77,10 +77,7 @@ def rank(
         raise InputError("give --queries FILE or one question (--head and --relation), not both")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
-    if output is not None:
-        check_output(output, force)
-    ranker = Ranker.open(graph, relation_text=relation_text, **vars(opening))
-    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
+    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text)
     chosen = None if candidates is None else ranker.graph.entities.each(_lines(candidates), "candidate")
     if queries is None:
         heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
@@ -92,15 +89,13 @@ def rank(
         found = ranker.rank_ids(heads[part], relations[part], k, **how)
         return found.with_columns(query=part[found["query"]])
 
-    every = np.arange(len(heads))
-    if output is None:
-        drop = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
-        _show(ranker.graph, answers(every).drop(drop))
-        return
-    blocks = [split(block[np.argsort(relations[block], kind="stable")]) for block in split(every, BLOCK_QUERIES)]
+    blocks = [
+        split(block[np.argsort(relations[block], kind="stable")]) for block in split(np.arange(len(heads)), BLOCK)
+    ]
     names = chosen is None or chosen.tolist()
     asked = "rank", calibrated, k, include_known, names, heads, relations
-    _write(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True))
+    hidden = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
+    _give(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True), hidden)
 
 
 def score(
@@ -127,24 +122,18 @@ def score(
     strict
         Stop at an unknown name in it, instead of skipping its line.
     """
-    if output is not None:
-        check_output(output, force)
-    ranker = Ranker.open(graph, **vars(opening))
-    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
+    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
     asked, _ = _known_ids(ranker.graph, triples, read_triples(triples), strict)
 
     def scored(part: Ids) -> pl.DataFrame:
         return ranker.score_ids(asked[part], confidence)
 
-    if output is None:
-        _show(ranker.graph, scored(np.arange(len(asked))))
-        return
     known = ranker.graph.contains(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
     parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
     request = "score", calibrated, asked
-    _write(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
+    _give(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
 
 
 def complete(
@@ -180,31 +169,54 @@ def complete(
     yes
         Begin even if it takes more than an hour.
     """
-    check_output(output, force)
     if min_confidence is not None and calibration is None:
         raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
-    ranker = Ranker.open(graph, **vars(opening))
-    confidence, calibrated = _confidence(calibration, ranker, opening.checkpoint)
-    _check_names(ranker.graph, output)
+    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
     heads, relations = open_questions(ranker, relation)
     seconds = estimate_seconds(ranker, heads, relations, k)
     warn(f"{len(heads):,} questions, about {_duration(seconds)}")
     if seconds > HOUR and not yes:
         raise InputError(f"this takes about {_duration(seconds)}: add --yes, or choose relations with --relation")
-    with progress("completing") as update:
-        asked = ranker, heads, relations, output, k, confidence, min_confidence, calibrated
-        count = complete_graph(*asked, force=force, progress=update)
+
+    def links(part: Ids) -> pl.DataFrame:
+        table = ranker.rank_ids(heads[part], relations[part], k, confidence=confidence).drop("query", "known")
+        return table if min_confidence is None else table.filter(pl.col("confidence") >= min_confidence)
+
+    def arrange(table: pl.DataFrame) -> pl.DataFrame:
+        return table.sort("relation", pl.col("score").round(4), descending=[False, True], maintain_order=True)
+
+    asked = "complete", calibrated, k, min_confidence, heads, relations
+    count = _give(ranker, asked, output, force, [split(np.arange(len(heads)))], links, arrange)
     warn(f"{output}: {count:,} links")
 
 
-def _confidence(file: Path | None, ranker: Ranker, checkpoint: str) -> tuple[Confidence | None, str]:
-    """What a calibration gives that serves this graph and checkpoint, and its SHA-256; none and nothing of none."""
-    if file is None:
-        return None, ""
-    calibration = Calibration.load(file, ranker.graph, checkpoint)
-    return calibration.confidence, calibration.sha256
+def split(places: Ids, size: int = 0) -> list[Ids]:
+    """Runs of ``size`` places, `PART_QUERIES` by default, and a rest; none of none."""
+    size = size or PART_QUERIES
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
+
+
+def _open(
+    graph: Path, opening: Opening, calibration: Path | None, output: Path | None, force: bool, words: str | None = None
+) -> tuple[Ranker, Confidence | None, str]:
+    """A ranker, and what a calibration gives that serves it, with its SHA-256; none and nothing of none.
+
+    Args:
+        output: is checked first, and that its format can hold the graph's names.
+        words: the text of a relation that the graph does not hold.
+    """
+    if output is not None:
+        check_output(output, force)
+    ranker = Ranker.open(graph, relation_text=words, **vars(opening))
+    if output is not None and output.suffix.lower() == ".tsv":
+        for names in (ranker.graph.entities, ranker.graph.relations):
+            check_tsv(names.names, output)
+    if calibration is None:
+        return ranker, None, ""
+    held = Calibration.load(calibration, ranker.graph, opening.checkpoint)
+    return ranker, held.confidence, held.sha256
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:
@@ -266,26 +278,23 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
         warn("no answer is left")
 
 
-def _write(
+def _give(
     ranker: Ranker,
     asked: Sequence[object],
-    output: Path,
+    output: Path | None,
     force: bool,
     blocks: Sequence[Sequence[Ids]],
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
-) -> None:
-    """Writes what was asked in parts; see `write_in_parts`."""
-    _check_names(ranker.graph, output)
+    hidden: Sequence[str] = (),
+) -> int:
+    """Shows what was asked, without the hidden columns, or writes it in parts; see `write_in_parts`."""
+    if output is None:
+        table = pl.concat([arrange(pl.concat(map(compute, block))) for block in blocks])
+        _show(ranker.graph, table.drop(hidden))
+        return len(table)
     with progress("answering") as update:
-        write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
-
-
-def _check_names(graph: Graph, output: Path) -> None:
-    """Refuses names that the output's format cannot hold, before any question is answered."""
-    if output.suffix.lower() == ".tsv":
-        for names in (graph.entities, graph.relations):
-            check_tsv(names.names, output)
+        return write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
 
 
 def _duration(seconds: float) -> str:

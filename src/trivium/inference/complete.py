@@ -1,17 +1,14 @@
-"""The most plausible links that are not there, streamed to disk, resumable."""
+"""Which questions complete a graph, and how long they take."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
 from trivium.errors import InputError
-from trivium.inference.answers import Confidence, Ids
-from trivium.inference.parts import digest, split, write_in_parts
+from trivium.inference.answers import Ids
 from trivium.inference.ranker import Ranker
 
 
@@ -40,48 +37,3 @@ def estimate_seconds(ranker: Ranker, heads: Ids, relations: Ids, k: int = 10) ->
     started = time.monotonic()
     ranker.rank_ids(heads[sample], relations[sample], k)
     return (time.monotonic() - started) * len(heads) / len(sample)
-
-
-def complete(
-    ranker: Ranker,
-    heads: Ids,
-    relations: Ids,
-    path: str | Path,
-    k: int = 10,
-    confidence: Confidence | None = None,
-    min_confidence: float | None = None,
-    calibration: str = "",
-    *,
-    force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> int:
-    """Writes the ``k`` best unknown answers to every query, by relation and then by score.
-
-    An interrupted call, made again, goes on where it stopped; see `trivium.inference.parts.write_in_parts`.
-
-    Args:
-        heads, relations: ``[queries]`` ids, from `open_questions`.
-        confidence: adds a column.
-        min_confidence: only links with as much confidence are written.
-        calibration: what names the confidence, its SHA-256 say: parts with another are not taken up.
-        progress: called with the queries done and in all.
-
-    Returns:
-        How many links were written.
-
-    Raises:
-        OutputError: the output exists or cannot be written.
-    """
-
-    def links(part: Ids) -> pl.DataFrame:
-        table = ranker.rank_ids(heads[part], relations[part], k, confidence=confidence)
-        if min_confidence is not None:
-            table = table.filter(pl.col("confidence") >= min_confidence)
-        return table.drop("query", "known")
-
-    def arrange(table: pl.DataFrame) -> pl.DataFrame:
-        return table.sort("relation", pl.col("score").round(4), descending=[False, True], maintain_order=True)
-
-    settings = "complete", k, confidence is not None, calibration, min_confidence
-    request = digest(ranker.sha256, settings, heads, relations)
-    return write_in_parts(path, force, request, [split(np.arange(len(heads)))], links, arrange, progress)

@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivium.errors import ConfigError
 from trivium.kernels.layer import reach, run_layer, score_rows
-from trivium.kernels.vector import LANES, WIDTH
+from trivium.kernels.vector import LANES
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -136,9 +135,6 @@ class Engine:
         encoder: the entity encoder; its weights are read once.
         topology: the graph.
         base_trajectory: whether queries share base states; off only to measure what it saves.
-
-    Raises:
-        ConfigError: the encoder's width is not a multiple of 32.
     """
 
     def __init__(self, encoder: EntityEncoder, topology: Topology, base_trajectory: bool = True) -> None:
@@ -147,8 +143,6 @@ class Engine:
         self.base_trajectory = base_trajectory
         self.edges = topology.edges.by_target[:3]
         self.dim = encoder.dim
-        if self.dim % WIDTH:
-            raise ConfigError(f"dim is {self.dim}: the engine needs a multiple of {WIDTH}")
         self.layers = []
         for layer in encoder.layers:
             linear, norm = layer.linear, layer.norm

@@ -18,8 +18,6 @@ from trivium.errors import OutputError
 from trivium.files import check_output, make_folder, table_writer, whole_file
 from trivium.inference.answers import Ids
 
-PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
-
 log = logging.getLogger(__name__)
 
 
@@ -31,12 +29,6 @@ def digest(*values: object) -> str:
         sha.update(len(content).to_bytes(8, "little"))
         sha.update(content)
     return sha.hexdigest()
-
-
-def split(places: Ids, size: int = 0) -> list[Ids]:
-    """Runs of ``size`` places, `PART_QUERIES` by default, and a rest; none of none."""
-    size = size or PART_QUERIES
-    return [places[begin : begin + size] for begin in range(0, len(places), size)]
 
 
 def write_in_parts(

@@ -1,11 +1,11 @@
-"""Texts to vectors: MiniLM in plain torch, any other model through sentence-transformers; and a cache on disk."""
+"""Texts to vectors: MiniLM in plain torch, and a cache on disk."""
 
 import hashlib
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache as once
 from functools import cached_property
 from pathlib import Path
@@ -61,21 +61,18 @@ def load_encoder(name: str = MINILM, *, cache: Path | None = None) -> TextEncode
     MiniLM's weights are read when a text is not in the cache.
 
     Args:
-        name: `MINILM`, or a name or folder that sentence-transformers understands.
+        name: `MINILM`, with the hash of its weights behind an ``@`` if one likes. A checkpoint that names another
+            encoder is refused: its file decides nothing that is downloaded or opened.
         cache: a folder; by default in the user's cache folder.
 
     Raises:
-        ConfigError: MiniLM's weights under another hash, or as `sentence_transformers`.
+        ConfigError: another name, or MiniLM's weights under another hash.
     """
-    if name.removeprefix("sentence-transformers/").partition("@")[0] == MINILM:
-        known, model = f"{MINILM}@{MINILM_SHA256[:12]}", MiniLM()
-        if "@" in name and not name.endswith(known):
-            raise ConfigError(f"text encoder {name!r}: the weights known here are {known!r}")
-        encoder = TextEncoder(known, model.dim, model.threshold, model.encode, model.words)
-    else:
-        encoder = sentence_transformers(name)
+    known, model = f"{MINILM}@{MINILM_SHA256[:12]}", MiniLM()
+    if name.removeprefix("sentence-transformers/") not in (MINILM, known):
+        raise ConfigError(f"text encoder {name!r}: the one that is known here is {known!r}")
     folder = cache_folder() / "text" if cache is None else cache
-    return replace(encoder, encode=cached(encoder.encode, encoder.name, encoder.dim, folder))
+    return TextEncoder(known, model.dim, model.threshold, cached(model.encode, known, model.dim, folder), model.words)
 
 
 class MiniLM:
@@ -179,40 +176,6 @@ def find_minilm(name: str = "model.safetensors") -> Path | None:
     files = (file for package in importlib.metadata.distributions(name=PACKAGE) for file in package.files or ())
     installed = (Path(str(file.locate())) for file in files if file.name == name)
     return find(f"{MINILM}/{name}") or next(installed, None)
-
-
-def sentence_transformers(model: str) -> TextEncoder:
-    """Any model that sentence-transformers loads, by hub name or folder; it has no threshold (2: nearest edges only).
-
-    Its name is the model's; of a folder the last part, and a hash so that it does not depend on the place.
-
-    Raises:
-        MissingPackageError: the package is missing.
-        ConfigError: it cannot load the model.
-    """
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as reason:
-        message = f"the text encoder {model!r} needs sentence-transformers: install it, or use {MINILM}"
-        raise MissingPackageError(message) from reason
-    try:
-        held = SentenceTransformer(model, device="cpu")
-    except (OSError, ValueError, RuntimeError) as reason:
-        first = str(reason).strip().partition("\n")[0]
-        raise ConfigError(f"the text encoder {model!r} cannot be loaded: {first}") from reason
-    name, folder = model, Path(model)
-    if folder.is_dir():
-        digest = hashlib.sha256()
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".json")):
-            digest.update(path.read_bytes())
-        name = f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
-    dim = int(held.get_sentence_embedding_dimension())
-
-    def encode(texts: Sequence[str]) -> Vectors:
-        found = held.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, np.float32).reshape(len(texts), dim)
-
-    return TextEncoder(name, dim, 2.0, encode)
 
 
 def cached(encode: Encode, name: str, dim: int, folder: Path) -> Encode:
