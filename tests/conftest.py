@@ -123,6 +123,21 @@ def strict(report: Report, config: pytest.Config) -> Report:
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A soak takes minutes, so it runs only where it is named: ``-m soak``."""
+    if "soak" not in (config.getoption("-m") or ""):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests of trust recorded: what was survived, tried, held."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "trust" and report.when == "call":
+                terminalreporter.write_line(f"trust: {value}")
+
+
 @pytest.fixture(autouse=True)
 def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is downloaded while tests run, but from servers on this machine."""

@@ -113,7 +113,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     async def replies(names: Callable[..., Any], job: Callable[..., BaseModel], asked: Sequence[Any]) -> list[bytes]:
         """The ids of all that is asked, then the reply to each, as JSON."""
         snapshot = current.snapshot
-        (found,) = await lookups.run(lambda: [names(snapshot, one) for one in asked])
+        found = await lookups.run(*(partial(names, snapshot, one) for one in asked))
         each = zip(asked, found, strict=True)
         return await ranking.run(*(partial(jobs.written, job, snapshot, one, *ids) for one, ids in each))
 

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
@@ -25,6 +26,8 @@ PER_QUESTION = 8
 """JSON values and containers of a question or triple, at most; one with all its fields has 6."""
 
 PEEK = 1 << 14  # bytes, in which most of what asks for too much shows already
+
+PAUSE = 1.0  # seconds before such a body is refused, else a client that repeats it takes half a core
 
 LEFT = 499
 """The status of a request whose client left before the answer; nobody sees it but the metrics."""
@@ -131,10 +134,10 @@ def guarded(limits: Limits, token: str | None) -> type[APIRoute]:
                     body = await request.body()
                 except ClientDisconnect:
                     return Response(status_code=LEFT)
-                if len(body) > PEEK:
-                    async with turn:  # of long ones that arrive at once, one is read in each round of the event loop
-                        await asyncio.sleep(0)
+                async with turn if len(body) > PEEK else nullcontext():  # of long ones, one a round of the event loop
+                    await asyncio.sleep(0)  # who left at once is heard of first
                 if any(values(part, most) > most for part in (body[:PEEK], body)):
+                    await asyncio.sleep(PAUSE)
                     raise HTTPException(422, f"the body asks for too much: {limits.max_queries} at a time are allowed")
                 return await unless_left(request, answer(request))
 
@@ -156,14 +159,13 @@ def values(body: bytes, most: int) -> int:
 
 async def unless_left(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
     """The answer to a request, or, once its client has left, no answer: it is cancelled."""
-    answering = asyncio.ensure_future(answer)
 
     async def leaving() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         answering.cancel()
 
-    watching = asyncio.create_task(leaving())
+    watching, answering = asyncio.create_task(leaving()), asyncio.create_task(answer)
     try:
         await asyncio.wait([answering])
         return Response(status_code=LEFT) if answering.cancelled() else answering.result()
