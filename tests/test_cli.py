@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import SMALL, Run, random_graph, small_model, write_triples
 from trivium import cli
+from trivium.files import sealed, unsealed
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
@@ -220,7 +222,9 @@ def test_an_interrupted_verb_goes_on(run: Run, interrupt: Callable[..., None], v
     assert run(*VERBS[verb], "-o", "all.csv")[0] == 0
     interrupt(*VERBS[verb])
     for part in Path(".o.csv.parts").glob("*.parquet"):  # that these are taken up shows in what they hold
-        pl.read_parquet(part).with_columns(score=pl.lit(77, pl.Float32)).write_parquet(part)
+        rows, body = pl.read_parquet(unsealed(part) or b""), BytesIO()
+        rows.with_columns(score=pl.lit(77, pl.Float32)).write_parquet(body)
+        part.write_bytes(sealed(body.getvalue()))
     assert run(*VERBS[verb], "-o", "o.csv")[0] == 0
     table, whole = pl.read_csv("o.csv"), pl.read_csv("all.csv")
     assert 0 < table.filter(pl.col("score") == 77).height < whole.height

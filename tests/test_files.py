@@ -110,3 +110,37 @@ def test_what_a_tsv_cannot_hold_is_refused(tmp_path: Path) -> None:
         write_table(pl.DataFrame({"head": ["a\tb"]}), tmp_path / "t.tsv")
     write_table(pl.DataFrame({"head": ["a\tb\r\n", "\r"]}), tmp_path / "t.csv")
     assert pl.read_csv(tmp_path / "t.csv")["head"].to_list() == ["a\tb\r\n", "\r"]
+
+
+def test_what_appeared_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even between the last look and the file's taking its place, where the disk has links."""
+    path = tmp_path / "t.tsv"
+    link = Path.hardlink_to
+
+    def late(self: Path, target: Path) -> None:
+        self.write_text("of another process")
+        link(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", late)
+    with pytest.raises(OutputError, match="exists already"):
+        write_table(FRAME, path)
+    assert path.read_text() == "of another process"
+
+    def no_links(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path.unlink()
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    write_table(FRAME, path)
+    assert read(path).equals(FRAME)
+    assert [file.name for file in tmp_path.iterdir()] == ["t.tsv"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_known_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(os, "access", lambda place, mode: asked.append((place, mode)))  # tests may run as root
+    with pytest.raises(OutputError, match="cannot be written to: name a file in another"):
+        check_output(tmp_path / "t.tsv")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ def check_place(path: str | Path, force: bool = False, *endings: str) -> Path:
         endings: those that it may have; any if none is given.
 
     Raises:
-        OutputError: it exists and ``force`` is not set, it is no file or in no folder, or its ending is another.
+        OutputError: it exists and ``force`` is not set, it is no file or in no folder that can be written to, or its
+            ending is another.
     """
     path = Path(path)
     if path.is_dir():
@@ -37,6 +39,8 @@ def check_place(path: str | Path, force: bool = False, *endings: str) -> Path:
         raise OutputError(f"{path}: its ending must be {' or '.join(endings)}, not {path.suffix!r}")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}: make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {path.parent} cannot be written to: name a file in another")
     if path.exists() and not force:
         raise OutputError(f"{path} exists already: choose another name, or overwrite it with --force")
     return path
@@ -67,6 +71,66 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def claimed(folder: Path, what: str | Path) -> Iterator[None]:
+    """Makes a folder and holds it for this process, by a lock that ends with it.
+
+    At the end it is removed if it is empty, and what a killed process was writing there in any case.
+
+    Args:
+        what: is written by who holds it, for the error.
+
+    Raises:
+        OutputError: another process holds it, or the system refuses.
+    """
+    from filelock import FileLock, Timeout
+
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    lock = FileLock(make_folder(folder) / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as reason:
+        raise OutputError(f"another process is writing {what}: wait for it, or choose another name") from reason
+    except OSError as reason:
+        raise OutputError(f"{folder} cannot be written to: {reason.strerror}: choose another") from reason
+    try:
+        yield
+    finally:
+        for leftover in folder.glob("*.part"):
+            leftover.unlink()
+        with suppress(OSError):  # Windows keeps a file that is open, and a folder that holds more stays
+            (folder / "lock").unlink()
+            for place in [folder, *new[1:]]:
+                place.rmdir()
+        lock.release()
+
+
+def digest(*values: object) -> str:
+    """SHA-256 of values, in their order: the bytes of arrays, and of others what ``repr`` says."""
+    import numpy as np
+
+    sha = hashlib.sha256()
+    for value in values:
+        content: Any = np.ravel(value).view(np.uint8) if isinstance(value, np.ndarray) else repr(value).encode()
+        sha.update(len(content).to_bytes(8, "little"))
+        sha.update(content)
+    return sha.hexdigest()
+
+
+def sealed(body: bytes) -> bytes:
+    """A body with its SHA-256 before it, for `unsealed`."""
+    return hashlib.sha256(body).digest() + body
+
+
+def unsealed(path: Path) -> bytes | None:
+    """The body of a `sealed` file; ``None`` where the file is missing, damaged or cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+
 def check_tsv(names: pl.Series, path: str | Path) -> None:
     """Checks that names can stand in a TSV, which has no quoting.
 
@@ -91,7 +155,12 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        check_place(path, force)
+        if not force:
+            check_place(path)
+            with suppress(OSError):  # a link replaces nothing, even what appeared just now; not every disk has links
+                place.hardlink_to(part)
+                return
+            check_place(path)
         part.replace(place)
     except OSError as reason:
         raise OutputError(f"cannot write {path}: {reason.strerror or reason}") from reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -15,6 +16,31 @@ from trivium.errors import ConfigError
 T = TypeVar("T")
 
 
+MAX_BYTES = 1 << 20  # of a file of settings
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases: a few hundred bytes of them can stand for more than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="an alias: write out what it stands for", problem_mark=alias.start_mark)
+        return super().compose_node(parent, index)
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds that this package wrote.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete it, or bring it back from a copy") from error
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds settings by name.
 
@@ -22,11 +48,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ConfigError: no such file, no YAML, or no mapping; the message names file and line.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
+        if (size := Path(path).stat().st_size) > MAX_BYTES:
+            raise ConfigError(f"{path}: {size:,} bytes are too many for settings: give a file of at most {MAX_BYTES:,}")
+        content = yaml.load(Path(path).read_text("utf-8"), _Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"no such file: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as text: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply: settings need two levels") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""

@@ -20,6 +20,7 @@ from trivium.graph.names import Names
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
+from trivium.text.graph import TextGraph
 
 
 def test_hiding_takes_no_ones_last_fact() -> None:
@@ -76,6 +77,10 @@ def answers(seed: int, queries: int) -> tuple[Answers, NDArray[np.float64]]:
     return Answers(place, *parts, rng.random(queries * 10) < chance), chance
 
 
+def over(graph: Graph, texts: TextGraph | None = None) -> Ranker:
+    return Ranker(small_model(), graph, texts=texts)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What stands for a checkpoint's file: a calibration reads its hash alone."""
@@ -91,8 +96,8 @@ def fitted(model: Path) -> tuple[Calibration, Graph]:
     facts = graph.triples
     chosen = np.concatenate([np.flatnonzero(facts[:, 1] == r)[:n] for r, n in ((0, 60), (1, 50), (2, 49))])
     hidden = graph_of(facts[chosen], 50, 3)
-    record = fit(answers(0, 3000)[0], hidden, graph, checkpoint_sha256(model), 0.1, 0)
-    return Calibration(record, graph, model), graph
+    record = fit(answers(0, 3000)[0], hidden, graph, checkpoint_sha256(model), "", 0.1, 0)
+    return Calibration(record, over(graph), model), graph
 
 
 def test_confidences_are_chances(fitted: tuple[Calibration, Graph]) -> None:
@@ -120,7 +125,7 @@ def test_a_saved_one_says_the_same_and_serves_nobody_else(
     calibration.save(path)
     with pytest.raises(OutputError, match="exists already"):
         calibration.save(path)
-    read = Calibration.load(path, graph, model)
+    read = Calibration.load(path, over(graph), model)
     assert read.record == calibration.record
     assert read.sha256 == calibration.sha256
     some = np.array([0, 4]), np.array([0.5, 1.0]), np.array([-1.0, 2.0]), np.array([2, 1])
@@ -128,9 +133,12 @@ def test_a_saved_one_says_the_same_and_serves_nobody_else(
     other.write_bytes(b"other weights")
     own, given = (checkpoint_sha256(file)[:12] for file in (model, other))
     with pytest.raises(InputError, match=rf"another checkpoint .SHA-256 {own}…, not {given}…"):
-        Calibration.load(path, graph, other)
+        Calibration.load(path, over(graph), other)
     with pytest.raises(InputError, match="another graph"):
-        Calibration.load(path, graph.without(graph.triples[:1]), model)
+        Calibration.load(path, over(graph.without(graph.triples[:1])), model)
+    vectors = np.eye(6, dtype=np.float32)
+    with pytest.raises(InputError, match=r"other relation texts .SHA-256 none…, not [0-9a-f]{12}…"):
+        Calibration.load(path, over(graph, TextGraph.from_vectors(vectors, 0.7)), model)
     assert (read.confidence(*some) == calibration.confidence(*some)).all()
 
 
@@ -142,7 +150,7 @@ def test_corrections_go_by_name(fitted: tuple[Calibration, Graph], model: Path) 
     assert turned.sha256 == graph.sha256
     same = np.zeros(6), np.zeros(6), np.ones(6)
     before = calibration.confidence(np.arange(6), *same)
-    after = Calibration(calibration.record, turned, model).confidence(np.concatenate([order, order + 3]), *same)
+    after = Calibration(calibration.record, over(turned), model).confidence(np.concatenate([order, order + 3]), *same)
     assert (before == after).all()
     assert before[0] > before[1]  # relation 0 is the one with more true answers
 
@@ -169,9 +177,9 @@ def test_a_file_that_is_no_calibration_is_refused(
     path = tmp_path / "c.json"
     path.write_text(json.dumps(dataclasses.asdict(calibration.record) | change) if change else "\x00{")
     with pytest.raises(InputError, match=r"c\.json is not a calibration"):
-        Calibration.load(path, graph, model)
+        Calibration.load(path, over(graph), model)
     with pytest.raises(InputError, match="No such file"):
-        Calibration.load(tmp_path / "other.json", graph, model)
+        Calibration.load(tmp_path / "other.json", over(graph), model)
 
 
 def test_reliability_by_hand() -> None:

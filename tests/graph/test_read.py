@@ -197,7 +197,7 @@ BAD = [
     ("not.parquet", b"PAR1 but not really", "not.parquet is not a Parquet file"),
     ("bad.nt", b"<x:a> <x:r> <x:b> .\n<x:a> .\n", "bad.nt line 2: "),
     ("bad.ttl", b"<x:a> <x:r> \xff .\n", "bad.ttl line 1: "),
-    ("long.nt", b"<x:" + b"a" * (1 << 24) + b"> <x:r> <x:b> .\n", "long.nt: Reached the buffer maximal size"),
+    ("long.nt", b"<x:" + b"a" * (1 << 24) + b"> <x:r> <x:b> .\n", "long.nt line 1: a name or text of more than 16 MiB"),
     ("bad.nq", b"<x:a> <x:r> <x:b> <x:g> <x:h> .\n", "bad.nq line 1: "),
     ("bad.trig", b"<x:g> { <x:a> }", "bad.trig line 1: "),
     ("bad.rdf", b"<rdf:RDF", "bad.rdf: "),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def on(owner, name, kind):
     setattr(owner, name, patched)
 
 on(Path, "replace", "replace")
+on(Path, "hardlink_to", "link")
 on(Path, "unlink", "unlink")
 
 def compute(part):
@@ -56,7 +58,7 @@ def run(folder: Path, fault: str = "none", count: int = 1, name: str = "t.csv") 
 
 
 @pytest.mark.parametrize(
-    ("fault", "count"), [("compute", 1), ("compute", 3), ("replace", 1), ("replace", 4), ("replace", 5), ("unlink", 7)]
+    ("fault", "count"), [("compute", 1), ("compute", 3), ("replace", 1), ("replace", 4), ("link", 1), ("unlink", 7)]
 )
 def test_a_killed_call_made_again_gives_the_same_bytes(tmp_path: Path, fault: str, count: int) -> None:
     assert run(tmp_path, fault, count) == -9
@@ -106,6 +108,15 @@ def test_one_process_at_a_time_until_it_dies(tmp_path: Path) -> None:
         first.kill()
     assert squares(tmp_path / "t.csv") == 6
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".txt"] == ["t.csv"]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: content[:50] + b"?" + content[51:]])
+def test_a_damaged_part_is_computed_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    assert run(tmp_path, "compute", 4) == -9
+    for part in (tmp_path / ".t.csv.parts").glob("*.parquet"):
+        part.write_bytes(damage(part.read_bytes()))
+    assert squares(tmp_path / "t.csv") == 6
+    assert (tmp_path / "t.csv").read_text() == TABLE
 
 
 def test_a_failed_call_leaves_no_empty_folder(tmp_path: Path) -> None:

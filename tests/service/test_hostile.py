@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tests.conftest import run_command, small_model
-from tests.service.conftest import ODD, PLAIN, write_graph
-from trivium.errors import TriviumError
-from trivium.graph.graph import Graph
-from trivium.graph.index import save_index
-from trivium.graph.read import read_graph, read_queries, read_triples
-from trivium.model.checkpoint import Provenance
-from trivium.model.flags import read_flags
-from trivium.model.trivium import load_checkpoint, save_checkpoint
-from trivium.settings import read_yaml
+from tests.conftest import run_command
+from tests.service.conftest import ODD, PLAIN
+from tests.trust.test_mutated import samples
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed, which makes the requests")
 
@@ -114,28 +104,6 @@ def test_browsing(client: TestClient, q: str, name: str, numbers: tuple[int, int
     assert found.status_code in (200, 404, 422)
 
 
-def samples(folder: Path) -> dict[str, bytes]:
-    """A small valid file of every kind that is read."""
-    write_graph(folder / "g.tsv")
-    graph = read_graph(folder / "g.tsv")
-    save_index(graph, folder / "g.trivium")
-    frame = pl.DataFrame({"head": ["a", "b"], "relation": ["r", "r"], "tail": ["b", "c"]})
-    frame.write_csv(folder / "g.csv")
-    frame.write_parquet(folder / "g.parquet")
-    (folder / "g.nt").write_text('<u:a> <u:r> <u:b> .\n<u:a> <http://www.w3.org/2000/01/rdf-schema#label> "A"@en .\n')
-    (folder / "g.ttl").write_text("@prefix u: <u:> .\nu:a u:r u:b, [ u:r u:c ] .\n")
-    (folder / "g.trig").write_text("@prefix u: <u:> .\nu:one { u:a u:r u:b }\n")
-    (folder / "g.jsonld").write_text('{"@id": "u:a", "u:r": {"@id": "u:b"}}')
-    (folder / "g.rdf").write_text(
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:u="u:">'
-        '<rdf:Description rdf:about="u:a"><u:r rdf:resource="u:b"/></rdf:Description></rdf:RDF>'
-    )
-    (folder / "g.tsv.gz").write_bytes(gzip.compress(b"a\tr\tb\n"))
-    save_checkpoint(small_model(), Provenance(), folder / "m.safetensors")
-    (folder / "f.yaml").write_text("similarity_enhancer_weight: 0.2\n")
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hostile")
@@ -144,48 +112,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def valid(folder: Path) -> dict[str, bytes]:
     return samples(folder)
-
-
-TRIPLES_FILES = [f"g.{ending}" for ending in "tsv csv parquet nt ttl trig rdf jsonld tsv.gz".split()]
-READERS: list[tuple[str, Callable[[Path], Any]]] = [
-    *((name, read_graph) for name in (*TRIPLES_FILES, "g.trivium")),
-    *((name, read_triples) for name in TRIPLES_FILES),
-    *((name, read_queries) for name in ("g.tsv", "g.csv")),
-    ("m.safetensors", load_checkpoint),
-    ("f.yaml", read_yaml),
-    ("f.yaml", read_flags),
-]
-
-
-SCRAPS = st.text("ab\t\n\r,\"<:>. '\ufeffé#", max_size=60).map(str.encode)
-
-
-@pytest.mark.parametrize(("name", "reader"), READERS, ids=[f"{reader.__name__} {name}" for name, reader in READERS])
-def test_readers_read_or_refuse(
-    valid: dict[str, bytes], folder: Path, name: str, reader: Callable[[Path], Any]
-) -> None:
-    content = valid[name]
-    place = folder / f"odd-{reader.__name__}.{name.split('.', 1)[1]}"
-
-    @steady(80)
-    @given(st.data())
-    def read(data: st.DataObject) -> None:
-        if data.draw(st.booleans()):
-            odd = data.draw(st.binary(max_size=200) | SCRAPS)
-        else:
-            begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
-            odd = content[:begin] + data.draw(st.binary(max_size=8)) + content[end:]
-        place.write_bytes(odd)
-        try:
-            found = reader(place)
-        except TriviumError as error:
-            assert place.name in str(error)
-            assert "\n" not in str(error)
-        else:
-            assert not isinstance(found, Graph) or found.num_triples > 0
-            assert not isinstance(found, pl.DataFrame) or len(found) > 0
-
-    read()
 
 
 VERBS = [*"rank score complete info index import evaluate overlap datasets synthesize -h".split(), ""]

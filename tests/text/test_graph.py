@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from trivium.graph.index import open_index, save_index
+from trivium.graph.read import read_graph
 from trivium.text.encoder import TextEncoder
-from trivium.text.graph import TextGraph
+from trivium.text.graph import TextGraph, graph_texts, with_texts
 from trivium.text.names import RelationText
 
 
@@ -119,3 +122,27 @@ def test_a_relation_is_added_by_its_text() -> None:
     assert np.array_equal(graph.vectors, table[[0, 1, 2, 3, 2, 4, 5, 6, 7, 6]])
     assert np.array_equal(graph.ends, table[[0, 1, 2, 3, 3, 4, 5, 6, 7, 5]])
     assert edges(graph)[2, 4] == pytest.approx(1, abs=1e-6)
+
+
+def test_texts_have_one_name_wherever_they_lie(tmp_path: Path) -> None:
+    """Beside the graph or in its index, in whatever order; other texts have another."""
+    (tmp_path / "g.tsv").write_text("a\tr2\tb\nb\tr1\tc\n")
+    graph = read_graph(tmp_path / "g.tsv")
+    plain = graph_texts(graph, LETTERS, tmp_path / "g.tsv").sha256
+    (tmp_path / "relations.tsv").write_text("r1\tleads to\tit leads\nr2\tborders\t\tis bordered\nr3\tno relation\n")
+    beside = graph_texts(graph, LETTERS, tmp_path / "g.tsv")
+    assert beside.sha256 != plain
+    (tmp_path / "b").mkdir()
+    save_index(with_texts(graph, tmp_path / "g.tsv"), tmp_path / "b" / "g.trivium")
+    index = open_index(tmp_path / "b" / "g.trivium")
+    assert index.relations.texts is not None
+    assert index.relations.texts.rows() == [("leads to", "it leads", None), ("borders", None, "is bordered")]
+    held = graph_texts(index, LETTERS, tmp_path / "b" / "g.trivium")
+    assert held.sha256 == beside.sha256
+    assert (held.vectors == beside.vectors).all()
+    assert graph_texts(index.with_relation("r9"), LETTERS).vectors[0].any()
+    save_index(with_texts(index, tmp_path / "b" / "g.trivium"), tmp_path / "again.trivium")
+    assert graph_texts(open_index(tmp_path / "again.trivium"), LETTERS).sha256 == beside.sha256
+    (tmp_path / "relations.tsv").write_text("r1\tpurple\n")
+    assert graph_texts(graph, LETTERS, tmp_path / "g.tsv").sha256 not in (beside.sha256, plain)
+    assert with_texts(graph, tmp_path / "b" / "g.tsv").relations.texts is None

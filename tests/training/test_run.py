@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,18 +18,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tests.conftest import SMALL, small_training, write_triples
+from tests.conftest import SMALL, random_graph, small_model, small_training, write_triples
 
-from trivium.errors import ConfigError, OutputError, TrainingError
-from trivium.model.checkpoint import SHIPPED
+from trivium.datasets import leakage
+from trivium.errors import ConfigError, InputError, OutputError, TrainingError
+from trivium.files import claimed
+from trivium.model.checkpoint import SHIPPED, Provenance
 from trivium.model.config import ModelConfig
-from trivium.model.trivium import load_checkpoint
+from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.settings import Settings
 from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Trainer, learning_rate, train
 from trivium.training.pretrain import pretrain, read_config, training_graphs
-from trivium.training.run import METRICS, STATE, RunFolder
+from trivium.training.run import METRICS, SOURCES, STATE, RunFolder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = replace(SMALL, use_similarity_enhancer=False, use_prompt_enhancer=False)
@@ -138,6 +141,107 @@ def test_metrics_survive_a_line_cut_short(tmp_path: Path) -> None:
     assert run.metrics() == [{"step": 1, "loss": 0.5}]
     run.rewind(0)
     assert run.metrics() == []
+
+
+def test_a_run_goes_on_with_its_own_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph, its relations' texts, validation triples, a checkpoint: another one under the same name is refused."""
+    monkeypatch.chdir(tmp_path)
+    facts, other = (random_graph(seed, entities=60, triples=300).triples for seed in (0, 1))
+    write_triples(Path("g.tsv"), facts)
+    write_triples(Path("v.tsv"), facts[:40])
+    save_checkpoint(small_model(), Provenance(), "start.safetensors")
+    config = small_training("g.tsv", start_from="start.safetensors", valid="v.tsv", validate_every=1, steps=2)
+    pretrain(RunFolder("run"), config=config)
+    assert json.loads(Path("run", SOURCES).read_text()).keys() == {"g.tsv", "v.tsv", "start.safetensors"}
+    before = weights(Path("run"))
+    kept = {name: Path(name).read_bytes() for name in ("g.tsv", "v.tsv", "start.safetensors")}
+    monkeypatch.setattr(leakage, "_training_graph", leakage._training_graph.__wrapped__)  # as in a new process
+    for name in kept:
+        if name.endswith(".tsv"):
+            write_triples(Path(name), other[:200])
+        else:
+            save_checkpoint(small_model(seed=1), Provenance(), name, force=True)
+        with pytest.raises(InputError, match=f"run began with another {name} than this"):
+            pretrain(RunFolder("run"))
+        Path(name).write_bytes(kept[name])
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # another file of the same name
+    save_checkpoint(small_model(), Provenance(), "start.safetensors")
+    write_triples(Path("v.tsv"), facts[:40])
+    write_triples(Path("g.tsv"), other)
+    with pytest.raises(InputError, match=r"began with another g\.tsv"):
+        pretrain(RunFolder("../run"))
+    monkeypatch.chdir(tmp_path)
+    pretrain(RunFolder("run"))
+    assert weights(Path("run")) == before
+    Path("run", SOURCES).write_text('["g.tsv"')
+    with pytest.raises(InputError, match=r"sources\.json is damaged"):
+        pretrain(RunFolder("run"))
+    Path("run", SOURCES).unlink()  # an earlier version's
+    pretrain(RunFolder("run"))
+
+
+def test_one_process_a_run(config: Path, tmp_path: Path) -> None:
+    """Of two that begin at once one goes on; of its folder nothing is another's."""
+    other = tmp_path / "other.yaml"
+    other.write_text(config.read_text().replace("seed: 0", "") + "seed: 6\n")
+    words = [sys.executable, "-m", "trivium", "pretrain", "--run", str(tmp_path / "run")]
+    both = [subprocess.Popen([*words, str(file)], stderr=subprocess.PIPE, text=True) for file in (config, other)]
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    lost = said[0 if both[0].returncode else 1]
+    assert "another process is writing" in lost or "holds a run already" in lost
+    seed = read_config(tmp_path / "run" / "config.yaml").seed
+    assert seed == (6 if both[0].returncode else 0)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1].seed == seed
+    with claimed(tmp_path / "run", "it"), pytest.raises(OutputError, match="another process is writing"):
+        pretrain(RunFolder(tmp_path / "run"))
+    with pytest.raises(OutputError, match="holds a run already"):
+        pretrain(RunFolder(tmp_path / "run"), config=small_training())
+
+
+def test_a_damaged_run_is_one_line(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain(RunFolder(run), config=replace(read_config(config), steps=2, steps_per_epoch=1))
+    files = {name: (run / name).read_bytes() for name in (STATE, METRICS, "config.yaml")}
+    flipped = bytearray(files[STATE])
+    flipped[-50] ^= 1
+    for name, content, words in (
+        (STATE, files[STATE][:1000], f"{STATE} is damaged"),
+        (STATE, bytes(flipped), f"{STATE} is damaged"),
+        (METRICS, files[METRICS] + b"\xff\xfe\n", f"{METRICS} line 3 is damaged"),
+        (METRICS, b"5\n" + files[METRICS], f"{METRICS} line 1 is damaged"),
+        ("config.yaml", files["config.yaml"].replace(b"dim: 32", b"dim: 64", 1), "does not fit the model of config"),
+    ):
+        (run / name).write_bytes(content)
+        with pytest.raises(InputError, match=words) as caught:
+            pretrain(RunFolder(run))
+        assert "\n" not in str(caught.value)
+        (run / name).write_bytes(files[name])
+    (run / "0123456789abcdef.part").write_bytes(b"of a killed process")
+    pretrain(RunFolder(run))
+    assert sorted(path.name for path in run.iterdir()) == sorted([*files, SOURCES, "checkpoint.safetensors"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_hangup_saves_the_state_unless_it_is_ignored(config: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, stops in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):  # the latter: as nohup leaves it
+            signal.signal(signal.SIGHUP, handler)
+            run = RunFolder(tmp_path / str(stops))
+            settings = replace(read_config(config), steps=4, save_every=100)
+
+            def hang_up(done: int, *_: object) -> None:
+                if done == 2:
+                    signal.raise_signal(signal.SIGHUP)
+
+            with pytest.raises(KeyboardInterrupt) if stops else nullcontext():
+                train(settings, {}, run, hang_up)
+            assert run.load()[0] == (2 if stops else 4)
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_folder_with_a_run_is_not_overwritten(config: Path, tmp_path: Path) -> None:

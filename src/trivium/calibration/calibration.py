@@ -16,7 +16,6 @@ from trivium.calibration.collect import ask, hide
 from trivium.calibration.fit import FOLDS, Floats, Record, features, fit
 from trivium.errors import GraphError, InputError
 from trivium.files import write_whole
-from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
 
@@ -31,21 +30,24 @@ class Calibration:
 
     Args:
         record: what was fitted.
-        graph, checkpoint: where it is to be used; the checkpoint's name or file.
+        ranker: where it is to be used.
+        checkpoint: the name or file of the ranker's model.
 
     Raises:
-        InputError: it was fitted to another graph or checkpoint.
+        InputError: it was fitted to another graph or checkpoint, or to other texts of the relations.
     """
 
-    def __init__(self, record: Record, graph: Graph, checkpoint: str | Path) -> None:
+    def __init__(self, record: Record, ranker: Ranker, checkpoint: str | Path) -> None:
+        graph = ranker.graph
         for what, own, given in (
-            ("checkpoint", record.checkpoint, checkpoint_sha256(checkpoint)),
-            ("graph", record.graph, graph.sha256),
+            ("another checkpoint", record.checkpoint, checkpoint_sha256(checkpoint)),
+            ("another graph", record.graph, graph.sha256),
+            ("other relation texts", record.texts, ranker.texts_sha256),
         ):
             if own != given:
                 raise InputError(
-                    f"the calibration was made for another {what} (SHA-256 {own[:12]}…, not {given[:12]}…): "
-                    "make one for this with trivium calibrate"
+                    f"the calibration was made for {what} (SHA-256 {own[:12] or 'none'}…, not "
+                    f"{given[:12] or 'none'}…): make one for this with trivium calibrate"
                 )
         self.record = record
         corrections = np.zeros((graph.num_relations, 2))
@@ -83,14 +85,15 @@ class Calibration:
         for kind, those in (("true", answers.true), ("wrong", ~answers.true)):
             if len(np.unique(answers.queries[those])) < FOLDS:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
-        return cls(fit(answers, hidden, graph, checkpoint_sha256(checkpoint), share, seed), graph, checkpoint)
+        named = checkpoint_sha256(checkpoint), ranker.texts_sha256
+        return cls(fit(answers, hidden, graph, *named, share, seed), ranker, checkpoint)
 
     @classmethod
-    def load(cls, path: str | Path, graph: Graph, checkpoint: str | Path) -> Calibration:
-        """Reads a saved calibration for use with a graph and a checkpoint, by name or file.
+    def load(cls, path: str | Path, ranker: Ranker, checkpoint: str | Path) -> Calibration:
+        """Reads a saved calibration for use with a ranker, whose model is a checkpoint by name or file.
 
         Raises:
-            InputError: no such file, not a calibration, or one for another graph or checkpoint.
+            InputError: no such file, not a calibration, or one for another graph, other texts or another checkpoint.
         """
         try:
             record = TypeAdapter(Record).validate_json(Path(path).read_bytes())
@@ -99,7 +102,7 @@ class Calibration:
         except ValidationError as error:
             reason = f"{path} is not a calibration that this version knows: make one with trivium calibrate"
             raise InputError(reason) from error
-        return cls(record, graph, checkpoint)
+        return cls(record, ranker, checkpoint)
 
     def save(self, path: str | Path, force: bool = False) -> None:
         """Writes it as JSON, whole or not at all.

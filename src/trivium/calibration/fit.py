@@ -34,6 +34,7 @@ class Record:
 
     Attributes:
         graph, checkpoint: SHA-256 of the graph's triples and of the checkpoint's file.
+        texts: SHA-256 of the relations' texts, empty where the model reads none.
         share, seed: what was hidden; see `trivium.calibration.Calibration.fit`.
         hidden, questions: how many facts were hidden, and how many questions asked.
         center, scale, weights, offset: of a logistic regression over `features`.
@@ -46,6 +47,7 @@ class Record:
 
     graph: str
     checkpoint: str
+    texts: str
     share: float
     seed: int
     hidden: int
@@ -60,7 +62,7 @@ class Record:
     confidences: list[Annotated[float, Ge(0), Le(1)]]
     error: float
     reliability: list[Bin]
-    format: Literal["trivium calibration 1"] = "trivium calibration 1"
+    format: Literal["trivium calibration 2"] = "trivium calibration 2"
 
     @model_validator(mode="after")
     def _points_ascend(self) -> Self:
@@ -69,13 +71,13 @@ class Record:
         return self
 
 
-def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: float, seed: int) -> Record:
+def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, texts: str, share: float, seed: int) -> Record:
     """Logistic regression over `features` and, jointly, a shrunk shift for each relation with facts enough; then an
     isotonic map of its cross-validated output, so that the regression need not have the right form.
 
     Args:
         answers: to questions about ``hidden``, facts that were taken out of ``graph``.
-        checkpoint: SHA-256 of the checkpoint's file.
+        checkpoint, texts: SHA-256 of the checkpoint's file and of the relations' texts, to be recorded.
         share, seed: by which facts were hidden, to be recorded.
     """
     from sklearn.linear_model import LogisticRegression
@@ -101,6 +103,7 @@ def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, share: f
     return Record(
         graph=graph.sha256,
         checkpoint=checkpoint,
+        texts=texts,
         share=share,
         seed=seed,
         hidden=hidden.num_triples,

@@ -2,12 +2,17 @@
 
 import logging
 import re
+import signal
 import sys
+from contextlib import suppress
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
 from trivium import __version__
-from trivium.errors import TriviumError
+from trivium.errors import OutputError, TriviumError
 
 VERBS = {
     "demo": "hides facts of a real graph, asks for them, and says how good the answers are",
@@ -32,6 +37,22 @@ VERBS = {
 }
 """The module of each verb in this package, the verb where it has another name, and a line about it."""
 
+OUTPUTS = ("output", "png", "table", "json")
+"""The options that name a file to write."""
+
+
+def check_apart(**given: Any) -> None:
+    """Refuses to write, even with --force, what the same command reads."""
+    for value in list(given.values()):
+        given |= vars(value) if is_dataclass(value) else {}
+    outputs = [given.pop(name) for name in OUTPUTS if isinstance(given.get(name), Path)]
+    for name in (name for value in given.values() for name in (value if isinstance(value, list) else [value])):
+        for place in outputs if isinstance(name, str | Path) else ():
+            with suppress(OSError, ValueError):  # where one is not there, they are apart
+                if place.is_file() and place.samefile(name):
+                    raise OutputError(f"{place} is read by this command: choose another name for what it writes")
+
+
 app = App(
     name="trivium",
     version=__version__,
@@ -40,14 +61,21 @@ app = App(
 )
 for place, line in VERBS.items():
     module, verb = place.split()[0], place.split()[-1]
-    app.command(f"trivium.cli.{module}:{'import_' if verb == 'import' else verb}", name=verb, help=line)
+    app.command(
+        f"trivium.cli.{module}:{'import_' if verb == 'import' else verb}", name=verb, help=line, validator=check_apart
+    )
 
 
 def main(words: list[str] | None = None) -> None:
     """Runs a command, the process's own by default. Wrong input is one line on standard error and exit status 2.
 
-    What the library logs goes to standard error too, a line a record.
+    What the library logs goes to standard error too, a line a record. SIGTERM and SIGHUP end the process's own command
+    as Ctrl-C does, unless they are ignored, as with nohup; a service has its own ways.
     """
+    if words is None and sys.argv[1:2] != ["serve"]:
+        for kind in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(kind) is signal.SIG_DFL:
+                signal.signal(kind, signal.default_int_handler)
     log, lines = logging.getLogger("trivium"), logging.StreamHandler()
     log.setLevel(logging.INFO)
     log.addHandler(lines)

@@ -127,7 +127,7 @@ def index(
     reading: Reading = Reading(),
     force: Force = False,
 ) -> None:
-    """Saves a graph in a form that opens at once, memory-mapped, whatever its size.
+    """Saves a graph in a form that opens at once, with the texts of its relations.
 
     Parameters
     ----------
@@ -143,8 +143,10 @@ def index(
     if output is None:
         print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
     else:
+        from trivium.text.graph import with_texts
+
         check_place(output, force, INDEX)
-        save_index(read_graph(graph, **vars(reading)), output, force)
+        save_index(with_texts(read_graph(graph, **vars(reading)), graph), output, force)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from trivium.calibration import Calibration
 from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Required
 from trivium.errors import InputError
-from trivium.files import check_output, check_tsv
+from trivium.files import check_output, check_tsv, digest
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import estimate_seconds, open_questions
-from trivium.inference.parts import digest, write_in_parts
+from trivium.inference.parts import write_in_parts
 from trivium.inference.ranker import Ranker
 from trivium.report import progress, show, warn
 
@@ -215,7 +215,7 @@ def _open(
             check_tsv(names.names, output)
     if calibration is None:
         return ranker, None, ""
-    held = Calibration.load(calibration, ranker.graph, opening.checkpoint)
+    held = Calibration.load(calibration, ranker, opening.checkpoint)
     return ranker, held.confidence, held.sha256
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
-from trivium.files import check_output, check_place, save_figure, whole_file, write_table, write_whole
+from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table, write_whole
 from trivium.model.checkpoint import ENDING
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
@@ -134,7 +134,9 @@ def ablate(
         The folder of the ablation; runs/NAME by default, after the configuration's name.
     """
     folder = run_folder("a configuration", config, resume, run=run)
-    scores = run_ablation(folder, data_dir, None if config is None else read_ablation(config), progress)
+    begin = None if config is None else read_ablation(config)
+    with claimed(folder.path, folder.path):
+        scores = run_ablation(folder, data_dir, begin, progress)
     table = differences(scores)
     write_table(table, folder.path / "ablation.csv", force=True)
     save_figure(draw(table), folder.path / "ablation.png", force=True)

@@ -18,7 +18,7 @@ from trivium.errors import InputError
 from trivium.evaluation.evaluate import Result
 from trivium.files import make_folder, write_whole
 from trivium.model.checkpoint import checkpoint_sha256
-from trivium.settings import build
+from trivium.settings import build, read_json
 
 CLEAN = 0.025  # share of test triples in the training data under which a graph counts as clean
 MODELS = ("ULTRA", "SEMMA", "ARE", "TRIX", "KG-ICL")
@@ -71,7 +71,7 @@ class Results:
     def load(self, dataset: str) -> Result | None:
         """The result on a data set, if it is there."""
         file = self._file(dataset)
-        return build(Result, json.loads(file.read_text("utf-8"))["result"], file) if file.exists() else None
+        return build(Result, read_json(file)["result"], file) if file.exists() else None
 
     def save(self, result: Result) -> None:
         """Keeps a result."""

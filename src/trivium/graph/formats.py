@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO, TextIOWrapper
+from io import BufferedReader, BytesIO, RawIOBase, TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -30,6 +30,9 @@ FORMATS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet", *
 INDEX = ".trivium"
 TRIPLE = ("head", "relation", "tail")
 
+MAX_RATIO = 200  # of the bytes in a gzip file to its own; text comes to 20 at most, and gzip can do 1,030
+_ANY_BYTES = 1 << 26  # of a gzip file, whatever its ratio
+_READ_BYTES = 1 << 17
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -65,11 +68,33 @@ def format_of(path: Path) -> str:
     return FORMATS[ending_of(path)]
 
 
+class _Unzipped(RawIOBase):
+    """What a gzip file holds; a GraphError where it swells beyond what text does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.packed = path, path.open("rb")
+        self.plain = gzip.GzipFile(fileobj=self.packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        count = self.plain.readinto(into)
+        if self.plain.tell() > _ANY_BYTES + MAX_RATIO * self.packed.tell():
+            raise GraphError(f"{self.path}: more than {MAX_RATIO} times its size unzipped: unzip it if it is no bomb")
+        return count
+
+    def close(self) -> None:
+        self.packed.close()
+        super().close()
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unzipped, after a byte order mark; what the system or gzip cannot read is a GraphError."""
     try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        zipped = path.suffix.lower() == ".gz"
+        with BufferedReader(_Unzipped(path), _READ_BYTES) if zipped else path.open("rb") as file:
             if file.peek(3).startswith(_BOM):
                 file.read(3)
             yield cast(IO[bytes], file)
@@ -257,6 +282,7 @@ def _rdf_rows(path: Path, labels: dict[str, str], named_graph: str | None) -> It
             return anonymous.setdefault(node.value, f"_:anonymous{len(anonymous) + 1}")
         return str(node)
 
+    number = 0
     try:
         with opened(path) as file:
             for number, quad in enumerate(parse(file, format=form), 1):
@@ -273,8 +299,11 @@ def _rdf_rows(path: Path, labels: dict[str, str], named_graph: str | None) -> It
                     if worth > best.get(subject := name(quad.subject), 0):
                         best[subject] = worth
                         labels[subject] = quad.object.value
-    except (SyntaxError, MemoryError) as reason:  # the latter: a name of more than 16 MiB
-        fail(path, getattr(reason, "lineno", None), str(getattr(reason, "msg", reason)))
+    except SyntaxError as reason:
+        fail(path, reason.lineno, reason.msg)
+    except MemoryError:
+        place = (statement_lines(path)[number], "line") if form == RdfFormat.N_QUADS else (number + 1, "statement")
+        fail(path, place[0], "a name or text of more than 16 MiB: shorten it", place[1])
     if not found:
         raise GraphError(f"{path} has no graph {named_graph!r}: it has {', '.join(sorted(others)[:5]) or 'none'}")
 

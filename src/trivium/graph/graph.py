@@ -129,7 +129,7 @@ class Graph:
 
     def _places(self, triples: IntArray) -> OffsetArray:
         """Where each of ``[n, 3]`` triples stands among the edges, -1 if it does not."""
-        return find_edges(self.offsets, self.edge_relations, self.sources, np.asarray(triples).reshape(-1, 3))
+        return find_edges(self.offsets, self.edge_relations, self.sources, np.asarray(triples).reshape(-1, 3))  # type: ignore[no-any-return]
 
     def without(self, triples: IntArray) -> Graph:
         """The graph less ``[n, 3]`` triples and their inverses; names and ids stay."""

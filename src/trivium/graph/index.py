@@ -1,11 +1,13 @@
-"""A graph in one file that opens memory-mapped.
+"""A graph in one file that opens at once.
 
 Layout: ``TRIVIUM``, a version byte and the little-endian CRC-32 of all that follows; zeros up to byte 64; an Arrow IPC
-file of one record batch with one row, a list to each column of `SCHEMA`. Labels are null where there are none.
+file of one record batch with one row, a list to each column of `SCHEMA`. Labels and the texts of relations are null
+where there are none.
 """
 
 from __future__ import annotations
 
+import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -21,15 +23,16 @@ from trivium.files import check_place, whole_file
 from trivium.graph.formats import INDEX, opened
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
+from trivium.kernels.csr import edges_hold
 
 _NUMBERS = {"sources": pa.int32(), "edge_relations": pa.int32(), "offsets": pa.int64()}
 _NAMES = ("entity_names", "entity_labels", "relation_names", "relation_labels")
-SCHEMA = pa.schema(
-    {name: pa.large_list(kind) for name, kind in (_NUMBERS | dict.fromkeys(_NAMES, pa.large_string())).items()}
-)
+TEXTS = ("name", "description", "inverse")  # of a relation, see `trivium.text.names.RelationText`
+_STRINGS = dict.fromkeys([*_NAMES, *(f"relation_{text}_texts" for text in TEXTS)], pa.large_string())
+SCHEMA = pa.schema({name: pa.large_list(kind) for name, kind in (_NUMBERS | _STRINGS).items()})
 _PREFIX = struct.Struct("<7sBI")
 _MAGIC = b"TRIVIUM"
-_VERSION = 2
+_VERSION = 3
 _BEGIN = 64  # of the Arrow file
 _BLOCK_BYTES = 1 << 24
 AGAIN = "make it anew with `trivium index`"
@@ -44,7 +47,8 @@ def save_index(graph: Graph, path: str | Path, force: bool = False) -> None:
     path = check_place(path, force, INDEX)
     numbers: list[Any] = [graph.sources, graph.edge_relations, graph.offsets]
     names = [graph.entities.names, graph.entities.labels, graph.relations.names, graph.relations.labels]
-    columns = [_list(values) for values in numbers + names]
+    texts = [None] * len(TEXTS) if graph.relations.texts is None else graph.relations.texts.get_columns()
+    columns = [_list(values) for values in [*numbers, *names, *texts]]
     with whole_file(path, force) as file:
         file.write(bytes(_BEGIN))
         with pa.ipc.new_file(file, SCHEMA) as writer:
@@ -67,9 +71,8 @@ def _list(values: NDArray[Any] | pl.Series | None) -> Any:
 
 
 def open_index(path: str | Path) -> Graph:
-    """Opens a saved graph; its arrays stay in the file.
-
-    They are private to the process (copy on write): changing them changes no file.
+    """Opens a saved graph. It is read into memory: what becomes of the file later changes nothing, nor do changes of
+    the graph's arrays change the file.
 
     Raises:
         GraphError: the file is missing, damaged, of another version, or no index at all, or what it holds is no
@@ -78,8 +81,8 @@ def open_index(path: str | Path) -> Graph:
     Cost: a pass over the file for its checksum, and a few over its edges that keep nothing: under a second a gigabyte.
     """
     path = Path(path)
-    with opened(path) as file:  # an empty file cannot be mapped
-        data = np.memmap(file, np.uint8, "c").view(np.ndarray) if file.seek(0, 2) else np.empty(0, np.uint8)
+    with opened(path) as file:
+        data = np.fromfile(file, np.uint8)  # not mapped: `cp` over a mapped file kills who reads it
     start = bytes(data[: _PREFIX.size])
     if not start.startswith(_MAGIC) or len(data) < _BEGIN:
         raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")
@@ -105,22 +108,26 @@ def _graph(data: NDArray[np.uint8]) -> Graph:
     batch = file.get_batch(0)
     batch.validate(full=True)
     columns = {name: batch[name].flatten() for name in SCHEMA.names}
-    _require(len(batch) == 1 and not any(column.null_count for column in columns.values()), "a value is missing")
+    missing = any(columns[name].null_count for name in [*_NUMBERS, *_NAMES])
+    _require(len(batch) == 1 and not missing, "a value is missing")
     sources, kinds, offsets = (_view(columns[name], data) for name in _NUMBERS)
-    names: list[Any] = [None if batch[name].null_count else pl.Series("name", columns[name]) for name in _NAMES]
-    for held, labels in (names[:2], names[2:]):
-        _require(held is not None and held.n_unique() == len(held), "a name is missing or there twice")
-        _require(labels is None or len(labels) == len(held), "labels do not fit the names")
-    entities, relations = Names(*names[:2]), Names(*names[2:])
+    strings: list[Any] = [None if batch[name].null_count else pl.Series("", columns[name]) for name in _STRINGS]
+    for held, *others in (strings[:2], strings[2:]):
+        _require(held is not None and _unique(held), "a name is missing or there twice")
+        _require(all(other is None or len(other) == len(held) for other in others), "labels or texts do not fit")
+    _require(len({text is None for text in strings[4:]}) == 1, "some texts are missing")
+    texts = None if strings[-1] is None else pl.DataFrame(dict(zip(TEXTS, strings[4:], strict=True)))
+    entities, relations = Names(strings[0], strings[1]), Names(strings[2], strings[3], texts)
     fits = len(offsets) == len(entities) + 1 and offsets[0] == 0 and (np.diff(offsets) >= 0).all()
     _require(fits and len(sources) == len(kinds) == offsets[-1], "the edges do not fit the entities")
-    for ids, count in ((sources, len(entities)), (kinds, 2 * len(relations))):
-        _require(not len(ids) or 0 <= int(ids.min()) <= int(ids.max()) < count, "an edge leads outside")
-    ascending = (kinds[1:] > kinds[:-1]) | ((kinds[1:] == kinds[:-1]) & (sources[1:] > sources[:-1]))
-    begins = offsets[(offsets > 0) & (offsets < len(sources))]
-    ascending[begins - 1] = True  # another target
-    _require(ascending.all(), "its edges are not sorted")
+    key = np.uint64(secrets.randbits(64))  # no file can be made to fit a number that nobody knows
+    _require(edges_hold(offsets, kinds, sources, len(relations), key), "its edges are not sorted, paired and in range")
     return Graph(sources, kinds, offsets, entities, relations)
+
+
+def _unique(names: pl.Series) -> bool:
+    """Whether each is there once; at once where they are sorted, as readers sort them."""
+    return bool((names[1:] > names[:-1]).all()) or names.n_unique() == len(names)
 
 
 def _require(held: Any, what: str) -> None:

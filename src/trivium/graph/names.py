@@ -23,11 +23,19 @@ class Names:
     Args:
         names: unique strings; a name's place is its id.
         labels: as many strings, or ``None``; they are shown, and looked up where no name fits.
+        texts: as many rows of what an index holds of relations in words, ``name``, ``description`` and ``inverse``
+            (strings or null), or ``None``; see `trivium.text.names`.
     """
 
-    def __init__(self, names: pl.Series | Sequence[str], labels: pl.Series | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        names: pl.Series | Sequence[str],
+        labels: pl.Series | Sequence[str] | None = None,
+        texts: pl.DataFrame | None = None,
+    ) -> None:
         self.names = names if isinstance(names, pl.Series) else pl.Series("name", names, dtype=pl.String)
         self.labels = None if labels is None else pl.Series("label", labels, dtype=pl.String)
+        self.texts = texts
 
     @classmethod
     def numbered(cls, count: int) -> Names:
@@ -53,7 +61,8 @@ class Names:
 
     def with_name(self, name: str) -> Names:
         """The names with one more at the end, which is its own label."""
-        return Names([*self.names, name], None if self.labels is None else [*self.labels, name])
+        texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(1)])
+        return Names([*self.names, name], None if self.labels is None else [*self.labels, name], texts)
 
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
         """The id of each name, or of a label that belongs to a single name; -1 for others. Cost: O(held + asked)."""

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from filelock import FileLock, Timeout
 
 from trivium.errors import OutputError
-from trivium.files import check_output, make_folder, table_writer, whole_file
+from trivium.files import check_output, claimed, digest, sealed, table_writer, unsealed, write_whole
 from trivium.inference.answers import Ids
 
 log = logging.getLogger(__name__)
-
-
-def digest(*values: object) -> str:
-    """SHA-256 of values, in their order: the bytes of arrays, and of others what ``repr`` says."""
-    sha = hashlib.sha256()
-    for value in values:
-        content: Any = np.ravel(value).view(np.uint8) if isinstance(value, np.ndarray) else repr(value).encode()
-        sha.update(len(content).to_bytes(8, "little"))
-        sha.update(content)
-    return sha.hexdigest()
 
 
 def write_in_parts(
@@ -42,9 +28,9 @@ def write_in_parts(
 ) -> int:
     """Writes a table, whole or not at all. Finished parts wait in a folder beside it, ``.NAME.parts``.
 
-    A part is a Parquet file, whole or not there, named by the digest of its request and its questions: whatever else
-    lies in the folder, no part of another request is taken up. A kill at any moment leaves parts that the same call
-    takes up. One process at a time may write a table.
+    A part is a Parquet file after its checksum, named by the digest of its request and its questions: whatever else
+    lies in the folder, no part of another request is taken up, and one that is damaged is computed again. A kill at any
+    moment leaves parts that the same call takes up. One process at a time may write a table.
 
     Args:
         request: a digest of all that the table's content depends on.
@@ -64,18 +50,18 @@ def write_in_parts(
     check_output(path, force)
     folder = path.with_name(f".{path.name}.parts")
     files = [[folder / f"{digest(request, part)}.parquet" for part in block] for block in blocks]
-    with _claimed(folder, path):
+    with claimed(folder, path):
         rows, done, total = 0, 0, sum(map(len, chain(*blocks)))
         for part, name in zip(chain(*blocks), chain(*files), strict=True):
-            if not name.exists():
-                with whole_file(name) as file:
-                    compute(part).write_parquet(file)
+            if unsealed(name) is None:
+                compute(part).write_parquet(rows_of := BytesIO())
+                write_whole(sealed(rows_of.getvalue()), name, force=True)
             done += len(part)
             if progress is not None:
                 progress(done, total)
         with table_writer(path, force) as write:
             for names in files:
-                table = arrange(pl.concat([pl.read_parquet(name, glob=False) for name in names]))
+                table = arrange(pl.concat([_read(name) for name in names]))
                 write(table)
                 rows += len(table)
         for name in set(chain(*files)):
@@ -85,25 +71,8 @@ def write_in_parts(
     return rows
 
 
-@contextmanager
-def _claimed(folder: Path, output: Path) -> Iterator[None]:
-    """Holds the folder of parts for this process, by a lock that ends with it; an empty folder is removed at the end.
-
-    The lock is a courtesy that saves work: parts of two processes would be the same.
-    """
-    make_folder(folder)
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as reason:
-        raise OutputError(f"another process is writing {output}: wait for it, or choose another name") from reason
-    try:
-        yield
-    finally:
-        for leftover in folder.glob("*.part"):  # of a process that was killed while it wrote
-            leftover.unlink()
-        if not any(folder.glob("*.parquet")):
-            with suppress(OSError):  # Windows keeps a file that is open
-                (folder / "lock").unlink()
-                folder.rmdir()
-        lock.release()
+def _read(name: Path) -> pl.DataFrame:
+    """The rows of a part that this process has seen whole."""
+    if (body := unsealed(name)) is None:
+        raise OutputError(f"{name} was damaged meanwhile: the same command computes it again")
+    return pl.read_parquet(body)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.files import digest
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_graph
@@ -31,7 +32,6 @@ from trivium.inference.answers import (
     ranks_and_margins,
 )
 from trivium.inference.engine import Engine, Representations
-from trivium.inference.parts import digest
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
@@ -128,6 +128,11 @@ class Ranker:
         settings = __version__, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
         return digest(settings, *edges, *(tensor.numpy() for tensor in tensors))
+
+    @property
+    def texts_sha256(self) -> str:
+        """Of what the graph's relations say, by which what was made with it names it; empty if nothing is read."""
+        return "" if self.topology.texts is None else self.topology.texts.sha256
 
     def over(self, graph: Graph) -> Ranker:
         """The same model, texts and switched-off parts over another graph with the same names, without a cache."""

@@ -8,11 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from trivium.kernels.compiled import compiled
+
 IntArray = NDArray[np.int32]
 OffsetArray = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _counting_order(keys, num_keys, order):  # type: ignore[no-untyped-def]
     """Stable order of ``order`` by ``keys[order]``; the row offsets of each key."""
     offsets = np.zeros(num_keys + 1, np.int64)
@@ -74,7 +76,7 @@ def targets_of(offsets: OffsetArray) -> IntArray:
     return np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray) -> OffsetArray:
     """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
 
@@ -100,6 +102,47 @@ def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, tri
         if low < end and relations[low] == relation and sources[low] == head:
             places[i] = low
     return places
+
+
+@compiled()
+def edges_hold(offsets, relations, sources, num_relations, key):  # type: ignore[no-untyped-def]
+    """Whether edges are those of a graph: ids in range, sorted by (target, relation, source), each once, and each with
+    its inverse.
+
+    The pairs are compared by the sum of 64-bit hashes of the edges, less that of the inverses: with a random ``key``,
+    others agree with a chance of 2^-64.
+
+    Args:
+        offsets: ``[entities + 1]``, ascending from 0 to the number of edges.
+        key: uint64.
+
+    Cost: O(edges), without memory.
+    """
+    total = np.uint64(0)
+    entities = len(offsets) - 1
+    # the edges of every target, each after the one before
+    for target in range(entities):
+        for edge in range(offsets[target], offsets[target + 1]):
+            source, relation = sources[edge], relations[edge]
+            if source < 0 or source >= entities or relation < 0 or relation >= 2 * num_relations:
+                return False
+            if edge > offsets[target]:
+                before = relations[edge - 1]
+                if before > relation or (before == relation and sources[edge - 1] >= source):
+                    return False
+            turned = relation >= num_relations
+            head, tail, kind = (target, source, relation - num_relations) if turned else (source, target, relation)
+            mixed = _mixed(_mixed(key ^ np.uint64((np.int64(head) << 32) | np.int64(tail))) + np.uint64(kind))
+            total += np.uint64(0) - mixed if turned else mixed
+    return total == 0
+
+
+@njit(nogil=True)
+def _mixed(x):  # type: ignore[no-untyped-def]
+    """A 64-bit number well mixed. Source: Steele et al., Fast Splittable Pseudorandom Number Generators (2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int) -> tuple[OffsetArray, IntArray]:

@@ -8,11 +8,12 @@ import numpy as np
 from numba import njit, prange
 
 from trivium.kernels import vector
+from trivium.kernels.compiled import compiled
 
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@compiled(error_model="numpy")
 def reach(offsets, sources, num_entities, entities, queries, frontier, count, places):  # type: ignore[no-untyped-def]
     """Adds the neighbours of the pairs from ``frontier`` on, which were reached last.
 
@@ -91,7 +92,7 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
         vector.store(out, after + c, vector.plus(vector.load_floats(state, before + c), value))
 
 
-@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
+@compiled(parallel=True, error_model="numpy")
 def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignore[no-untyped-def]
     """One layer of the entity encoder for the reached pairs: messages, linear map, norm, ReLU and residual at once.
 
@@ -165,7 +166,7 @@ def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignor
                 _finish(linear, r * dim, bias, gain, shift, epsilon, rows, r * 2 * dim, out, to * dim, dim)
 
 
-@njit(parallel=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"}, nogil=True)
+@compiled(parallel=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_dim, out):  # type: ignore[no-untyped-def]
     """``out = last_weight · ReLU(states · weight + bias) + last_bias`` for ``count`` rows of ``dim`` numbers."""
     # tiles of rows; in each the rows, and for these what they are summed over
@@ -184,7 +185,7 @@ def score_rows(states, count, dim, weight, bias, last_weight, last_bias, hidden_
             out[first + r] = total + last_bias
 
 
-@njit(parallel=True, error_model="numpy", cache=True, nogil=True)
+@compiled(parallel=True, error_model="numpy")
 def count_rivals(scores, query, answer, known_starts, known, tolerance, better, tied):  # type: ignore[no-untyped-def]
     """How many unknown entities score above each answer, and how many tie with it.
 

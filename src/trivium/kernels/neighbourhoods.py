@@ -7,7 +7,8 @@ are settled by the order of names, so the order of triples never matters.
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from trivium.kernels.compiled import compiled
 
 FAR = 3  # the distance that stands for every one beyond two steps
 EXPANDED_DEGREE = 512  # an entity of more edges is kept as a neighbour, and not looked behind
@@ -17,7 +18,7 @@ _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.ui
 _11, _27, _30, _31 = (np.uint64(i) for i in (11, 27, 30, 31))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hashed(x: Any) -> Any:
     """64-bit hashes (splitmix64's steps; Steele et al., 2014)."""
     x = x + _A
@@ -26,13 +27,13 @@ def hashed(x: Any) -> Any:
     return x ^ (x >> _31)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _uniform(x: Any) -> Any:
     """A hash as a number in [0, 1)."""
     return np.float64(hashed(x) >> _11) * 2.0**-53
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _smallest(keys: Any, ties: Any, count: int) -> Any:
     """Places of the ``count`` smallest keys, equal ones by ``ties``."""
     places = np.arange(len(keys))
@@ -42,7 +43,7 @@ def _smallest(keys: Any, ties: Any, count: int) -> Any:
     return places[np.argsort(keys[places], kind="mergesort")][:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def neighbourhoods(  # type: ignore[no-untyped-def]
     edges, num_relations, colours, ranks, salt, asked, examples, hops, max_entities, max_triples
 ):

@@ -5,12 +5,12 @@ the neighbours of ``t`` are the sources of its edges.
 """
 
 import numpy as np
-from numba import njit
 
+from trivium.kernels.compiled import compiled
 from trivium.kernels.csr import IntArray, OffsetArray
 
 
-@njit(cache=True)
+@compiled()
 def _visit(entity, seen, visited, count):  # type: ignore[no-untyped-def]
     """Adds an entity to those visited, if it is new and there is room; returns how many they are now."""
     if not seen[entity] and count < len(visited):
@@ -20,7 +20,7 @@ def _visit(entity, seen, visited, count):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
+@compiled()
 def grow(offsets, sources, start, size, fan_out, rng):  # type: ignore[no-untyped-def]
     """Entities reached from ``start``, in the order of the visit: breadth-first, then along random edges.
 

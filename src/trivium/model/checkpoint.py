@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -42,6 +43,9 @@ class Provenance:
     excluded: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """By training data: the data sets whose questions (``exclude``), or which whole (``exclude_graphs``), are not in
     it. Earlier versions did not record it: what their settings say holds for all."""
+    sha256: str = ""
+    """Of the weights, the model's configuration and all else of this; `write_checkpoint` sets it. Earlier versions did
+    not record it."""
 
     def excluded_from(self, name: str) -> dict[str, list[str]]:
         """What was taken out of one training graph."""
@@ -56,8 +60,11 @@ def write_checkpoint(
     Raises:
         OutputError: the file exists (without ``force``) or cannot be written.
     """
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(config)), "provenance": json.dumps(asdict(provenance))}
-    content = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(config))}
+    said = asdict(provenance)
+    said["sha256"] = _sha256(metadata["config"], said, tensors)
+    content = save(tensors, metadata | {"provenance": json.dumps(said)})
     # the library writes the metadata in an order that changes from run to run: the header is sorted
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
@@ -65,11 +72,26 @@ def write_checkpoint(
     write_whole(len(header).to_bytes(8, "little") + header + content[end:], path, force)
 
 
+def tensors_sha256(tensors: Mapping[str, Tensor], *said: str) -> str:
+    """SHA-256 of tensors with their names, types and shapes, and of words that belong to them."""
+    held = sorted(tensors.items())
+    sha = hashlib.sha256(repr((said, [(name, tensor.dtype, [*tensor.shape]) for name, tensor in held])).encode())
+    for _, tensor in held:
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def _sha256(config: str, provenance: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """What ``Provenance.sha256`` says: of everything in the file but itself."""
+    return tensors_sha256(tensors, config, json.dumps({**provenance, "sha256": ""}, sort_keys=True))
+
+
 def read_checkpoint(name: str | Path) -> tuple[ModelConfig, dict[str, Tensor], Provenance]:
     """Opens a checkpoint by name, or a file; whether the weights fit the configuration is for the model to say.
 
     Raises:
-        CheckpointError: there is no such checkpoint, the file is none of ours, or a weight is not finite.
+        CheckpointError: there is no such checkpoint, the file is none of ours or was damaged, or a weight is not
+            finite.
     """
     path = find_checkpoint(name)
     try:
@@ -84,9 +106,12 @@ def read_checkpoint(name: str | Path) -> tuple[ModelConfig, dict[str, Tensor], P
         raise CheckpointError(f"{path} was not written by trivium: import a public checkpoint with trivium import")
     try:
         config = build(ModelConfig, json.loads(metadata["config"]), "config")
-        provenance = build(Provenance, json.loads(metadata["provenance"]), "provenance")
-    except (ConfigError, KeyError, ValueError) as error:
+        said = json.loads(metadata["provenance"])
+        provenance = build(Provenance, said, "provenance")
+    except (ConfigError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} holds settings that this version does not know: {error}") from error
+    if provenance.sha256 not in ("", _sha256(metadata["config"], said, tensors)):
+        raise CheckpointError(f"{path} is damaged (its checksum is another): bring it back from a copy")
     for key, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: the weight {key} holds a number that is not finite: use another checkpoint")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from trivium.errors import CheckpointError
+from trivium.errors import CheckpointError, ConfigError
 from trivium.model.checkpoint import Provenance, find_checkpoint, read_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
@@ -73,8 +73,11 @@ class Trivium(nn.Module):
         Raises:
             CheckpointError: the configuration asks for other weights than these. It is found before memory is taken.
         """
-        with torch.device("meta"):
-            model = cls(config)
+        try:
+            with torch.device("meta"):
+                model = cls(config)
+        except ConfigError as error:
+            raise CheckpointError(f"{where}: {error}") from error
         wanted, found = (
             {name: f"{list(value.shape)} of {value.dtype}" for name, value in tensors.items()}
             for tensors in (model.state_dict(), weights)

@@ -55,8 +55,8 @@ class Source:
             InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
         """
         ranker = Ranker.open(self.graph, self.checkpoint, columns=self.columns, named_graph=self.named_graph)
-        file, graph = self.calibration, ranker.graph
-        return Snapshot(self, ranker, None if file is None else Calibration.load(file, graph, self.checkpoint))
+        file = self.calibration
+        return Snapshot(self, ranker, None if file is None else Calibration.load(file, ranker, self.checkpoint))
 
     def stamp(self) -> Stamp | None:
         """What changes when a file does, the graph's or the calibration's; ``None`` while one of them is missing."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from trivium.errors import ConfigError, InputError, MissingPackageError, OutputError
-from trivium.files import write_whole
+from trivium.files import sealed, write_whole
 from trivium.released import cache_folder, fetch, find
 
 MINILM = "all-MiniLM-L6-v2"
@@ -221,4 +221,4 @@ def _write_vectors(path: Path, held: Mapping[bytes, Vectors]) -> None:
     body = b"".join(key + vector.astype("<f4").tobytes() for key, vector in held.items())
     with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(hashlib.sha256(body).digest() + body, path, force=True)
+        write_whole(sealed(body), path, force=True)

@@ -9,20 +9,25 @@ terms of Metafam. 0.6 would join half of Metafam to each other; 0.8 would leave 
 nothing but their five nearest.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from trivium.files import digest
 from trivium.graph.graph import Graph
+from trivium.graph.index import TEXTS
+from trivium.graph.names import Names
 from trivium.kernels.csr import Edges, IntArray
 from trivium.text.encoder import TextEncoder, Vectors
-from trivium.text.names import RelationText, data_set_tables, read_relation_texts, relation_texts, texts_beside
+from trivium.text.names import RelationText, given_texts, merged, relation_texts
 
 NEAREST = 5
 TIE = 1e-5  # cosines of equal texts differ by rounding: what ties with the fifth nearest is taken with it
@@ -38,15 +43,19 @@ def graph_texts(
         source: the graph's file (a relations.tsv or .json in its folder is read) or the data set's name.
         data_dir: the folder of data sets, where it holds texts of them.
     """
-    given = []
-    if Path(source).is_file():
-        beside = texts_beside(source)
-        given = [read_relation_texts(beside)] if beside is not None else []
-    elif data_dir is not None:
-        given = data_set_tables(str(source), Path(data_dir))
+    names = graph.relations.names.to_list()
     labels = None if graph.relations.labels is None else graph.relations.labels.to_list()
-    texts = relation_texts(graph.relations.names.to_list(), labels, given, encoder.words())
-    return TextGraph.from_texts(texts, encoder)
+    texts = relation_texts(names, labels, given_texts(graph.relations, source, data_dir), encoder.words())
+    said = hashlib.sha256(repr(sorted(zip(names, map(repr, texts), strict=True))).encode()).hexdigest()
+    return TextGraph.from_texts(texts, encoder, said)
+
+
+def with_texts(graph: Graph, source: str | Path) -> Graph:
+    """The graph with what is said of its relations beside its file, so that an index of it holds that too."""
+    names = graph.relations
+    said = [vars(text) for text in merged(names.names.to_list(), given_texts(names, source))]
+    texts = pl.DataFrame(said, dict.fromkeys(TEXTS, pl.String)) if any(any(text.values()) for text in said) else None
+    return replace(graph, relations=Names(names.names, names.labels, texts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +71,7 @@ class TextGraph:
         edges: sorted by target, sources ascending within a run.
         weight: the edges' cosines, in (0, 1].
         threshold: the cosine from which on two nodes are joined though they are not near.
+        said: SHA-256 of the relations' names and texts, where they were made from texts.
     """
 
     vectors: Float[Tensor, "nodes text"]
@@ -69,9 +79,10 @@ class TextGraph:
     edges: Edges
     weight: Float[Tensor, " edges"]
     threshold: float
+    said: str = ""
 
     @classmethod
-    def from_texts(cls, texts: Sequence[RelationText], encoder: TextEncoder) -> "TextGraph":
+    def from_texts(cls, texts: Sequence[RelationText], encoder: TextEncoder, said: str = "") -> "TextGraph":
         """Encodes each distinct text once, then joins. Cost: as the encoder, and as `from_vectors`."""
         nodes = [text.forward for text in texts] + [text.backward for text in texts]
         ends = [text.ends[0] for text in texts] + [text.ends[1] for text in texts]
@@ -81,7 +92,7 @@ class TextGraph:
         if distinct:
             encoded[:-1] = encoder.encode(distinct)
         vectors, others = (encoded[[rows[text] for text in column]] for column in (nodes, ends))
-        return cls.from_vectors(vectors, encoder.threshold, ends=others)
+        return replace(cls.from_vectors(vectors, encoder.threshold, ends=others), said=said)
 
     @classmethod
     def from_vectors(
@@ -116,6 +127,11 @@ class TextGraph:
         ends = vectors if ends is None else ends
         weight = torch.from_numpy(np.concatenate(weights))
         return cls(torch.from_numpy(vectors), torch.from_numpy(ends), edges, weight, threshold)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of what the relations say, on whatever machine it was encoded; of the vectors where no text is known."""
+        return self.said or digest(self.vectors.numpy(), self.ends.numpy())
 
     @property
     def num_relations(self) -> int:
@@ -153,4 +169,4 @@ class TextGraph:
             np.insert(np.concatenate([old, new[1:]]), self.num_relations, new[0], axis=0)
             for old, new in ((self.vectors.numpy(), other.vectors.numpy()), (self.ends.numpy(), other.ends.numpy()))
         )
-        return self.from_vectors(vectors, self.threshold, ends=ends)
+        return replace(self.from_vectors(vectors, self.threshold, ends=ends), said=self.sha256)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from trivium.errors import InputError
 from trivium.graph.formats import opened, text_rows
+from trivium.graph.names import Names
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
@@ -155,15 +156,23 @@ def relation_texts(
         words: as in `clean_name`.
     """
     found = []
-    for name, label in zip(names, labels or names, strict=True):
+    for name, label, text in zip(names, labels or names, merged(names, given), strict=True):
+        readable = clean_name(text.name or label, words) or clean_name(name, words)
+        found.append(RelationText(readable, text.description, text.inverse))
+    return found
+
+
+def merged(names: Sequence[str], given: Sequence[Mapping[str, RelationText]]) -> list[RelationText]:
+    """What tables say of each relation, as they say it; see `relation_texts`."""
+    found = []
+    for name in names:
         text = RelationText()
         for table in given:
             more = table.get(name) or table.get(text.name or "") or RelationText()
             text = RelationText(
                 text.name or more.name, text.description or more.description, text.inverse or more.inverse
             )
-        readable = clean_name(text.name or label, words) or clean_name(name, words)
-        found.append(RelationText(readable, text.description, text.inverse))
+        found.append(text)
     return found
 
 
@@ -188,7 +197,7 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
     try:
         with opened(path) as file:
             table = json.load(file)
-    except ValueError as reason:
+    except (ValueError, RecursionError) as reason:
         raise InputError(f"{path} is not JSON in UTF-8: {reason}") from reason
     if not isinstance(table, dict):
         raise InputError(f"{path}: a JSON object with relations as keys is needed, not {type(table).__name__}")
@@ -246,3 +255,22 @@ def data_set_tables(name: str, data: Path) -> list[dict[str, RelationText]]:
     candidates += [data / "labels" / "HM_relation_ids.tsv"] if family == "HM" else []
     candidates += [folder / f"{stem}.json" for folder in sorted(texts.glob("gpt-*"))]
     return [read_relation_texts(path) for path in candidates if path.is_file()]
+
+
+def given_texts(
+    relations: Names, source: str | Path = "", data_dir: str | Path | None = None
+) -> list[dict[str, RelationText]]:
+    """What is said of a graph's relations beside it, and in its index, for `relation_texts`.
+
+    Args:
+        source, data_dir: see `trivium.text.graph.graph_texts`.
+    """
+    given: list[dict[str, RelationText]] = []
+    if Path(source).is_file():
+        beside = texts_beside(source)
+        given = [read_relation_texts(beside)] if beside is not None else []
+    elif data_dir is not None:
+        given = data_set_tables(str(source), Path(data_dir))
+    if relations.texts is not None:
+        given.append(dict(zip(relations.names, map(RelationText, *relations.texts.get_columns()), strict=True)))
+    return given

@@ -18,10 +18,10 @@ from trivium.errors import ConfigError
 from trivium.evaluation.evaluate import Questions
 from trivium.files import write_whole
 from trivium.graph.graph import Graph
-from trivium.model.checkpoint import Provenance
+from trivium.model.checkpoint import Provenance, checkpoint_sha256
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
-from trivium.settings import build, read_yaml
+from trivium.settings import build, read_json, read_yaml
 from trivium.training.config import AblationConfig
 from trivium.training.evidence import Scores
 from trivium.training.loop import Progress
@@ -95,9 +95,16 @@ def ablate(
     earlier = load_checkpoint(config.warm_start)[1] if config.warm_start else Provenance()
     names = earlier.training_data.keys() - {SYNTHETIC}
     seen = [training_graph(name, data_dir, earlier.excluded_from(name)) for name in names]
-    questions = validations(config, [*training_graphs(training, data_dir)[1].values(), *seen], data_dir)
-    if not folder.begun:
-        RunFolder.create(folder.path, config)
+    graphs = training_graphs(training, data_dir)[1]
+    questions = validations(config, [*graphs.values(), *seen], data_dir)
+    sources = {name: graph.sha256 for name, graph in graphs.items()}
+    sources |= {f"validation of {name}": each.questions.known.sha256 for name, each in questions.items()}
+    if config.warm_start:
+        sources[config.warm_start] = checkpoint_sha256(config.warm_start)
+    if folder.begun:
+        folder.check_sources(sources)
+    else:
+        RunFolder.create(folder.path, config, sources)
     start = _start(folder, config, data_dir, report)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
     arms = [arm for arm in ARMS if training.model.text_encoder or ARMS[arm] != ("text",)]
@@ -110,11 +117,12 @@ def ablate(
             model = with_parts(replace(training.model, **sizes), arm)
             begin = replace(training, model=model, start_from=str(start), seed=seed)
             with report(f"{arm}, seed {seed} ({number} of {len(planned)})") as progress:
-                trained, _ = load_checkpoint(pretrain(run, data_dir, progress, "trivium ablate", begin))
+                went = None if run.begun else begin
+                trained, _ = load_checkpoint(pretrain(run, data_dir, progress, "trivium ablate", went))
             ranks = {name: validation.reciprocal_ranks(trained) for name, validation in questions.items()}
             content = {g: {"relations": r.tolist(), "reciprocal": mrr.tolist()} for g, (r, mrr) in ranks.items()}
             write_whole(json.dumps(content).encode(), file, force=True)
-        for name, rows in json.loads(file.read_text("utf-8")).items():
+        for name, rows in read_json(file).items():
             scores.append(Scores(arm, seed, name, np.array(rows["relations"]), np.array(rows["reciprocal"])))
     return scores
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trivium.errors import ConfigError, TrainingError
+from trivium.errors import ConfigError, InputError, TrainingError
 from trivium.graph.graph import Graph
 from trivium.kernels.threads import set_threads
 from trivium.model.semantics import kept_texts
@@ -25,7 +25,7 @@ from trivium.text.graph import TextGraph
 from trivium.training.config import TrainingConfig
 from trivium.training.loss import softmax_loss
 from trivium.training.monitor import fusion_figures, fusion_warnings
-from trivium.training.run import RunFolder
+from trivium.training.run import CONFIG, STATE, RunFolder
 from trivium.training.sampling import Batches, Example
 
 Progress = Callable[[int, int, float], None]
@@ -41,6 +41,7 @@ PARTS = {
 }
 """The parts of a model that training can be narrowed to, and how the names of their parameters begin."""
 
+ENDING = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no other
 log = logging.getLogger(__name__)
 
 
@@ -269,6 +270,7 @@ def train(
     progress: Progress | None = None,
     texts: Mapping[str, TextGraph] | None = None,
     validate: Validate | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Trainer:
     """Trains from the run's last saved state, or from scratch, to its last step.
 
@@ -282,20 +284,25 @@ def train(
         validate: how good weights are, more is better: asked of the averaged weights at the start, every
             ``validate_every`` epochs and at the end. The best are the trainer's ``best``; training ends early when
             ``patience`` times in a row none was better.
+        sources: for the note of a run that begins, see `RunFolder.create`.
 
     Raises:
+        InputError: the saved state is damaged, or one of another model.
         TrainingError: the loss is not finite, or the state cannot be saved; the last good state is kept.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step is done and its state saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the step is done and its state saved.
     """
     set_threads(config.threads)
     trainer, batches = Trainer(config, texts), Batches(config, graphs)
     done, tensors = run.load()
     if tensors:
-        trainer.restore(tensors)
+        try:
+            trainer.restore(tensors)
+        except RuntimeError as reason:
+            raise InputError(f"{run.path}: {STATE} does not fit the model of {CONFIG}: undo what changed") from reason
     else:
         trainer.set_threshold(batches)
     if not run.begun:  # what is wrong with the settings has shown by now
-        RunFolder.create(run.path, config)
+        RunFolder.create(run.path, config, sources)
     run.rewind(done)
     course = Course(trainer, batches, run, validate)
     with signals_wait() as stopped:
@@ -314,13 +321,16 @@ def train(
 
 @contextmanager
 def signals_wait() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM do nothing but fill the list, so that a step can end.
+    """Ctrl-C, SIGTERM and SIGHUP do nothing but fill the list, so that a step can end; one that is ignored stays so.
 
     Only the main thread can set handlers; in another one signals act as ever.
     """
     caught: list[int] = []
-    kinds = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {kind: signal.signal(kind, lambda number, _: caught.append(number)) for kind in kinds}
+    main = threading.current_thread() is threading.main_thread()
+    kinds = (signal.SIGINT, *ENDING) if main else ()
+    before = {kind: signal.getsignal(kind) for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN}
+    for kind in before:
+        signal.signal(kind, lambda number, _: caught.append(number))
     try:
         yield caught
     finally:

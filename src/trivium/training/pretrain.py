@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 
 from trivium import __version__
 from trivium.datasets.leakage import SYNTHETIC, Exclusion, graph_file, graphs_in, training_graph
-from trivium.errors import ConfigError
+from trivium.errors import ConfigError, OutputError
+from trivium.files import claimed
 from trivium.graph.graph import Graph
-from trivium.model.checkpoint import Provenance
+from trivium.model.checkpoint import Provenance, checkpoint_sha256
 from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
@@ -139,46 +141,65 @@ def pretrain(
 
     Args:
         made_by: for the provenance.
-        config: of a run that has not begun; its folder is made when all is ready for the first step.
+        config: of a run that has not begun; its folder stays only if all is ready for the first step.
 
     Returns:
         The checkpoint: the running average of the weights, the best one where the run validates, with its provenance.
         Triples that were held out to judge weights count as training data too: they chose among weights.
+
+    Raises:
+        InputError: a source is not what the run began with, or what it saved is damaged.
+        OutputError: another process writes the run, or it holds one with other settings.
     """
-    if config is None or run.begun:
-        config = read_config(run.path / CONFIG)
-    config, graphs = training_graphs(config, data_dir)
-    texts = training_texts(config, graphs, data_dir)
-    if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
-        raise ConfigError("train_only: no relation of the sources has a text to learn from: bring texts, or train more")
-    hashes = {name: graph.sha256 for name, graph in graphs.items()}
-    synthetic = {SYNTHETIC: ""} if any(source.name == SYNTHETIC for source in config.sources) else {}
-    provenance = Provenance(
-        made_by=made_by,
-        version=__version__,
-        training_data=hashes | synthetic,
-        excluded={name: exclusion(config) for name in hashes},
-        steps=config.steps,
-        seed=config.seed,
-        settings=asdict(config),
-    )
-    if config.start_from:
-        provenance = data_seen(load_checkpoint(config.start_from)[1], provenance, data_dir)
-    validate = None
-    if config.validate_every:
-        first = config.sources[0].name
-        if first not in graphs:
-            raise ConfigError(f"validate_every: the first source, {first}, has no triples to hold out: name a graph")
-        graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
-        validate = validation.mrr
-    trainer = train(config, graphs, run, progress, texts, validate)
-    notes = [f"began with the weights of {Path(config.start_from).name}"] if config.start_from else []
-    if trainer.best:
-        course = run.validations()
-        best = best_step(course)
-        trainer.average.load_state_dict(trainer.best)
-        notes.append(f"best on validation, MRR {course[best]:.4f} after step {best}, {course[0]:.4f} at the start")
-        provenance = replace(provenance, steps=best)
-    path = run.path / CHECKPOINT
-    save_checkpoint(trainer.average, replace(provenance, note="; ".join(notes)), path, force=True)
-    return path
+    with claimed(run.path, run.path):
+        file = run.path / CONFIG
+        began = read_config(file) if run.begun else None
+        config, graphs = training_graphs(config or read_config(file), data_dir)
+        if began not in (None, config):  # one that began at the same time
+            raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
+        texts = training_texts(config, graphs, data_dir)
+        sources = {name: graph.sha256 for name, graph in graphs.items()}
+        sources |= {f"relation texts of {name}": text.sha256 for name, text in texts.items()}
+        if config.start_from:
+            sources[config.start_from] = checkpoint_sha256(config.start_from)
+        if config.valid:
+            sources[config.valid] = hashlib.sha256(Path(config.valid).read_bytes()).hexdigest()
+        if began:
+            run.check_sources(sources)
+        if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
+            raise ConfigError(
+                "train_only: no relation of the sources has a text to learn from: bring texts, or train more"
+            )
+        hashes = {name: graph.sha256 for name, graph in graphs.items()}
+        synthetic = {SYNTHETIC: ""} if any(source.name == SYNTHETIC for source in config.sources) else {}
+        provenance = Provenance(
+            made_by=made_by,
+            version=__version__,
+            training_data=hashes | synthetic,
+            excluded={name: exclusion(config) for name in hashes},
+            steps=config.steps,
+            seed=config.seed,
+            settings=asdict(config),
+        )
+        if config.start_from:
+            provenance = data_seen(load_checkpoint(config.start_from)[1], provenance, data_dir)
+        validate = None
+        if config.validate_every:
+            first = config.sources[0].name
+            if first not in graphs:
+                raise ConfigError(
+                    f"validate_every: the first source, {first}, has no triples to hold out: name a graph"
+                )
+            graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
+            validate = validation.mrr
+        trainer = train(config, graphs, run, progress, texts, validate, sources)
+        notes = [f"began with the weights of {Path(config.start_from).name}"] if config.start_from else []
+        if trainer.best:
+            course = run.validations()
+            best = best_step(course)
+            trainer.average.load_state_dict(trainer.best)
+            notes.append(f"best on validation, MRR {course[best]:.4f} after step {best}, {course[0]:.4f} at the start")
+            provenance = replace(provenance, steps=best)
+        path = run.path / CHECKPOINT
+        save_checkpoint(trainer.average, replace(provenance, note="; ".join(notes)), path, force=True)
+        return path
