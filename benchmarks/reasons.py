@@ -17,7 +17,7 @@ import numpy as np
 
 from trivium.datasets.registry import load_dataset
 from trivium.explanation.explain import Explanation, explain_ids
-from trivium.explanation.paths import Floats, distances
+from trivium.explanation.paths import Floats
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities
 from trivium.inference.ranker import Ranker, model_texts
@@ -40,7 +40,7 @@ def matched_facts(graph: Graph, named: IntArray, ends: tuple[int, int], rng: np.
     facts = graph.triples
     pool = np.zeros(len(facts), np.bool_)
     for end in ends:
-        near = distances(graph, end, 2) <= 2
+        near = graph.distances(end, 2) <= 2
         pool |= near[facts[:, 0]] & near[facts[:, 2]]
     own = {tuple(fact) for fact in named.tolist()}
     places = [place for place in np.flatnonzero(pool).tolist() if tuple(facts[place].tolist()) not in own]

@@ -355,7 +355,7 @@ def test_evaluate_writes_json_for_machines(run: Run, data: Path) -> None:
     assert "leakage" in row
     assert row["interval"][0] <= row["pessimistic"]["mrr"] <= row["interval"][1]
     for policy in ("optimistic", "realistic", "pessimistic"):
-        assert set(row[policy]) == {"mrr", "mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"}
+        assert set(row[policy]) == {"queries", "mrr", "mean_rank", "hits_at_1", "hits_at_3", "hits_at_10"}
     assert row["optimistic"]["mrr"] >= row["realistic"]["mrr"] >= row["pessimistic"]["mrr"]
     assert run(*words)[0] == 2  # never over an existing file
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from trivium.graph.graph import Graph as Graph
     from trivium.graph.read import read_graph as read_graph
     from trivium.inference.ranker import Ranker as Ranker
+    from trivium.inference.relate import relate as relate
     from trivium.model.trivium import Trivium as Trivium
 
     load_model = Trivium.load
 
-__all__ = ["Calibration", "Graph", "Ranker", "Trivium", "evaluate", "explain", "load_model", "read_graph"]
+__all__ = ["Calibration", "Graph", "Ranker", "Trivium", "evaluate", "explain", "load_model", "read_graph", "relate"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "explain": "trivium.explanation.explain:explain",
     "load_model": "trivium.model.trivium:Trivium.load",
     "read_graph": "trivium.graph.read:read_graph",
+    "relate": "trivium.inference.relate:relate",
 }
 
 

@@ -13,13 +13,14 @@ from trivium.evaluation.metrics import Metrics
 
 
 def result(name: str, mrr: float, leakage: float | None = 0.0) -> Result:
-    same = Metrics(mrr, 3.0, mrr, mrr, mrr + 0.1)
+    same = Metrics(mrr, 3.0, mrr, mrr, mrr + 0.1, 100)
     return Result(name, 100, 1.0, leakage, same, same, same, 0.01, (mrr - 0.02, mrr + 0.02), {})
 
 
 def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:
     assert {name: len(graphs) for name, graphs in SUITES.items()} == {
-        "clean": 15,
+        "clean": 14,
+        "clean15": 15,
         "grail": 9,
         "ingram": 10,
         "transductive": 8,
@@ -35,7 +36,7 @@ def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:
 @pytest.mark.parametrize(
     ("suite", "means"),
     [
-        ("clean", {"ULTRA": 0.352, "SEMMA": 0.377, "ARE": 0.387, "TRIX": 0.397, "KG-ICL": 0.389}),
+        ("clean15", {"ULTRA": 0.352, "SEMMA": 0.377, "ARE": 0.387, "TRIX": 0.397, "KG-ICL": 0.389}),
         ("grail", {"ULTRA": 0.559, "SEMMA": 0.601, "ARE": 0.604, "TRIX": 0.609, "KG-ICL": 0.557}),
         ("ingram", {"ULTRA": 0.354, "SEMMA": 0.368, "ARE": 0.373, "TRIX": 0.368, "KG-ICL": 0.383}),
         ("transductive", {"ULTRA": 0.301, "SEMMA": 0.315, "ARE": 0.315}),

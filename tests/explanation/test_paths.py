@@ -8,7 +8,7 @@ import torch
 from tests.conftest import graph_of, random_graph
 
 from trivium.explanation import paths as module
-from trivium.explanation.paths import best_paths, between, distances, edge_gradients, narrowed
+from trivium.explanation.paths import best_paths, between, edge_gradients, narrowed
 from trivium.graph.graph import Graph
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
@@ -76,7 +76,7 @@ def test_the_search_ends_where_nothing_leads_and_when_it_takes_too_long(monkeypa
 
 def test_a_large_graph_is_narrowed_to_what_lies_between() -> None:
     graph = graph_of([[i, 0, i + 1] for i in range(9)] + [[2, 0, 10], [2, 0, 11], [2, 1, 12]], 13, 2)
-    assert distances(graph, 0, 3).tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 3, 3, 3]
+    assert graph.distances(0, 3).tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 3, 3, 3]
     assert between(graph, 0, 4, 6).all()
     inside = between(graph, 0, 4, 6, max_edges=10)
     assert np.flatnonzero(inside).tolist() == [0, 1, 2, 3, 4]

@@ -18,6 +18,7 @@ VERBS = {
     "demo": "hides facts of a real graph, asks for them, and says how good the answers are",
     "rank": "answers questions that the graph does not already answer",
     "rank score": "scores and ranks given triples",
+    "rank relate": "says which relation joins two entities",
     "rank complete": "lists the most plausible links that are not there",
     "explain": "says why an answer has its score",
     "calibrate": "learns what a score is worth on a graph",

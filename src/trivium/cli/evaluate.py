@@ -26,8 +26,10 @@ def evaluate(
     sample: int | None = None,
     seed: int = 0,
     groups: bool = False,
+    task: Literal["entity", "relation"] = "entity",
     disable: list[str] | None = None,
     valid: bool = False,
+    descriptions: bool = False,
     output: Output = None,
     json: Path | None = None,
     force: Force = False,
@@ -37,8 +39,8 @@ def evaluate(
     Parameters
     ----------
     datasets
-        Names such as FB15k237Inductive:v1, see `trivium datasets`; suites: clean, grail, ingram, transductive,
-        validation.
+        Names such as FB15k237Inductive:v1, see `trivium datasets`; suites: clean, clean15 (with Metafam), grail,
+        ingram, transductive, validation.
     checkpoint
         Shipped names or files (repeatable); trivium by default.
     conditioning
@@ -48,11 +50,17 @@ def evaluate(
     seed
         Of the sample.
     groups
-        Also report each relation and each direction.
+        Also report by direction, by whether the question and the answer were met at their end of the relation, by
+        distance, and by relation.
+    task
+        Ask for the ends of each fact, or for its relation: (head, ?, tail).
     disable
         Switch a part off (repeatable): text, similarity, prompt.
     valid
         Ask the validation questions, to choose between checkpoints without looking at the test.
+    descriptions
+        Read what the folder of data sets says of relations in words, where it does; by default their own names alone,
+        as on a graph of one's own.
     output
         A folder in which finished results are kept: interrupted, the same command goes on. It gets a table.md with
         published figures too.
@@ -66,8 +74,16 @@ def evaluate(
     for model, _ in models.values():
         check_asked(model, sample, seed, disabled)
     graphs = graphs_of(datasets, data_dir)
-    asked: dict[str, Any] = {"conditioning": conditioning, "sample": sample, "seed": seed}
-    asked |= {key: value for key, value in (("disabled", disabled), ("groups", groups), ("valid", valid)) if value}
+    asked: dict[str, Any] = {
+        "conditioning": conditioning,
+        "sample": sample,
+        "seed": seed,
+        "groups": groups,
+        "task": task,
+        "disabled": disabled,
+        "valid": valid,
+        "descriptions": descriptions,
+    }
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
     for name, (model, provenance) in models.items():
         kept = None if output is None else Results(output, name, **asked)
@@ -79,14 +95,14 @@ def evaluate(
                 if kept is not None:
                     kept.save(result)
             table[name][graph] = result
-    columns, rows = tabulate(table, graphs, MODELS if output and not valid else ())
-    kind = "validation" if valid else "test"
-    show(columns, rows, f"pessimistic figures, zero-shot, {kind} questions; ± is the error, clustered by relation")
+    columns, rows = tabulate(table, graphs, MODELS if output and not valid and task == "entity" else ())
+    kind = f"{'validation' if valid else 'test'} questions{' for the relation' if task == 'relation' else ''}"
+    show(columns, rows, f"pessimistic figures, zero-shot, {kind}; ± is the error, clustered by relation")
     for name, results in table.items():
         for graph, result in results.items():
             for kind, found in result.groups.items():
-                figures = [[n, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in found.items()]
-                show([kind, "MRR", "Hits@1", "Hits@3", "Hits@10"], figures, f"\n{Path(name).stem} {graph}")
+                figures = [[n, m.queries, m.mrr, m.hits_at_1, m.hits_at_3, m.hits_at_10] for n, m in found.items()]
+                show([kind, "queries", "MRR", "Hits@1", "Hits@3", "Hits@10"], figures, f"\n{Path(name).stem} {graph}")
     if json is not None:
         entries = [{"checkpoint": n, **asdict(r)} for n, results in table.items() for r in results.values()]
         write_whole(to_json.dumps(entries, indent=2, allow_nan=False).encode(), json, force)

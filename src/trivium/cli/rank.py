@@ -21,6 +21,7 @@ from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import estimate_seconds, open_questions
 from trivium.inference.parts import write_in_parts
 from trivium.inference.ranker import Ranker
+from trivium.inference.relate import PAIRS, relate_ids
 from trivium.report import progress, show, warn
 
 BLOCK = 50_000  # of a file: those whose answers are held in memory together
@@ -134,6 +135,64 @@ def score(
     back = np.argsort(np.concatenate(parts))
     request = "score", calibrated, asked
     _give(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
+
+
+def relate(
+    graph: Path,
+    /,
+    *,
+    head: str | None = None,
+    tail: str | None = None,
+    queries: Path | None = None,
+    k: Count = 5,
+    include_known: bool = False,
+    strict: bool = False,
+    output: Output = None,
+    opening: Opening = Opening(),
+    force: Force = False,
+) -> None:
+    """Says which relations join a head and a tail best, (head, ?, tail), beside those that the graph holds.
+
+    Scores compare the relations of one pair, and no others.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    head
+        The head.
+    tail
+        The tail.
+    queries
+        A file of heads and tails instead.
+    k
+        Relations for each pair.
+    include_known
+        Also show relations that the graph holds between the two, marked.
+    strict
+        Stop at an unknown name in the file, instead of skipping its line.
+    """
+    if (queries is None) == (head is None) or (head is None) != (tail is None):
+        raise InputError("give --head and --tail, or --queries FILE")
+    if output is not None:
+        check_output(output, force)
+    ranker = Ranker.open(graph, **vars(opening))
+    if queries is None:
+        pairs = ranker.graph.entities.each([str(head), str(tail)], "entity")[None]
+    else:
+        pairs, _ = _known_ids(ranker.graph, queries, read_queries(queries, pairs=True).drop("relation"), strict)
+
+    def answers(part: Ids) -> pl.DataFrame:
+        found = relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known)
+        return found.with_columns(query=part[found["query"]])
+
+    every = np.arange(len(pairs))
+    if output is None:
+        drop = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
+        _show(ranker.graph, answers(every).drop(drop))
+        return
+    asked = "relate", k, include_known, pairs
+    _write(ranker, asked, output, force, [split(every, PAIRS)], answers, lambda rows: rows)
 
 
 def complete(

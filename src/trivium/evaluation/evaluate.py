@@ -15,14 +15,18 @@ from trivium.datasets.registry import load_dataset
 from trivium.datasets.splits import Splits
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import Metrics, clustered_error
-from trivium.graph.graph import Graph
-from trivium.inference.answers import Ids, Ranks, both_directions
+from trivium.graph.graph import Graph, inverse
+from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks
 from trivium.inference.ranker import Ranker, model_texts
+from trivium.inference.relate import PAIRS, known_relations, relation_scores
 from trivium.kernels.csr import IntArray
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import Trivium
 from trivium.settings import check_range
 from trivium.text.graph import TextGraph
+
+HALF_LINKS = "nothing seen", "answer seen", "question seen", "both seen"
+FAR = 6  # steps, as many as the default model takes
 
 Progress = Callable[[int, int], None]
 
@@ -38,7 +42,7 @@ class Result:
         optimistic, realistic, pessimistic: the metrics under each tie policy.
         mrr_error: standard error of the pessimistic MRR, clustered by relation; ``None`` where only one is asked.
         interval: 95 % interval of the pessimistic MRR, for a sample of the queries; else ``None``.
-        groups: pessimistic metrics by relation and by direction, where that was asked for.
+        groups: pessimistic metrics by kind of query, where that was asked for; see `groups_of`.
     """
 
     dataset: str
@@ -97,6 +101,20 @@ class Questions:
                 progress(done, len(heads))
         return relations, Ranks(better, tied)
 
+    def relation_ranks(self, ranker: Ranker, progress: Progress | None = None) -> tuple[Ids, Ranks]:
+        """Each triple's relation and its filtered rank among all relations, ``[n]``; arguments as `ranks`."""
+        heads, relations, tails = self.triples.T.astype(np.int64)
+        better, tied = np.zeros((2, len(relations)), np.int64)
+        for begin in range(0, len(relations), PAIRS):
+            some = slice(begin, begin + PAIRS)
+            scores = relation_scores(ranker, heads[some], tails[some])
+            known = known_relations(self.known, heads[some], tails[some])
+            ranks = filtered_ranks(scores, np.arange(len(scores)), relations[some], known)
+            better[some], tied[some] = ranks.better, ranks.tied
+            if progress is not None:
+                progress(min(begin + PAIRS, len(relations)), len(relations))
+        return relations, Ranks(better, tied)
+
 
 def evaluate(
     model: Trivium,
@@ -107,6 +125,7 @@ def evaluate(
     seed: int = 0,
     leakage: float | None = None,
     groups: bool = False,
+    task: Literal["entity", "relation"] = "entity",
     texts: TextGraph | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
     progress: Progress | None = None,
@@ -117,7 +136,8 @@ def evaluate(
         conditioning: ``own`` or ``forward``; the checkpoint's own by default.
         sample: ask only about this many queries, half in each direction, drawn with ``seed``.
         leakage: carried into the result; see `trivium.datasets.leakage`.
-        groups: also report each relation and each direction.
+        task: what is asked of a triple: its ends, in both directions, or its relation, ``(h, ?, t)``.
+        groups: also report the metrics by kind of query; see `groups_of`.
         texts: of the graph's relations, for a model that reads them; by default made from the graph's own names,
             ``None`` leaves them out.
         disabled: parts that are switched off, ``text`` among them (F9).
@@ -127,12 +147,14 @@ def evaluate(
         ConfigError: as `check_asked`.
     """
     check_asked(model, sample, seed, disabled)
+    if groups and task == "relation":
+        raise ConfigError("groups are of questions for entities: leave groups out, or ask for entities")
     model = model if conditioning is None else model.conditioned(conditioning)
     every = Questions.of(splits)
-    questions = every if sample is None else every.sample(sample, seed)
+    questions = every if sample is None else every.sample(sample if task == "entity" else 2 * sample, seed)
     ranker = Ranker(model, splits.graph, texts=texts, disabled=disabled)
     started = time.monotonic()
-    relations, ranks = questions.ranks(ranker, progress)
+    relations, ranks = (questions.ranks if task == "entity" else questions.relation_ranks)(ranker, progress)
     seconds = time.monotonic() - started
     reciprocal = 1 / ranks.pessimistic
     error = clustered_error(reciprocal, relations % splits.graph.num_relations)
@@ -147,7 +169,7 @@ def evaluate(
         pessimistic=Metrics.of(ranks.pessimistic),
         mrr_error=error,
         interval=None if questions is every or error is None else (mean - 1.96 * error, mean + 1.96 * error),
-        groups=_groups(splits.graph, relations, ranks) if groups else {},
+        groups=groups_of(questions, relations, ranks) if groups else {},
     )
 
 
@@ -158,17 +180,20 @@ def evaluate_dataset(
     data_dir: str | Path | None = None,
     *,
     valid: bool = False,
+    descriptions: bool = False,
     **choices: Any,
 ) -> Result:
     """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
 
     Args:
         valid: ask the validation questions instead of the test's.
+        descriptions: read what the folder of data sets says of the relations in words, where it does; by default only
+            their own names are read, which is what a user has.
     """
     splits = load_dataset(name, data_dir)
     if valid:
         splits = splits.validation()
-    texts = model_texts(model, splits.graph, name, data_dir)
+    texts = model_texts(model, splits.graph, name, data_dir if descriptions else None)
     excluded = {source: provenance.excluded_from(source) for source in provenance.training_data}
     share = leakage_of(provenance.training_data, splits, data_dir, excluded)
     return evaluate(model, splits, leakage=share, texts=texts, **choices)
@@ -189,10 +214,36 @@ def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collect
             raise ConfigError(f"{part} cannot be switched off: this checkpoint has {has}")
 
 
-def _groups(graph: Graph, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
-    pessimistic = ranks.pessimistic
+def groups_of(questions: Questions, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
+    """Pessimistic metrics by kind of query.
+
+    - ``direction`` and ``relation``, inverses counted as their relation;
+    - ``half-links``: whether the graph has an answer to the question already, and whether it has the answer at this end
+      of the relation already: of a question ``(h, r, ?)`` with the answer ``t``, whether any ``(h, r, ·)`` and any
+      ``(·, r, t)`` is there;
+    - ``distance``: steps from the asked entity to the answer, over edges either way.
+
+    Args:
+        relations, ranks: from `Questions.ranks`.
+    """
+    graph, pessimistic = questions.graph, ranks.pessimistic
+    heads, _, answers = both_directions(questions.triples, graph.num_relations)
     turned, asked = relations >= graph.num_relations, relations % graph.num_relations
+    every = np.arange(len(heads))
+    seen = graph.outgoing(heads)[every, relations]
+    met = graph.outgoing(answers)[every, inverse(relations, graph.num_relations)]
+    steps = np.zeros(len(heads), np.int64)
+    for head in np.unique(heads):
+        of_head = heads == head
+        steps[of_head] = graph.distances(int(head), FAR)[answers[of_head]]
     names = graph.relations.names
-    by_relation = {names[int(r)]: Metrics.of(pessimistic[asked == r]) for r in np.unique(asked)}
-    by_direction = {"tail": Metrics.of(pessimistic[~turned]), "head": Metrics.of(pessimistic[turned])}
-    return {"direction": by_direction, "relation": by_relation}
+    labels = {
+        "direction": np.where(turned, "head", "tail"),
+        "half-links": np.array([HALF_LINKS[2 * q + a] for q, a in zip(seen, met, strict=True)]),
+        "distance": np.array([*map(str, range(FAR + 1)), f"over {FAR}"])[steps],
+        "relation": names.to_numpy()[asked],
+    }
+    return {
+        kind: {str(name): Metrics.of(pessimistic[label == name]) for name in np.unique(label)}
+        for kind, label in labels.items()
+    }

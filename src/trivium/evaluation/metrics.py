@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over queries. ``mrr`` and the hits lie in (0, 1], more is better; ``mean_rank`` from 1, less is better."""
+    """Means over so many queries. ``mrr`` and the hits lie in (0, 1], more is better; ``mean_rank`` from 1, less is."""
 
     mrr: float
     mean_rank: float
     hits_at_1: float
     hits_at_3: float
     hits_at_10: float
+    queries: int
 
     @classmethod
     def of(cls, ranks: NDArray[np.floating]) -> Metrics:
         """From ranks ``[queries]``, best is 1."""
-        hits = (float((ranks <= k).mean()) for k in (1, 3, 10))
-        return cls(float((1 / ranks).mean()), float(ranks.mean()), *hits)
+        one, three, ten = (float((ranks <= k).mean()) for k in (1, 3, 10))
+        return cls(float((1 / ranks).mean()), float(ranks.mean()), one, three, ten, len(ranks))
 
 
 def clustered_error(values: NDArray[np.floating], clusters: NDArray[np.integer]) -> float | None:

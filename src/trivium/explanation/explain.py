@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from trivium.explanation.paths import Check, best_paths, between, distances, edge_gradients, narrowed
+from trivium.explanation.paths import Check, best_paths, between, edge_gradients, narrowed
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
@@ -145,7 +145,7 @@ def explain_ids(
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()
     check()
     ranks, _ = ranks_and_margins(scores, filtered_entities(graph, head, relation), np.array([tail]))
-    reached = bool(distances(graph, head, layers)[tail] <= layers)
+    reached = bool(graph.distances(head, layers)[tail] <= layers)
     named = _step(graph, head, relation, tail)
     return Explanation(
         head=named.head,

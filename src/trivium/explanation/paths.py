@@ -39,22 +39,6 @@ class Path:
     steps: tuple[tuple[int, int, int], ...]
 
 
-def distances(graph: Graph, start: int, max_steps: int) -> NDArray[np.int64]:
-    """``[num_entities]``: steps from an entity over edges either way, ``max_steps + 1`` for what is farther.
-
-    Cost: O(edges within ``max_steps`` steps).
-    """
-    out = np.full(graph.num_entities, max_steps + 1)
-    out[start] = 0
-    frontier = np.array([start])
-    for step in range(1, max_steps + 1):
-        runs = [graph.sources[graph.offsets[e] : graph.offsets[e + 1]] for e in frontier]
-        near = np.unique(np.concatenate(runs)) if runs else frontier
-        frontier = near[out[near] > max_steps]
-        out[frontier] = step
-    return out
-
-
 def between(graph: Graph, head: int, tail: int, max_steps: int, max_edges: int = MAX_EDGES) -> NDArray[np.bool_]:
     """Which entities lie on walks of at most ``max_steps`` steps from head to tail, ``[num_entities]``.
 
@@ -63,7 +47,7 @@ def between(graph: Graph, head: int, tail: int, max_steps: int, max_edges: int =
     """
     if len(graph.sources) <= max_edges:
         return np.ones(graph.num_entities, np.bool_)
-    total = distances(graph, head, max_steps) + distances(graph, tail, max_steps)
+    total = graph.distances(head, max_steps) + graph.distances(tail, max_steps)
     degree = np.diff(graph.offsets)
     while max_steps > total.min() and degree[total <= max_steps].sum() > max_edges:
         max_steps -= 1

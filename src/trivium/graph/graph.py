@@ -123,6 +123,31 @@ class Graph:
         first, last = np.searchsorted(self.edge_relations[arriving], np.array([wanted, wanted + 1], np.int32))
         return self.sources[arriving][first:last]
 
+    def outgoing(self, entities: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """``[n, 2 · num_relations]``, true where the graph holds an answer to ``(entity, relation, ?)``."""
+        out = np.zeros((len(entities), 2 * self.num_relations), np.bool_)
+        for row, entity in enumerate(entities):
+            arriving = self.edge_relations[self.offsets[entity] : self.offsets[entity + 1]]
+            out[row, inverse(arriving, self.num_relations)] = True
+        return out
+
+    def distances(self, start: int, max_steps: int) -> NDArray[np.int64]:
+        """``[num_entities]``: steps from an entity over edges either way, ``max_steps + 1`` for what is farther.
+
+        Cost: O(edges within ``max_steps`` steps).
+        """
+        out = np.full(self.num_entities, max_steps + 1)
+        out[start] = 0
+        frontier = np.array([start])
+        for step in range(1, max_steps + 1):
+            ends = self.offsets[frontier + 1]
+            degrees = ends - self.offsets[frontier]
+            places = np.arange(degrees.sum()) + np.repeat(ends - np.cumsum(degrees), degrees)
+            near = np.unique(self.sources[places])
+            frontier = near[out[near] > max_steps]
+            out[frontier] = step
+        return out
+
     def contains(self, triples: IntArray) -> NDArray[np.bool_]:
         """Whether the graph holds each of ``[n, 3]`` triples (relation ids over ``2 · num_relations``)."""
         return self._places(triples) >= 0

@@ -100,14 +100,14 @@ def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
     return frame.with_columns(pl.Series("line", numbers))
 
 
-def read_queries(path: str | Path) -> pl.DataFrame:
+def read_queries(path: str | Path, pairs: bool = False) -> pl.DataFrame:
     """Reads questions, ``(head, relation, ?)`` or ``(?, relation, tail)``, from TSV or CSV (also gzipped).
 
     A header names the columns: ``relation`` and ``head``, ``tail`` or both, one of the two empty in each row.
-    A TSV without a header holds heads and relations.
+    A TSV without a header holds heads and relations. Of ``pairs``, ``(head, ?, tail)``, head and tail are needed.
 
     Returns:
-        Columns ``head``, ``relation``, ``tail`` (strings, one of head and tail null) and ``line``.
+        Columns ``head``, ``relation``, ``tail`` (strings, one of them null) and ``line``.
 
     Raises:
         GraphError: as `read_graph`, or a row asks for nothing or for both.
@@ -119,19 +119,23 @@ def read_queries(path: str | Path) -> pl.DataFrame:
     begin, first = next(rows, (1, []))
     columns = [field.lower() for field in first] if kind == "tsv" else first
     asked = [column for column in TRIPLE if columns.count(column) == 1]
-    if not ("relation" in asked and len(asked) > 1 and (kind == "csv" or len(asked) == len(first))):
+    named = {"head", "tail"} <= set(asked) if pairs else "relation" in asked and len(asked) > 1
+    if not (named and (kind == "csv" or len(asked) == len(first))):
         if kind == "csv":
-            fail(path, 1, f"a header must name 'relation' and 'head' or 'tail', not {first}")
-        columns = ["head", "relation"]
+            wanted = "'head' and 'tail'" if pairs else "'relation' and 'head' or 'tail'"
+            fail(path, 1, f"a header must name {wanted}, not {first}")
+        columns = ["head", "tail" if pairs else "relation"]
         rows = chain([(begin, first)] if first else [], rows)
     questions = []
     for line, row in rows:
         formats.check_width(path, line, row, columns)
         given = dict(zip(columns, row, strict=True))
         head, relation, tail = (given.get(column) or None for column in TRIPLE)
-        if relation is None:
+        if pairs and (head is None or tail is None):
+            fail(path, line, "give a head and a tail")
+        if not pairs and relation is None:
             fail(path, line, "the relation is empty")
-        if (head is None) == (tail is None):
+        if not pairs and (head is None) == (tail is None):
             fail(path, line, "give a head or a tail, one of the two")
         questions.append((head, relation, tail, line))
     if not questions:

@@ -1,0 +1,97 @@
+"""Which relation joins two entities: ``(h, ?, t)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import torch
+
+from trivium.errors import InputError
+from trivium.graph.graph import Graph
+from trivium.inference.answers import Ids, Scores, best_answers
+from trivium.inference.ranker import Ranker
+
+PAIRS = 500  # scored together
+NORMALISED, FREQUENT, MET = 0.5, 0.5, 2.0  # chosen on validation questions; docs/how-it-works.md
+
+
+def relation_scores(ranker: Ranker, heads: Ids, tails: Ids) -> Scores:
+    """How well each relation joins each pair, ``[pairs, num_relations]``; more is better, comparable within a row.
+
+    Scores of different relations do not compare as they are. With ``s`` a score, ``Z`` the logarithm of the sum over
+    all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``[·]`` 1 for what is true::
+
+        s(h, r, t) + s(t, r⁻¹, h) - .5 (Z(h, r) + Z(t, r⁻¹)) + .5 log(1 + n_r) + 2 ([h has r] + [t has r⁻¹])
+
+    Args:
+        heads, tails: ``[pairs]`` ids.
+
+    Cost: two passes of message passing for each pair and relation; pairs with an end in common share one.
+    """
+    graph = ranker.graph
+    count = graph.num_relations
+    facts = np.bincount(graph.triples[:, 1], minlength=count)
+    total = np.tile(FREQUENT * np.log1p(facts), (len(heads), 1))
+    for starts, ends, turned in ((heads, tails, False), (tails, heads, True)):
+        asked = np.arange(count) + count * turned
+        for places, rows, scores in ranker.blocks(np.repeat(starts, count), np.tile(asked, len(starts))):
+            pairs, relations = np.divmod(places, count)
+            own = scores.numpy()[rows, ends[pairs]]
+            total[pairs, relations] += own - NORMALISED * torch.logsumexp(scores, 1).numpy()[rows]
+        total += MET * graph.outgoing(starts)[:, asked]
+    return total.astype(np.float32)
+
+
+def known_relations(graph: Graph, heads: Ids, tails: Ids) -> list[Ids]:
+    """The relations of each pair's facts in a graph, by pair."""
+    count = graph.num_relations
+    triples = np.stack([np.repeat(heads, count), np.tile(np.arange(count), len(heads)), np.repeat(tails, count)], 1)
+    held = graph.contains(triples.astype(np.int32)).reshape(len(heads), count)
+    return [np.flatnonzero(row) for row in held]
+
+
+def relate(
+    ranker: Ranker,
+    head: str | Sequence[str],
+    tail: str | Sequence[str],
+    k: int = 5,
+    *,
+    include_known: bool = False,
+) -> pl.DataFrame:
+    """The ``k`` relations that join two entities best, as a table with names.
+
+    Args:
+        head, tail: a name, or as many names of the one as of the other.
+        include_known: relations that the graph already holds between the two are in the table too, marked.
+
+    Returns:
+        Columns query, head, relation, tail, rank, score, known; see `relation_scores`.
+
+    Raises:
+        GraphError: a name is unknown; the message names the nearest.
+        InputError: there is no pair, or ``k`` is below 1.
+    """
+    heads, tails = ([names] if isinstance(names, str) else names for names in (head, tail))
+    if len(heads) != len(tails) or not heads:
+        raise InputError(f"{len(heads)} heads for {len(tails)} tails: give as many of each, at least one")
+    entities = ranker.graph.entities
+    return relate_ids(ranker, entities.each(heads, "head"), entities.each(tails, "tail"), k, include_known)
+
+
+def relate_ids(ranker: Ranker, heads: Ids, tails: Ids, k: int = 5, include_known: bool = False) -> pl.DataFrame:
+    """The best relations of pairs by id ``[pairs]``, sorted by pair and rank; see `relate`."""
+    if k < 1:
+        raise InputError(f"k is {k}: ask for at least 1 relation")
+    graph, parts = ranker.graph, []
+    for begin in range(0, len(heads), PAIRS):
+        some = slice(begin, begin + PAIRS)
+        scores = relation_scores(ranker, heads[some], tails[some])
+        known = known_relations(graph, heads[some], tails[some])
+        for place, (row, held) in enumerate(zip(scores, known, strict=True), begin):
+            ids, ranks, _ = best_answers(row, k, held[:0] if include_known else held)
+            parts.append((np.full(len(ids), place), ids, ranks, row[ids], np.isin(ids, held)))
+    query, relations, ranks, values, known_too = (np.concatenate(column) for column in zip(*parts, strict=True))
+    table = graph.named(np.stack([heads[query], relations, tails[query]], 1))
+    return table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, score=values, known=known_too)
