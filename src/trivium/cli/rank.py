@@ -174,9 +174,7 @@ def relate(
     """
     if (queries is None) == (head is None) or (head is None) != (tail is None):
         raise InputError("give --head and --tail, or --queries FILE")
-    if output is not None:
-        check_output(output, force)
-    ranker = Ranker.open(graph, **vars(opening))
+    ranker, *_ = _open(graph, opening, None, output, force)
     if queries is None:
         pairs = ranker.graph.entities.each([str(head), str(tail)], "entity")[None]
     else:
@@ -186,13 +184,9 @@ def relate(
         found = relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known)
         return found.with_columns(query=part[found["query"]])
 
-    every = np.arange(len(pairs))
-    if output is None:
-        drop = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
-        _show(ranker.graph, answers(every).drop(drop))
-        return
     asked = "relate", k, include_known, pairs
-    _write(ranker, asked, output, force, [split(every, PAIRS)], answers, lambda rows: rows)
+    hidden = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
+    _give(ranker, asked, output, force, [split(np.arange(len(pairs)), PAIRS)], answers, lambda rows: rows, hidden)
 
 
 def complete(

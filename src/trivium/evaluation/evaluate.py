@@ -207,7 +207,7 @@ def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collect
     """
     check_range(2, sample=sample)
     check_range(0, seed=seed)
-    parts = {*model.branches, *(["text"] if model.semantics is not None else [])}
+    parts = {*model.branches, *(["text"] if model.semantics is not None else []), *(["chains"] if model.chains else [])}
     for part in disabled:
         if part not in parts:
             has = ", ".join(sorted(parts)) or "no part to switch off"

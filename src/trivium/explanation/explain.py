@@ -51,7 +51,8 @@ class Explanation:
         paths: heaviest first; only those that raise the score.
         leaned_on: by part of the model that is on: ``branches`` (weight and contribution by name, see
             `Trivium.contributions`), ``neighbours`` (of the similarity enhancer), ``examples`` (of
-            the prompt enhancer).
+            the prompt enhancer), ``chains`` of relations that lead to the answer, the share of what each leads to that
+            is right on the graph, and ``raised``, what they add to the score.
         reached: whether a path of at most ``layers`` facts leads to the answer.
     """
 
@@ -90,6 +91,11 @@ class Explanation:
         if examples := self.leaned_on.get("examples"):
             facts = (f"{fact['head']} {fact['relation']} {fact['tail']}" for fact in examples)
             lines.append(f"Examples that were read: {'; '.join(facts)}.")
+        if chains := self.leaned_on.get("chains"):
+            named = (f"{' · '.join(chain['relations'])} ({chain['confidence']:.0%})" for chain in chains)
+            lines.append(
+                f"Chains that lead there raise the score by {self.leaned_on['raised']:.3f}: {'; '.join(named)}."
+            )
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def explain_ids(
         reached=reached,
         layers=layers,
         paths=_reasons(ranker, head, relation, tail, max_paths, check) if reached else (),
-        leaned_on=_leaned_on(ranker, relation),
+        leaned_on=_leaned_on(ranker, relation) | _chains(ranker, head, relation, tail),
     )
 
 
@@ -201,6 +207,21 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
             facts = (_step(graph, start, seen, end) for _, start, end in examples.tolist())
             out["examples"] = [{"head": fact.head, "relation": fact.relation, "tail": fact.tail} for fact in facts]
     return out
+
+
+def _chains(ranker: Ranker, head: int, relation: int, tail: int) -> dict[str, Any]:
+    """The chains that lead to the answer, at most five, and what all of them add to its score."""
+    chains, topology, graph = ranker.engine.chains, ranker.topology, ranker.graph
+    if chains is None or not (found := topology.chain_index.leading(head, relation, tail, chains.length)):
+        return {}
+    with torch.no_grad():
+        raised = float(chains(topology, torch.tensor([head]), torch.tensor([relation]))[0, tail])
+
+    def named(r: int) -> str:
+        return _relation(graph, r) + (" (inverse)" if r >= graph.num_relations else "")
+
+    listed = [{"relations": list(map(named, chain)), "confidence": share} for chain, share in found[:5]]
+    return {"chains": listed, "raised": raised}
 
 
 def _step(graph: Graph, start: int, relation: int, end: int) -> Step:

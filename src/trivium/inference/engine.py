@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trivium.kernels.chains import raise_scores
 from trivium.kernels.layer import reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
+from trivium.model.chains import Chains
 from trivium.model.entity import EntityEncoder
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
@@ -95,6 +97,7 @@ class Base:
         relations: by layer, the projected relation representations, flat.
         states: by layer, the base states *before* it, flat; the first two are one for all entities.
         score_bias: ``[2 · dim]``, the query's half of the scoring MLP's first layer.
+        relation: its id.
         scores: ``[num_entities]``, of the base states after the last layer, where they were needed.
     """
 
@@ -102,6 +105,7 @@ class Base:
     relations: list[Floats]
     states: list[Floats]
     score_bias: Floats
+    relation: int
     scores: Floats | None = None
 
 
@@ -135,9 +139,13 @@ class Engine:
         encoder: the entity encoder; its weights are read once.
         topology: the graph.
         base_trajectory: whether queries share base states; off only to measure what it saves.
+        chains: what adds to the scores.
     """
 
-    def __init__(self, encoder: EntityEncoder, topology: Topology, base_trajectory: bool = True) -> None:
+    def __init__(
+        self, encoder: EntityEncoder, topology: Topology, base_trajectory: bool = True, chains: Chains | None = None
+    ) -> None:
+        self.chains = chains
         self.encoder = encoder
         self.topology = topology
         self.base_trajectory = base_trajectory
@@ -168,12 +176,13 @@ class Engine:
         relations = [_array(layer.relation(carried)).reshape(-1) for layer in self.encoder.layers]
         asked, first = representations[relation], cast(nn.Linear, self.encoder.score[0])
         bias = functional.linear(asked, first.weight[:, self.dim :], first.bias)
-        base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias))
+        base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias), relation)
         # no entity has a state before the first layer, so one entity without edges shows the base after it
         alone = np.zeros(2, np.int64), *self.edges[1:]
         base.states.append(self._layer(0, alone, base, Pairs.of_base(1), 1, _nowhere(1)))
         return base
 
+    @torch.no_grad()
     def scores(self, base: Base, heads: NDArray[np.int64], remaining: int = 0) -> Tensor:
         """Scores of all entities.
 
@@ -185,6 +194,15 @@ class Engine:
         Returns:
             ``[batch, num_entities]``.
         """
+        scores = self._spread(base, heads, remaining)
+        if self.chains is None:
+            return scores
+        evidence = self.topology.chain_index.evidence(heads, base.relation, self.chains.length)
+        gain, scale = (np.float32(learned.exp().item()) for learned in (self.chains.log_gain, self.chains.log_scale))
+        raise_scores(scores.numpy(), evidence, gain, scale)
+        return scores
+
+    def _spread(self, base: Base, heads: NDArray[np.int64], remaining: int) -> Tensor:
         batch, num_entities = len(heads), self.topology.num_entities
         every = batch * num_entities
         entities, queries = np.empty((2, every), np.int32)

@@ -40,7 +40,7 @@ from trivium.text.names import RelationText, clean_name
 
 log = logging.getLogger(__name__)
 
-PARTS = frozenset({"text", "similarity", "prompt"})
+PARTS = frozenset({"text", "similarity", "prompt", "chains"})
 """What can be switched off."""
 
 
@@ -79,7 +79,9 @@ class Ranker:
             texts = model_texts(model, graph)
         self.topology = Topology(graph, texts)
         self.representations = Representations(model, self.topology, cache_bytes, disabled)
-        self.engine = Engine(model.entity, self.topology, base_trajectory)
+        self.engine = Engine(
+            model.entity, self.topology, base_trajectory, None if "chains" in disabled else model.chains
+        )
 
     @classmethod
     def open(

@@ -45,6 +45,10 @@ class ModelConfig(Settings):
     """Where the similarity enhancer's fusion weight starts, beside 1 for the structure; or its fixed coefficient."""
     prompt_enhancer_weight: float = 0.8
     """The same for the prompt enhancer."""
+    use_chains: bool = False
+    """Whether chains of relations that lead to answers raise a candidate's score."""
+    chain_length: Annotated[int, Ge(1), Le(3)] = 3
+    """Relations of a chain, at most."""
     prompt_examples: Count = 8
     """Example facts in a relation's prompt, at most."""
     prompt_hops: Annotated[int, Ge(1), Le(2)] = 2

@@ -11,6 +11,7 @@ from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
 from trivium.kernels.csr import Edges, IntArray, OffsetArray, incidence_rows, order_by, sorted_unique
 from trivium.kernels.neighbourhoods import hashed
+from trivium.model.chain_index import ChainIndex
 from trivium.text.graph import TextGraph
 
 Hashes = NDArray[np.uint64]
@@ -91,6 +92,14 @@ class Topology:
         kinds = np.repeat(np.arange(4, dtype=np.int32), len(i))
         sources, kinds, offsets = sorted_unique(sources, kinds, targets, nodes, 4)
         return Edges(offsets, sources, kinds, nodes, 4)
+
+    @cached_property
+    def chain_index(self) -> ChainIndex:
+        """What chains are found by: entities are drawn by the hash of their structure, equal ones by name."""
+        index = self.fact_index
+        draws = np.empty(self.num_entities, np.int32)
+        draws[np.lexsort((index.name_ranks, hashed(index.entity_colours)))] = np.arange(self.num_entities)
+        return ChainIndex(self.edges, self.to_relations, draws)
 
     @cached_property
     def fact_index(self) -> "FactIndex":

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from trivium.errors import CheckpointError, ConfigError
+from trivium.model.chains import Chains
 from trivium.model.checkpoint import Provenance, find_checkpoint, read_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
 from trivium.model.entity import EntityEncoder
@@ -57,6 +58,7 @@ class Trivium(nn.Module):
         self.branches = nn.ModuleDict({name: BRANCHES[name](config) for name in weights})
         self.fusion = Fusion(weights, config.use_learnable_fusion)
         self.entity = EntityEncoder(config.dim, config.layers, config.reversed_messages)
+        self.chains = Chains(config.chain_length) if config.use_chains else None
 
     @classmethod
     def load(cls, name: str | Path) -> "Trivium":
@@ -200,6 +202,8 @@ class Trivium(nn.Module):
         distinct, place = torch.unique(relation, return_inverse=True)
         representations = self.relation_representations(topology, distinct, **choices)
         scores: Tensor = self.entity(topology, representations[place], head, relation)
+        if self.chains is not None and "chains" not in choices.get("disabled", ()):
+            scores = scores + self.chains(topology, head, relation)
         return scores
 
 

@@ -38,6 +38,7 @@ PARTS = {
     "text": "semantics.",
     "structure": "structure.",
     "entity": "entity.",
+    "chains": "chains.",
 }
 """The parts of a model that training can be narrowed to, and how the names of their parameters begin."""
 
