@@ -22,7 +22,7 @@ from trivium.inference.ranker import Ranker
 
 EXAMPLES = 6
 SHARED = 64  # further questions of a relation, by which the engine judges what is worth keeping for them
-BASES_BYTES = 512 << 20
+BASES_BYTES = 256 << 20
 WATCH_SECONDS = 2.0
 
 Warm = Callable[["Snapshot"], Awaitable[None]]
@@ -95,13 +95,15 @@ class Snapshot:
     def scores(self, head: int, relation: int) -> NDArray[np.float32]:
         """``[entities]``, for the question ``(head, relation, ?)``; to be called on one thread alone.
 
-        What the questions of one relation share is computed for many to come, and kept while there is room.
+        What the questions of one relation share is kept while there is room; from the second question on it is computed
+        for many to come.
         """
         base = self._bases.pop(relation, None)
+        more = 0 if base is None else min(SHARED, self._room)
         if base is None:
             ((_, rows),) = self.ranker.representations.each([relation])
             base = self.ranker.engine.prepare(rows, relation)
-        table = self.ranker.engine.scores(base, np.array([head]), min(SHARED, self._room))
+        table = self.ranker.engine.scores(base, np.array([head]), more)
         self._bases[relation] = base
         sizes = [sum(array.nbytes for array in (*kept.relations, *kept.states)) for kept in self._bases.values()]
         while sum(sizes) > BASES_BYTES:
