@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,18 @@ def test_honest_clients_beside_hostile_ones(
 
         def together(seconds: float, **kinds: int) -> dict[str, Any]:
             """What crowds of so many see, and the service's memory each second."""
-            crowds: dict[str, subprocess.Popen[str]] = {
-                kind: crowd(",".join(HOSTILE) if kind == "hostile" else kind, address, seconds, number, triples)
+            crowds = [
+                crowd(",".join(HOSTILE) if kind == "hostile" else kind, address, seconds, number, triples)
                 for kind, number in kinds.items()
-            }
+            ]
             used = []
-            while any(one.poll() is None for one in crowds.values()):
-                used.append(memory(service.pid))
-                time.sleep(1)
-            return {kind: json.loads(one.communicate()[0]) for kind, one in crowds.items()} | {"memory": used}
+            with ThreadPoolExecutor() as pool:
+                said = [pool.submit(one.communicate) for one in crowds]  # a full pipe would stop them
+                while not all(one.done() for one in said):
+                    used.append(memory(service.pid))
+                    time.sleep(1)
+            found = (json.loads(one.result()[0]) for one in said)
+            return dict(zip(kinds, found, strict=True)) | {"memory": used}
 
         together(SECONDS / 5, honest=CLIENTS)  # relation representations
         alone = together(SECONDS / 2, honest=CLIENTS, health=1)
