@@ -38,7 +38,7 @@ def test_the_engine_equals_the_model(model: Trivium, shape: dict[str, int]) -> N
 
 
 def test_a_part_that_no_model_has_is_refused(model: Trivium) -> None:
-    with pytest.raises(ConfigError, match="no part 'promt' to disable: choose from prompt, similarity, text"):
+    with pytest.raises(ConfigError, match="no part 'promt' to disable: choose from chains, prompt, similarity, text"):
         Ranker(model, random_graph(1, **DENSE), disabled=["promt"])
 
 

@@ -25,7 +25,7 @@ from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.validation import Validation, held_out
 
-READING = replace(SMALL, text_encoder="made up", text_dim=8)
+READING = replace(SMALL, text_encoder="made up", text_dim=8, use_chains=True)
 GRAPH = random_graph(0, entities=60, relations=4, triples=400)
 VECTORS = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
 TEXTS = {"g": TextGraph.from_vectors(VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), 0.8)}

@@ -15,8 +15,10 @@ from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import save_checkpoint
 
 WRITING = """
-import os, sys, time
+import os, signal, sys, time
 from trivium import cli
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
 
 def wait(handle):
     print("writing", flush=True)

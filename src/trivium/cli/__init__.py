@@ -92,6 +92,8 @@ def main(words: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except UnicodeEncodeError as error:  # bytes of a command that are no text, or a terminal that is not UTF-8
+        _stop(f"{str(error.object)[:80]!a} is not text in UTF-8: give it so, in a terminal that is", 2)
     except OSError as error:  # without a name it is standard output, on a full disk perhaps
         _stop(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
     finally:
