@@ -94,6 +94,10 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unzipped, after a byte order mark; what the system or gzip cannot read is a GraphError."""
     try:
         zipped = path.suffix.lower() == ".gz"
+        if zipped:  # whole, here: an error in a reader's own thread could end the process
+            with _Unzipped(path) as whole:
+                while whole.readinto(bytearray(_READ_BYTES)):
+                    pass
         with BufferedReader(_Unzipped(path), _READ_BYTES) if zipped else path.open("rb") as file:
             if file.peek(3).startswith(_BOM):
                 file.read(3)
