@@ -102,6 +102,7 @@ LIKES = ("--head", "a", "--relation", "likes")
         ({"q.tsv": "Relation\tHead\nlikes\tzz\n"}, "rank ok.tsv --queries q.tsv --strict", "line 2: unknown entity"),
         ({"g.csv": "s,p,o\na,r,b\n"}, "info g.csv", "--columns HEAD,RELATION,TAIL names others"),
         ({}, "explain ok.tsv --head a --relation likes --tail zz", "unknown tail 'zz'"),
+        ({"c.txt": "\n"}, "rank ok.tsv --head a --relation likes --candidates c.txt", "c.txt holds no name"),
         ({}, "rank ok.tsv --head \udcff --relation likes", r"'\udcff' is not text in UTF-8"),
         ({}, "explain ok.tsv --head a --relation likes --tail b --paths 0", "--paths. Must be > 0"),
         ({}, "explain ok.tsv --head a --relation likes --tail b --png nowhere/x.png", "nowhere"),

@@ -231,7 +231,8 @@ def test_f10_settings_that_make_no_ablation(settings: Path, change: dict[str, ob
 def test_f10_arms_differ_in_their_parts_alone() -> None:
     model = ModelConfig(text_encoder="x", prompt_dim=16)
     for arm, parts in ARMS.items():
-        found = with_parts(model, arm)
+        found = with_parts(replace(model, use_chains=True), arm)
+        assert not found.use_chains
         assert bool(found.text_encoder) == ("text" in parts)
         assert found.use_similarity_enhancer == ("similarity" in parts)
         assert found.use_prompt_enhancer == ("prompt" in parts)

@@ -316,9 +316,12 @@ def _known_ids(graph: Graph, path: Path, table: pl.DataFrame, strict: bool) -> t
 def _lines(path: Path) -> list[str]:
     """The lines of a file of names that are not empty."""
     try:
-        return [line for line in path.read_text("utf-8-sig").splitlines() if line]
+        found = [line for line in path.read_text("utf-8-sig").splitlines() if line]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text") from error
+    if not found:
+        raise InputError(f"{path} holds no name: give one a line")
+    return found
 
 
 def _show(graph: Graph, table: pl.DataFrame) -> None:

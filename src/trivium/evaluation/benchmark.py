@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from string import digits
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ def tabulate(
         return cells
 
     means = {
-        f"mean of {name.rstrip('15')} {len(suite)}": suite
+        f"mean of {name.rstrip(digits)} {len(suite)}": suite
         for name, suite in SUITES.items()
         if set(suite) <= set(graphs)
     }

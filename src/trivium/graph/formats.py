@@ -94,10 +94,6 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unzipped, after a byte order mark; what the system or gzip cannot read is a GraphError."""
     try:
         zipped = path.suffix.lower() == ".gz"
-        if zipped:  # whole, here: an error in a reader's own thread could end the process
-            with _Unzipped(path) as whole:
-                while whole.readinto(bytearray(_READ_BYTES)):
-                    pass
         with BufferedReader(_Unzipped(path), _READ_BYTES) if zipped else path.open("rb") as file:
             if file.peek(3).startswith(_BOM):
                 file.read(3)
@@ -224,6 +220,10 @@ def _tsv_table(path: Path) -> Any:
     """A TSV, by Arrow; if that finds a fault, `text_triples` says where."""
     begin, first = next(text_rows(path), (0, []))
     header = begin if _is_header(first) else 0
+    if path.suffix.lower() == ".gz":  # to its end first: an error in a thread of Arrow's can end or stop the process
+        with opened(path) as file:
+            while file.read(_READ_BYTES):
+                pass
     try:
         with opened(path) as file:
             table = arrow_csv.read_csv(

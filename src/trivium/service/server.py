@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import time
 from typing import Any
 
@@ -28,7 +27,12 @@ def create_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     Of the process's open files (`ulimit -n`) it leaves what a burst of connections, the graph and a file for every
     connection need: 384 connections where 1,024 files are allowed.
     """
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 20)  # -1 stands for any number
+    try:
+        import resource
+
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 20)  # -1 stands for any number
+    except ModuleNotFoundError:  # Windows, which bounds no sockets
+        files = 1 << 20
     backlog = max(1, min(BACKLOG, files // 16))
     most = max(1, min(limits.max_connections, (files - FILES - 3 * backlog) // 2))
 

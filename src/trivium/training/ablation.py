@@ -59,13 +59,14 @@ def read_ablation(path: str | Path) -> AblationConfig:
 
 
 def with_parts(model: ModelConfig, arm: str) -> ModelConfig:
-    """The model of an arm; the arm that is fixed multiplies its Δ by the configured numbers."""
+    """The model of an arm; the arm that is fixed multiplies its Δ by the configured numbers. None has chains."""
     parts = ARMS[arm]
     return replace(
         model,
         text_encoder=model.text_encoder if "text" in parts else "",
         use_similarity_enhancer="similarity" in parts,
         use_prompt_enhancer="prompt" in parts,
+        use_chains=False,
         use_learnable_fusion=arm != "all, fixed",
     )
 
