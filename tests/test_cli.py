@@ -100,7 +100,7 @@ LIKES = ("--head", "a", "--relation", "likes")
         ({"q.tsv": "zz\tlikes\n"}, "rank ok.tsv --queries q.tsv", "q.tsv"),
         ({"q.tsv": "a\tlikes\nzz\tlikes\n"}, "rank ok.tsv --queries q.tsv --strict", "q.tsv line 2"),
         ({"q.tsv": "Relation\tHead\nlikes\tzz\n"}, "rank ok.tsv --queries q.tsv --strict", "line 2: unknown entity"),
-        ({"g.csv": "s,p,o\na,r,b\n"}, "info g.csv", "--columns HEAD,RELATION,TAIL names others"),
+        ({"g.csv": "x,y,z\na,r,b\n"}, "info g.csv", "--columns HEAD,RELATION,TAIL says which"),
         ({}, "explain ok.tsv --head a --relation likes --tail zz", "unknown tail 'zz'"),
         ({"c.txt": "\n"}, "rank ok.tsv --head a --relation likes --candidates c.txt", "c.txt holds no name"),
         ({}, "rank ok.tsv --head \udcff --relation likes", r"'\udcff' is not text in UTF-8"),

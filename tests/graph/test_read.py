@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivium.errors import GraphError
-from trivium.graph import formats
+from trivium.graph import formats, tables
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph, read_queries, read_triples
 
@@ -70,8 +70,8 @@ def test_the_order_of_triples_and_the_size_of_blocks_change_nothing(
 ) -> None:
     triples = [(f"e{i * 7 % 50}", f"r{i % 5}", f"e{i * i % 50}") for i in range(500)]
     graphs = [read_graph(write(tmp_path / "a.tsv", triples)), read_graph(write(tmp_path / "a.csv", triples))]
-    monkeypatch.setattr(formats, "_BLOCK_BYTES", 37)
-    monkeypatch.setattr(formats, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 37)
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 7)
     for ending in (".tsv", ".csv", ".parquet"):
         path = write(tmp_path / f"b{ending}", triples[::-1] + triples[:20])
         graphs.append(read_graph(path))
@@ -176,18 +176,22 @@ def test_ntriples_lines_count_comments(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("short.tsv", b"a\tr\tb\nb\tr\n", "short.tsv line 2: 2 fields between tabs, not 3"),
-    ("long.tsv", b"a\tr\tb\tx\n", "long.tsv line 1: 4 fields"),
+    ("short.tsv", b"a\tr\tb\nb\tr\n", "short.tsv line 2: 2 fields between tabs, not 3 as in line 1"),
+    (
+        "long.tsv",
+        b"a\tr\tb\tx\n",
+        "long.tsv line 1: 'a', 'r', 'b', 'x': no columns that are known for head, relation and tail: --columns",
+    ),
     ("blank.tsv", b"a\tr\tb\n\n\nb\t\tc\n", "blank.tsv line 4: the relation is empty"),
     ("crlf.tsv", b"a\tr\tb\r\nb\tr\t\r\n", "crlf.tsv line 2: the tail is empty"),
-    ("space.tsv", b"a r b\n", "space.tsv line 1: 1 fields"),
+    ("pairs.tsv", b"a\tb\n", "line 1: 'a', 'b': no columns that are known for head, relation and tail: of pairs"),
     ("utf.tsv", b"a\tr\tb\na\tr\t\xff\xfe\n", "utf.tsv line 2: not UTF-8"),
     ("none.tsv", b"", "none.tsv holds no triple"),
     ("bom.tsv", b"\xef\xbb\xbf\n", "bom.tsv holds no triple"),
-    ("none.csv", b"", "none.csv line 1: has no column 'head'"),
+    ("none.csv", b"", "none.csv holds no triple"),
     ("only.csv", b"head,relation,tail\n", "only.csv holds no triple"),
-    ("cols.csv", b"head,rel,tail\n", "line 1: has no column 'relation': its header names 'head', 'rel', 'tail'"),
-    ("twice.csv", b"head,head,relation,tail\n", "several columns 'head'"),
+    ("cols.csv", b"head,why,tail\n", "line 1: 'head', 'why', 'tail': no columns that are known"),
+    ("twice.csv", b"head,head,relation,tail\n", "line 1: 'head', 'head', 'relation', 'tail': no columns"),
     ("short.csv", b'head,relation,tail\n"a\nb",r,c\na,r\n', "short.csv line 4: 2 fields"),
     ("empty.csv", b"head,relation,tail\na,r,b\na,,b\n", "empty.csv line 3: the relation is empty"),
     ("open2.csv", b'head,relation,tail\na,r,"c\nb,r,c\n', "open2.csv line 2: not CSV"),
@@ -203,9 +207,9 @@ BAD = [
     ("bad.rdf", b"<rdf:RDF", "bad.rdf: "),
     ("bad.jsonld", b'{"@id": ', "bad.jsonld line 1: "),
     ("lit.nt", b'<x:a> <x:r> "b" .\n', "lit.nt holds no triple"),
-    ("g.tsv.gz", b"a\tr\tb\n", "g.tsv.gz is not a whole gzip file"),
-    ("cut.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-9], "cut.tsv.gz is not a whole gzip file"),
-    ("cut.nt.gz", gzip.compress(b"<x:a> <x:r> <x:b> .\n" * 99)[:-9], "cut.nt.gz is not a whole gzip file"),
+    ("g.tsv.gz", b"a\tr\tb\n", "g.tsv.gz is not a whole .gz file"),
+    ("cut.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-9], "cut.tsv.gz is not a whole .gz file"),
+    ("cut.nt.gz", gzip.compress(b"<x:a> <x:r> <x:b> .\n" * 99)[:-9], "cut.nt.gz is not a whole .gz file"),
     ("g.xlsx", b"", "its ending names no graph format"),
     ("plain", b"", "its ending names no graph format"),
 ]
@@ -228,7 +232,10 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
         (None, "g.parquet row 3: the head is empty"),
         ("tail,relation,tail", "g.parquet row 2: the relation is empty"),
         ("head,relation,n", "column 'n' holds double"),
-        ("head,relation,x", "has no column 'x': its header names 'head'"),
+        (
+            "head,relation,x",
+            "--columns head,relation,x: 'x' is not, or not once, among 'head', 'relation', 'tail', 'n'",
+        ),
     ]:
         with pytest.raises(GraphError, match=words):
             read_graph(tmp_path / "g.parquet", columns=chosen)
@@ -237,8 +244,8 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(GraphError, match=r"folder\.tsv cannot be read: Is a directory"):
         read_graph(tmp_path / "folder.tsv")
-    with pytest.raises(GraphError, match="only CSV and Parquet have columns"):
-        read_graph(tmp_path / "missing.tsv", columns="s,p,o")
+    with pytest.raises(GraphError, match="only tables have columns"):
+        read_graph(tmp_path / "missing.nt", columns="s,p,o")
 
 
 @pytest.mark.parametrize(

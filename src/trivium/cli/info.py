@@ -22,6 +22,8 @@ from trivium.model.trivium import branch_weights, load_checkpoint, save_checkpoi
 from trivium.model.ultra import import_ultra
 from trivium.report import show, warn
 
+MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
+
 
 def info(what: str | None = None, /, *, flags: Path | None = None, reading: Reading = Reading()) -> None:
     """Describes a graph or a checkpoint, or what a flags.yaml yields.
@@ -79,6 +81,7 @@ def _show_graph(path: Path, graph: Graph) -> None:
         ("entities", f"{graph.num_entities:,}"),
         ("relations", f"{graph.num_relations:,}"),
         ("labels", "yes" if graph.entities.labels is not None else "no"),
+        *((f"left out: {what}", f"{count:,}") for what, count in graph.left_out.items()),
         ("median degree", f"{np.median(degree):.0f}"),
         ("largest degree", f"{degree.max():,}"),
         ("sha256", graph.sha256),
@@ -97,6 +100,8 @@ def _text_rows(graph: Graph, path: Path) -> list[tuple[str, str]]:
     from trivium.text.encoder import load_encoder
     from trivium.text.graph import graph_texts
 
+    if graph.num_relations > MAX_TEXTS:
+        return [("text edges", f"not counted: more than {MAX_TEXTS:,} relations")]
     try:
         texts = graph_texts(graph, load_encoder(), path)
     except MissingPackageError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,12 @@ Count = Annotated[int, Parameter(name=["-k", "--k"])]
 Checkpoint = Annotated[str, Parameter(help="A shipped checkpoint's name, or a file.")]
 Calibrated = Annotated[Path | None, Parameter(help="From `trivium calibrate`: a confidence stands beside each score.")]
 DataDir = Annotated[Path | None, Parameter(help="A folder of data sets; they are downloaded into a cache by default.")]
+Columns = Annotated[
+    str | None,
+    Parameter(
+        help="The columns of tables: HEAD,RELATION,TAIL, by name or by number; =NAME is one relation for all rows."
+    ),
+]
 Resume = Annotated[Path | None, Parameter(help="Continue what stands in this folder instead.")]
 
 
@@ -25,12 +31,18 @@ Resume = Annotated[Path | None, Parameter(help="Continue what stands in this fol
 class Reading:
     """How a graph's file is read, as `trivium.graph.read.read_graph` takes it."""
 
-    columns: str | None = None
-    """The graph's columns, where CSV or Parquet call them otherwise: HEAD,RELATION,TAIL."""
+    columns: Columns = None
+    also: list[Path] = field(default_factory=list)
+    """A further file of the graph (repeatable): more triples, or a table of nodes with labels and types."""
+    labels: list[Path] = field(default_factory=list)
+    """A table of names and labels, or RDF with labels (repeatable)."""
     named_graph: str | None = None
     """The IRI of the named graph to read of an RDF file; all of them by default."""
+    skip_bad: bool = False
+    """Go on past lines that cannot be read; they are counted, and the first are named."""
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Opening(Reading):
     """With which model a graph is opened, as `trivium.Ranker.open` takes it."""

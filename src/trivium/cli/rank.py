@@ -11,12 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
-from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Required
+from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Reading, Required
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv, digest
-from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.read import read_queries, read_triples
+from trivium.graph.header import TRIPLE
+from trivium.graph.read import read_names, read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import estimate_seconds, open_questions
 from trivium.inference.parts import write_in_parts
@@ -54,7 +54,7 @@ def rank(
     Parameters
     ----------
     graph
-        TSV, CSV, Parquet, N-Triples, Turtle (also gzipped), or an index.
+        A file of triples (a table, RDF, JSON; also compressed), or an index.
     head
         The entity that is asked about; its answers are tails.
     relation
@@ -70,7 +70,7 @@ def rank(
     include_known
         Also show answers that the graph holds, marked.
     candidates
-        A file with one name a line, to which the answers are narrowed.
+        A file with one name a line, or a table with a column of names, to which the answers are narrowed.
     strict
         Stop at an unknown name in the file of questions, instead of skipping its line.
     """
@@ -79,11 +79,13 @@ def rank(
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text)
-    chosen = None if candidates is None else ranker.graph.entities.each(_lines(candidates), "candidate")
+    chosen = (
+        None if candidates is None else ranker.graph.entities.each(read_names(candidates, opening.columns), "candidate")
+    )
     if queries is None:
         heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
     else:
-        heads, relations = _read_questions(ranker.graph, queries, strict)
+        heads, relations = _read_questions(ranker.graph, queries, opening, strict)
     how: dict[str, Any] = {"include_known": include_known, "candidates": chosen, "confidence": confidence}
 
     def answers(part: Ids) -> pl.DataFrame:
@@ -124,7 +126,9 @@ def score(
         Stop at an unknown name in it, instead of skipping its line.
     """
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
-    asked, _ = _known_ids(ranker.graph, triples, read_triples(triples), strict)
+    asked, _ = _known_ids(
+        ranker.graph, triples, read_triples(triples, columns=opening.columns, skip_bad=opening.skip_bad), strict
+    )
 
     def scored(part: Ids) -> pl.DataFrame:
         return ranker.score_ids(asked[part], confidence)
@@ -178,7 +182,12 @@ def relate(
     if queries is None:
         pairs = ranker.graph.entities.each([str(head), str(tail)], "entity")[None]
     else:
-        pairs, _ = _known_ids(ranker.graph, queries, read_queries(queries, pairs=True).drop("relation"), strict)
+        pairs, _ = _known_ids(
+            ranker.graph,
+            queries,
+            read_queries(queries, True, columns=opening.columns, skip_bad=opening.skip_bad).drop("relation"),
+            strict,
+        )
 
     def answers(part: Ids) -> pl.DataFrame:
         found = relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known)
@@ -279,9 +288,9 @@ def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -
     return ids, kinds if head is not None else inverse(kinds, graph.num_relations)
 
 
-def _read_questions(graph: Graph, path: Path, strict: bool) -> tuple[Ids, Ids]:
+def _read_questions(graph: Graph, path: Path, reading: Reading, strict: bool) -> tuple[Ids, Ids]:
     """Heads and relations of a file's questions by id, ``[queries]``; see `_question` and `_known_ids`."""
-    table = read_queries(path)
+    table = read_queries(path, columns=reading.columns, skip_bad=reading.skip_bad)
     asked = table.select("relation", pl.coalesce("head", "tail").alias("entity"), "line")
     ids, known = _known_ids(graph, path, asked, strict)
     turned = table["head"].is_null().to_numpy()[known]
@@ -311,17 +320,6 @@ def _known_ids(graph: Graph, path: Path, table: pl.DataFrame, strict: bool) -> t
     if not known.any():
         raise InputError(f"{path}: no line has only names that the graph knows")
     return ids[known], known
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file of names that are not empty."""
-    try:
-        found = [line for line in path.read_text("utf-8-sig").splitlines() if line]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text") from error
-    if not found:
-        raise InputError(f"{path} holds no name: give one a line")
-    return found
 
 
 def _show(graph: Graph, table: pl.DataFrame) -> None:

@@ -54,7 +54,9 @@ def serve(
     if token is None and not is_loopback(host):
         raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
     with listen(host, port) as listener:
-        app = create_app(Current(Source(graph, calibration=calibration, **vars(opening))), limits, token)
+        reading = {name: value for name, value in vars(opening).items() if name != "checkpoint"}
+        source = Source(graph, opening.checkpoint, calibration, reading)
+        app = create_app(Current(source), limits, token)
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
         create_server(app, limits).run([listener])

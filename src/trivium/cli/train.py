@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from trivium.cli.options import DEFAULT, DataDir, Force, Required, Resume
+from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table, write_whole
@@ -76,6 +76,7 @@ def finetune(
     only: list[Literal["fusion", "similarity", "prompt", "text", "structure", "entity"]] | None = None,
     valid: Path | None = None,
     steps: int | None = None,
+    columns: Columns = None,
     run: Path | None = None,
     resume: Resume = None,
     data_dir: DataDir = None,
@@ -100,13 +101,15 @@ def finetune(
     run
         The folder of the run; runs/NAME by default, after the output's name.
     """
-    began = {"checkpoint": checkpoint, "only": only, "valid": valid, "steps": steps}
+    began = {"checkpoint": checkpoint, "only": only, "valid": valid, "steps": steps, "columns": columns}
     folder = run_folder("a graph", graph and output, resume, run=run, **began)
     check_place(output, force, ENDING)
     if graph is None:
         config = training.read_config(folder.path / CONFIG)
     else:
-        config = training.finetune_config(graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps)
+        config = training.finetune_config(
+            graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps, columns or ""
+        )
     start = load_checkpoint(config.start_from)[0].fusion_weights()
     with progress("fitting") as update:
         trained = training.pretrain(folder, data_dir, update, "trivium finetune", config)

@@ -13,7 +13,7 @@ from trivium.datasets.registry import is_dataset, load_dataset
 from trivium.datasets.splits import Splits
 from trivium.datasets.table import datasets
 from trivium.errors import InputError
-from trivium.graph.formats import FORMATS, INDEX
+from trivium.graph.formats import FORMATS, INDEX, PACKED
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.kernels.csr import IntArray
@@ -119,7 +119,7 @@ def leakage(
 def is_file(name: str) -> bool:
     """Whether a graph's name is that of a file, which is there or named like one, and not that of a data set."""
     path = Path(name)
-    named = len(path.parts) > 1 or path.suffix.lower() in (*FORMATS, INDEX, ".gz")
+    named = len(path.parts) > 1 or path.suffix.lower() in (*FORMATS, *PACKED, INDEX)
     return name not in datasets() and (named or path.is_file())
 
 
@@ -136,15 +136,23 @@ def graphs_in(name: str, data_dir: str | Path | None = None) -> list[str]:
 
 
 def training_graph(
-    name: str, data_dir: str | Path | None = None, excluded: Exclusion | None = None, *, download: bool = True
+    name: str,
+    data_dir: str | Path | None = None,
+    excluded: Exclusion | None = None,
+    *,
+    download: bool = True,
+    columns: str = "",
 ) -> Graph:
     """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
+
+    Args:
+        columns: of a file, see `trivium.graph.read.read_graph`.
 
     Raises:
         InputError: it cannot be read, or nothing is left of it.
     """
     less = {key: tuple(names) for key, names in (excluded or {}).items()}
-    graph = _training_graph(name, data_dir, download, less.get("exclude", ()), less.get("exclude_graphs", ()))
+    graph = _training_graph(name, data_dir, download, less.get("exclude", ()), less.get("exclude_graphs", ()), columns)
     if not graph.num_triples:
         raise InputError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
     return graph
@@ -152,9 +160,17 @@ def training_graph(
 
 @lru_cache(maxsize=64)
 def _training_graph(
-    name: str, data_dir: str | Path | None, download: bool, exclude: tuple[str, ...], exclude_graphs: tuple[str, ...]
+    name: str,
+    data_dir: str | Path | None,
+    download: bool,
+    exclude: tuple[str, ...],
+    exclude_graphs: tuple[str, ...],
+    columns: str,
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
     own = is_file(name)
-    graph = read_graph(graph_file(name)) if own else load_dataset(name, data_dir, download=download).train
+    if own:
+        graph = read_graph(graph_file(name), columns=columns or None)
+    else:
+        graph = load_dataset(name, data_dir, download=download).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class Graph:
         edge_relations: ``[edges]``, ids over ``2 · num_relations``.
         offsets: ``[num_entities + 1]``, the run of edges that arrive at each entity.
         entities, relations: the names, by id.
+        left_out: how many of what a file held are not in the graph, by kind (literals, bad lines).
     """
 
     sources: IntArray
@@ -43,6 +44,7 @@ class Graph:
     offsets: OffsetArray
     entities: Names
     relations: Names
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_ids(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -64,6 +64,13 @@ class Names:
         texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(1)])
         return Names([*self.names, name], None if self.labels is None else [*self.labels, name], texts)
 
+    def with_labels(self, labels: Mapping[str, str]) -> Names:
+        """The names with more labels, by name, in place of those that they have."""
+        if not labels or not self.names.is_in(list(labels)).any():
+            return self
+        before = self.names if self.labels is None else self.labels
+        return Names(self.names, self.names.replace_strict(labels, default=before), self.texts)
+
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
         """The id of each name, or of a label that belongs to a single name; -1 for others. Cost: O(held + asked)."""
         asked = names if isinstance(names, pl.Series) else pl.Series(list(names), dtype=pl.String)
@@ -105,7 +112,7 @@ class Names:
 
     def suggest(self, name: str) -> str:
         """Words that name what is nearest to an unknown name."""
-        near = self._shown.gather(most_similar(self._shown, name, 3))
+        near = self._shown.gather(most_similar(self._shown.str.to_lowercase(), name.lower(), 3))
         return f"did you mean {' or '.join(map(repr, near))}?" if len(near) else "nothing here is spelled like it"
 
 

@@ -1,79 +1,126 @@
 """Graphs, triples and questions from files, whatever their format.
 
 ==============================  ============================================================================
-``.tsv`` ``.txt``               head, relation and tail between tabs, no quoting; a header that says so is skipped
-``.csv``                        a header; three columns by name, others are skipped; quoted as RFC 4180 says
-``.parquet``                    three columns by name, of strings or integers
-``.nt`` ``.nq`` ``.ttl``        RDF: IRIs are names, ``rdfs:label`` gives labels, other literals are skipped;
-``.trig`` ``.jsonld``           of named graphs all are read, or one
+``.tsv`` ``.txt`` ``.csv``      text between tabs, commas, semicolons or blanks, with a header or without
+``.parquet``                    columns of strings or integers
+``.json`` ``.jsonl``            objects, or lists of three names; SPARQL results (also ``.srj``)
+``.ndjson``
+``.nt`` ``.nq`` ``.ttl``        RDF: IRIs are names, ``rdfs:label`` and its like give labels, other literals are
+``.trig`` ``.jsonld``           counted; of named graphs all are read, or one
 ``.rdf`` ``.owl`` ``.xml``      RDF/XML, likewise
 ``.trivium``                    a saved index (`trivium.graph.index`)
 ==============================  ============================================================================
 
-All but the last may be gzipped (``.gz``). Text is UTF-8, with or without a byte order mark.
+All but the last may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``). Text is UTF-8, with or without a byte order
+mark.
 """
 
 from __future__ import annotations
 
-from itertools import chain
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from trivium.errors import GraphError, InputError
-from trivium.graph import formats
-from trivium.graph.formats import INDEX, TRIPLE, fail, format_of
+from trivium.errors import GraphError
+from trivium.graph.formats import INDEX, PACKED, REPORTED, Pass, ending_of, fail, format_of, is_packed, opened
 from trivium.graph.graph import Graph
+from trivium.graph.header import TRIPLE, asked, chosen_names, names_column
 from trivium.graph.index import open_index
 from trivium.graph.names import Names
+from trivium.graph.rdf import statement_lines
+from trivium.graph.tables import check_width, layout, read_labels, read_table, text_lines, text_rows
 from trivium.kernels.csr import IntArray
 
+MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
 
-def read_graph(path: str | Path, *, columns: str | None = None, named_graph: str | None = None) -> Graph:
+log = logging.getLogger(__name__)
+
+
+def read_graph(
+    path: str | Path,
+    *,
+    also: Iterable[str | Path] = (),
+    columns: str | None = None,
+    named_graph: str | None = None,
+    labels: Iterable[str | Path] = (),
+    skip_bad: bool = False,
+) -> Graph:
     """Reads a graph. Ids follow the sorted order of the names, so the order of triples changes nothing.
 
     Args:
-        columns: of a CSV or Parquet file, ``HEAD,RELATION,TAIL``, if they have other names than these words.
+        also: further files of the graph: more triples, or a table of nodes with their labels and types.
+        columns: of a table, ``HEAD,RELATION,TAIL``, each by its name or its number from 1 on; ``=NAME`` is one relation
+            for all rows. By default a header is recognised by its words, and three columns without one are these.
         named_graph: the IRI of an RDF file's named graph; by default all its graphs are read, names dropped.
+        labels: tables of names and labels, or RDF that has labels.
+        skip_bad: go on past lines that cannot be read, count them and name the first.
 
     Raises:
-        GraphError: the file cannot be read or holds no triple; a line at fault is named.
+        GraphError: a file cannot be read or none holds a triple; a line at fault is named.
         InputError: the columns are not three.
 
-    Cost: O(file) time; memory of the ids, and of the distinct names of each batch.
+    Cost: O(files) time; memory of the ids, and of the distinct names of each batch.
     """
-    path = Path(path)
-    chosen = TRIPLE if columns is None else tuple(columns.split(","))
-    if len(chosen) != 3 or not all(chosen):
-        raise InputError(f"--columns {columns}: name three, HEAD,RELATION,TAIL")
-    index = path.suffix.lower() == INDEX
-    if columns is not None and (index or format_of(path) not in ("csv", "parquet")):
-        raise GraphError(f"{path}: only CSV and Parquet have columns to name: leave the names out")
-    if named_graph is not None and (index or format_of(path) != "rdf"):
+    files = [Path(path), *map(Path, also)]
+    indexes = [file for file in files if file.suffix.lower() == INDEX]
+    kinds = {format_of(file) for file in files if file not in indexes}
+    if columns is not None and kinds <= {"rdf"}:
+        raise GraphError(f"{path}: only tables have columns to choose: leave --columns out")
+    if named_graph is not None and "rdf" not in kinds:
         raise GraphError(f"{path}: only RDF has named graphs: leave {named_graph!r} out")
-    if index:
-        return open_index(path)
-    labels: dict[str, str] = {}
-    table = formats.read_table(path, chosen, labels, named_graph)
+    if indexes and len(files) > 1:
+        raise GraphError(f"{indexes[0]}: an index is a whole graph: give the files that it was made of instead")
+    said = Pass()
+    for file in map(Path, labels):
+        read_labels(file, said)
+    if indexes:
+        graph = open_index(files[0])
+        return _labelled(graph, said.labels) if said.labels else graph
+    if columns is not None:
+        chosen_names(columns)
+    run = Pass(columns, named_graph, skip_bad)
+    tables = []
+    for number, file in enumerate(files, 1):
+        run.number, run.strict = number, number == 1
+        tables.append(read_table(file, run).select(TRIPLE))
+    if (bad := run.left_out["bad lines"]) > REPORTED:
+        log.warning("%s: %s lines could not be read and are left out", path, f"{bad:,}")
+    table = pa.concat_tables(tables)
     heads, relations, tails = (_encoded(table[column]) for column in TRIPLE)
-    del table
+    del table, tables
     if not len(heads[1]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
-    entity_names = _names(labels, heads[0], tails[0])
-    relation_names = _names(labels, relations[0])
+    counts = [len(held) for held, _ in (heads, relations, tails)]
+    if counts[1] >= MANY_RELATIONS and counts[1] > 2 * min(counts[0], counts[2]):
+        few = "heads" if counts[0] < counts[2] else "tails"
+        log.warning(
+            "%s: %s relations, and %s %s: are the columns in another order? --columns 1,3,2, say, names them",
+            *(path, f"{counts[1]:,}", f"{min(counts[0], counts[2]):,}", few),
+        )
+    entity_names = _names(run.labels, heads[0], tails[0])
+    relation_names = _names(run.labels, relations[0])
     columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
     ids = [names.ids(held)[codes] for names, (held, codes) in columns_of]
     del columns_of, heads, relations, tails
-    return Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
+    graph = Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
+    graph = replace(graph, left_out=dict(run.left_out))
+    return _labelled(graph, said.labels) if said.labels else graph
 
 
-def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
+def read_triples(
+    path: str | Path, lines: bool = True, *, columns: str | None = None, skip_bad: bool = False
+) -> pl.DataFrame:
     """Reads triples by name, in the file's order, repeats kept.
 
     Args:
         lines: whether to say where each stands (a TSV is read faster without).
+        columns, skip_bad: as in `read_graph`; the columns of a table that has them.
 
     Returns:
         Columns ``head``, ``relation``, ``tail`` (strings) and ``line`` (1-based; the row's number in
@@ -87,7 +134,7 @@ def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
         graph = open_index(path)
         frame = graph.named(graph.triples)
         return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"))
-    table = formats.read_table(path, TRIPLE, {}, lines=lines)
+    table = read_table(path, Pass(columns, skip_bad=skip_bad, strict=False), lines)
     if not len(table):
         raise GraphError(f"{path} holds no triple")
     encoded = {column: _encoded(table[column]) for column in TRIPLE}
@@ -95,16 +142,22 @@ def read_triples(path: str | Path, lines: bool = True) -> pl.DataFrame:
     if not lines:
         return frame
     numbers = table["line"].to_numpy()
-    if formats.ending_of(path) in (".nt", ".nq"):
-        numbers = np.array(formats.statement_lines(path))[numbers - 1]
+    if ending_of(path) in (".nt", ".nq"):
+        numbers = np.array(statement_lines(path))[numbers - 1]
     return frame.with_columns(pl.Series("line", numbers))
 
 
-def read_queries(path: str | Path, pairs: bool = False) -> pl.DataFrame:
-    """Reads questions, ``(head, relation, ?)`` or ``(?, relation, tail)``, from TSV or CSV (also gzipped).
+def read_queries(
+    path: str | Path, pairs: bool = False, *, columns: str | None = None, skip_bad: bool = False
+) -> pl.DataFrame:
+    """Reads questions, ``(head, relation, ?)`` or ``(?, relation, tail)``, from a text table.
 
-    A header names the columns: ``relation`` and ``head``, ``tail`` or both, one of the two empty in each row.
-    A TSV without a header holds heads and relations. Of ``pairs``, ``(head, ?, tail)``, head and tail are needed.
+    A header names the columns: ``relation`` and ``head``, ``tail`` or both (or words of the same meaning), one of the
+    two empty in each row. A TSV without a header holds heads and relations. Of ``pairs``, ``(head, ?, tail)``, head and
+    tail are needed.
+
+    Args:
+        columns, skip_bad: as in `read_graph`; the columns of a table that has two of them or all.
 
     Returns:
         Columns ``head``, ``relation``, ``tail`` (strings, one of them null) and ``line``.
@@ -114,33 +167,66 @@ def read_queries(path: str | Path, pairs: bool = False) -> pl.DataFrame:
     """
     path = Path(path)
     if (kind := format_of(path)) not in ("tsv", "csv"):
-        raise GraphError(f"{path}: questions are read from .tsv or .csv (.gz may follow)")
-    rows = formats.text_rows(path)
-    begin, first = next(rows, (1, []))
-    columns = [field.lower() for field in first] if kind == "tsv" else first
-    asked = [column for column in TRIPLE if columns.count(column) == 1]
-    named = {"head", "tail"} <= set(asked) if pairs else "relation" in asked and len(asked) > 1
-    if not (named and (kind == "csv" or len(asked) == len(first))):
-        if kind == "csv":
-            wanted = "'head' and 'tail'" if pairs else "'relation' and 'head' or 'tail'"
-            fail(path, 1, f"a header must name {wanted}, not {first}")
-        columns = ["head", "tail" if pairs else "relation"]
-        rows = chain([(begin, first)] if first else [], rows)
+        raise GraphError(f"{path}: questions are read from .tsv or .csv ({', '.join(PACKED)} may follow)")
+    needed = {"head", "tail"} if pairs else {"relation"}
+
+    def known(fields: Sequence[str]) -> dict[str, int]:
+        found = asked(fields, columns)
+        return found if needed <= found.keys() else {}
+
+    run = Pass(skip_bad=skip_bad)
+    form = layout(path, run, known)
+    if form is None:
+        raise GraphError(f"{path} holds no question")
+    places, rows = known(form.first), text_rows(path, form, run)
+    if places:
+        next(rows)
+    elif kind == "csv":
+        wanted = "'head' and 'tail'" if pairs else "'relation' and 'head' or 'tail'"
+        fail(path, form.line, f"a header must name {wanted}, not {form.first}")
+    elif len(form.first) != 2:
+        what = "head and tail" if pairs else "head and relation"
+        fail(path, form.line, f"{len(form.first)} fields between tabs, not 2 ({what}): a header may name more")
+    places = places or {"head": 0, "tail" if pairs else "relation": 1}
     questions = []
     for line, row in rows:
-        formats.check_width(path, line, row, columns)
-        given = dict(zip(columns, row, strict=True))
-        head, relation, tail = (given.get(column) or None for column in TRIPLE)
+        if not check_width(path, line, row, form, run):
+            continue
+        head, relation, tail = (row[places[what]] or None if what in places else None for what in TRIPLE)
         if pairs and (head is None or tail is None):
-            fail(path, line, "give a head and a tail")
-        if not pairs and relation is None:
-            fail(path, line, "the relation is empty")
-        if not pairs and (head is None) == (tail is None):
-            fail(path, line, "give a head or a tail, one of the two")
-        questions.append((head, relation, tail, line))
+            run.bad(path, line, "give a head and a tail")
+        elif not pairs and relation is None:
+            run.bad(path, line, "the relation is empty")
+        elif not pairs and (head is None) == (tail is None):
+            run.bad(path, line, "give a head or a tail, one of the two")
+        else:
+            questions.append((head, None if pairs else relation, tail, line))
     if not questions:
         raise GraphError(f"{path} holds no question")
     return pl.DataFrame(questions, dict.fromkeys(TRIPLE, pl.String) | {"line": pl.Int64}, orient="row")
+
+
+def read_names(path: str | Path, columns: str | None = None) -> list[str]:
+    """Reads names, one a line, or a column of a text table whose header calls it so.
+
+    Args:
+        columns: as in `read_graph`; the tail's column, where the table has it.
+
+    Raises:
+        GraphError: the file cannot be read or holds no name.
+    """
+    path = Path(path)
+    table = path.suffix.lower() in (".tsv", ".csv") or (is_packed(path) and format_of(path) in ("tsv", "csv"))
+    form = layout(path, Pass()) if table else None
+    if form is not None and (place := names_column(form.first, columns)) is not None:
+        names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
+    else:
+        with opened(path) as file:
+            names = [line.rstrip("\r\n") for line in text_lines(file, path, Pass())]
+    names = [name for name in names if name]
+    if not names:
+        raise GraphError(f"{path} holds no name: give one a line")
+    return names
 
 
 def _encoded(column: Any) -> tuple[pl.Series, IntArray]:
@@ -151,6 +237,12 @@ def _encoded(column: Any) -> tuple[pl.Series, IntArray]:
 
 def _names(labels: dict[str, str], *columns: pl.Series) -> Names:
     """The sorted names of some columns, with labels if there are any."""
-    names = pl.concat(columns).unique().sort().rechunk()
-    labelled = bool(labels) and names.is_in(list(labels)).any()
-    return Names(names, names.replace(labels) if labelled else None)
+    return Names(pl.concat(columns).unique().sort().rechunk()).with_labels(labels)
+
+
+def _labelled(graph: Graph, labels: Mapping[str, str]) -> Graph:
+    """The graph with labels from a file of its own in place of others."""
+    if not (graph.entities.names.is_in(list(labels)).any() or graph.relations.names.is_in(list(labels)).any()):
+        log.warning("--labels: none of its %s names is in the graph", f"{len(labels):,}")
+    entities, relations = graph.entities.with_labels(labels), graph.relations.with_labels(labels)
+    return replace(graph, entities=entities, relations=relations)

@@ -17,8 +17,8 @@ from torch import Tensor
 from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import digest
-from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
+from trivium.graph.header import TRIPLE
 from trivium.graph.read import read_graph
 from trivium.inference.answers import (
     Confidence,
@@ -89,21 +89,19 @@ class Ranker:
         graph: str | Path | Graph,
         checkpoint: str | Path = "trivium",
         *,
-        columns: str | None = None,
-        named_graph: str | None = None,
         relation_text: str | None = None,
         disabled: Collection[str] = (),
+        **reading: Any,
     ) -> Ranker:
         """A ranker of a checkpoint over a graph, with the texts of its relations where the model reads them.
 
         Args:
             graph: a file, beside which a relations.tsv or relations.json is read too, or a graph.
             checkpoint: a name or a file.
-            columns: the file's columns, ``HEAD,RELATION,TAIL``, if they have other names.
-            named_graph: the IRI of an RDF file's named graph; by default all its graphs are read.
             relation_text: adds a relation that only has a text, such as ``is the capital of``, which is its name too.
                 Words that name a relation of the graph add none.
             disabled: parts of the model that are switched off.
+            **reading: how a file is read, as `trivium.graph.read.read_graph` takes it.
 
         Raises:
             CheckpointError: there is no such checkpoint.
@@ -113,7 +111,7 @@ class Ranker:
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
         source: str | Path = ""
         if not isinstance(graph, Graph):
-            source, graph = graph, read_graph(graph, columns=columns, named_graph=named_graph)
+            source, graph = graph, read_graph(graph, **reading)
         if relation_text is None:
             texts = model_texts(model, graph, source)
         else:

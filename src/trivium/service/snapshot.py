@@ -6,9 +6,9 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,13 @@ class Source:
         graph: its file.
         checkpoint: the model's name, or a file.
         calibration: a file, if confidences are wanted.
-        columns, named_graph: see `Ranker.open`.
+        reading: how the file is read, as `trivium.graph.read.read_graph` takes it.
     """
 
     graph: Path
     checkpoint: str
     calibration: Path | None = None
-    columns: str | None = None
-    named_graph: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Snapshot:
         """Reads everything again.
@@ -54,14 +53,15 @@ class Source:
         Raises:
             InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
         """
-        ranker = Ranker.open(self.graph, self.checkpoint, columns=self.columns, named_graph=self.named_graph)
+        ranker = Ranker.open(self.graph, self.checkpoint, **self.reading)
         file = self.calibration
         return Snapshot(self, ranker, None if file is None else Calibration.load(file, ranker, self.checkpoint))
 
     def stamp(self) -> Stamp | None:
-        """What changes when a file does, the graph's or the calibration's; ``None`` while one of them is missing."""
+        """What changes when a file does, of the graph or the calibration; ``None`` while one of them is missing."""
+        files = self.graph, self.calibration, *self.reading.get("also", ()), *self.reading.get("labels", ())
         try:
-            found = [path.stat() for path in (self.graph, self.calibration) if path is not None]
+            found = [path.stat() for path in files if path is not None]
         except OSError:
             return None
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)

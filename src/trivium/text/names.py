@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from trivium.errors import InputError
-from trivium.graph.formats import opened, text_rows
+from trivium.graph.formats import opened
 from trivium.graph.names import Names
+from trivium.graph.tables import text_rows
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")

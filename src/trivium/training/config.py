@@ -24,6 +24,8 @@ class SourceConfig(Settings):
     weight: Annotated[float, Ge(0), Le(1e9)] = 1.0
     """Its share of the subgraphs, beside the other sources' weights. The graphs of a folder share it in proportion to
     the logarithm of one plus their number of relations with ten triples or more."""
+    columns: str = ""
+    """The columns of its files, and of ``valid``, where they are tables: HEAD,RELATION,TAIL, by name or number."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def read_config(path: str | Path) -> TrainingConfig:
 
 
 def finetune_config(
-    graph: str, checkpoint: str, only: Sequence[str] = (), valid: str = "", steps: int | None = None
+    graph: str, checkpoint: str, only: Sequence[str] = (), valid: str = "", steps: int | None = None, columns: str = ""
 ) -> TrainingConfig:
     """The settings of a run that fits a checkpoint to a graph.
 
@@ -52,6 +52,7 @@ def finetune_config(
         only: the parts that learn, see `trivium.training.loop.PARTS`; all by default.
         valid: a file of validation triples; the data set's own, or a part of the graph, by default.
         steps: at most so many; 150 for the fusion alone, 600 otherwise.
+        columns: of the files, see `trivium.graph.read.read_graph`.
 
     Raises:
         ConfigError: the checkpoint lacks a part that is to learn, or ``steps`` is less than 1.
@@ -60,7 +61,7 @@ def finetune_config(
     model, _ = load_checkpoint(checkpoint)
     narrow(model, only)
     return TrainingConfig(
-        sources=(SourceConfig(graph),),
+        sources=(SourceConfig(graph, columns=columns),),
         model=model.config,
         start_from=checkpoint,
         steps=(FUSION_STEPS if set(only) == {"fusion"} else STEPS) if steps is None else steps,
@@ -88,11 +89,11 @@ def training_graphs(
             sources.append(source)
             continue
         names = graphs_in(source.name, data_dir)
-        found = {name: training_graph(name, data_dir, exclusion(config)) for name in names}
+        found = {name: training_graph(name, data_dir, exclusion(config), columns=source.columns) for name in names}
         counts = [np.bincount(graph.triples[:, 1]) for graph in found.values()]
         schemas = np.log1p([int((count >= 10).sum()) for count in counts]) if len(names) > 1 else np.ones(1)
         shares = source.weight * schemas / max(schemas.sum(), 1e-9)
-        sources += [SourceConfig(name, float(share)) for name, share in zip(names, shares, strict=True)]
+        sources += [SourceConfig(name, float(share), source.columns) for name, share in zip(names, shares, strict=True)]
         graphs |= found
     return replace(config, sources=tuple(sources)), graphs
 

@@ -61,7 +61,7 @@ def held_out(
         return graph, Validation(Questions.of(splits.validation()).sample(count, [0, 3]), texts)
     seed = [config.seed, 3]
     if config.valid:
-        triples = read_valid(config.valid, graph)
+        triples = read_valid(config.valid, graph, config.sources[0].columns)
     else:
         share = int(SHARE * graph.num_triples)
         if share < 1:
@@ -73,13 +73,13 @@ def held_out(
     return rest, Validation(Questions(rest, triples, graph.with_triples(triples)).sample(count, seed), texts)
 
 
-def read_valid(path: str | Path, graph: Graph) -> IntArray:
+def read_valid(path: str | Path, graph: Graph, columns: str = "") -> IntArray:
     """The triples of a file by the ids of a graph; those with a name that the graph lacks are left out, with a word.
 
     Raises:
         InputError: the file cannot be read, or no triple is left.
     """
-    frame = read_triples(path)
+    frame = read_triples(path, columns=columns or None)
     ids = graph.ids(frame["head"], frame["relation"], frame["tail"])
     known = (ids >= 0).all(1)
     if not known.any():

@@ -1,0 +1,116 @@
+"""RDF to triples of names, one statement after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, cast
+
+from pyoxigraph import BlankNode, Literal, Quad, RdfFormat, Triple, parse
+
+from trivium.graph.formats import RDF, Pass, ending_of, fail, opened
+
+_DRAWN = re.compile("[a-f][0-9a-f]{15,31}")  # as the parser calls an anonymous node
+LABELS = (  # in order of worth
+    "http://www.w3.org/2000/01/rdf-schema#label",
+    "http://www.w3.org/2004/02/skos/core#prefLabel",
+    "http://schema.org/name",
+    "https://schema.org/name",
+    "http://xmlns.com/foaf/0.1/name",
+)
+_BLOCK_LINES = 1_000
+_WORTH = {label: 3 * place for place, label in enumerate(reversed(LABELS))}
+
+
+def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
+    """Triples of IRIs and blank nodes, with the statement's number; labels go to the pass, other literals are counted.
+
+    Of several labels of a name the one by the first of `LABELS` is taken; of these the one without a language, else
+    the English one, else the first.
+    """
+    others: set[str] = set()
+    found = run.named_graph is None
+    best: dict[str, int] = {}
+    form = cast(RdfFormat, RDF[ending_of(path)])
+    anonymous: dict[str, str] = {}
+    mark = f"file{run.number}-" if run.number > 1 else ""
+
+    def name(node: Any) -> str:
+        if not isinstance(node, BlankNode):
+            return str(node.value)
+        if form != RdfFormat.N_QUADS and _DRAWN.fullmatch(node.value):  # else each reading would name it anew
+            return anonymous.setdefault(node.value, f"_:{mark}anonymous{len(anonymous) + 1}")
+        return f"_:{mark}{node.value}"
+
+    number = 0
+    try:
+        with opened(path) as file:
+            for number, quad in enumerate(_statements(path, file, form, run), 1):
+                if quad is None:
+                    continue
+                if run.named_graph is not None and (graph := str(quad.graph_name)) != f"<{run.named_graph}>":
+                    others.add(graph)
+                    continue
+                found = True
+                if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple):
+                    run.left_out["statements about statements"] += 1
+                elif not isinstance(quad.object, Literal):
+                    yield name(quad.subject), quad.predicate.value, name(quad.object), number
+                elif quad.predicate.value not in _WORTH or not quad.object.value:
+                    run.left_out["literals"] += 1
+                else:
+                    worth = _WORTH[quad.predicate.value] + {None: 3, "en": 2}.get(quad.object.language, 1)
+                    if worth > best.get(subject := name(quad.subject), 0):
+                        best[subject] = worth
+                        run.labels[subject] = quad.object.value
+    except MemoryError:
+        place = (statement_lines(path)[number], "line") if form == RdfFormat.N_QUADS else (number + 1, "statement")
+        fail(path, place[0], "a name or text of more than 16 MiB: shorten it", place[1])
+    if not found:
+        fail(path, None, f"has no graph {run.named_graph!r}: it has {', '.join(sorted(others)[:5]) or 'none'}")
+
+
+def _statements(path: Path, file: IO[bytes], form: RdfFormat, run: Pass) -> Iterator[Quad | None]:
+    """The statements, ``None`` for one that cannot be read.
+
+    Where such are skipped, N-Triples are read line by line from a fault on: a quotation mark that is not closed would
+    take all that follows. In Turtle and TriG the parser goes on behind the statement, in XML and JSON it cannot.
+    """
+    if run.skip_bad and form == RdfFormat.N_QUADS:
+        begin = 1
+        while block := list(islice(file, _BLOCK_LINES)):
+            try:
+                yield from list(parse(b"".join(block), format=form))
+            except (SyntaxError, MemoryError):
+                for line, content in enumerate(block, begin):
+                    try:
+                        yield from list(parse(content, format=form))
+                    except SyntaxError as reason:
+                        run.bad(path, line, _reason(reason))
+                        yield None
+            begin += len(block)
+        return
+    parser, before = parse(file, format=form), ""
+    while True:
+        try:
+            yield from parser
+            return
+        except SyntaxError as reason:
+            if str(reason) == before or "Unexpected end" in str(reason):
+                fail(path, reason.lineno, _reason(reason))
+            run.bad(path, reason.lineno, _reason(reason))
+            before = str(reason)
+            yield None
+
+
+def _reason(error: SyntaxError) -> str:
+    """What is wrong, without the place, which the message says already."""
+    return re.sub("^Parser error .*?: ", "", error.msg)
+
+
+def statement_lines(path: Path) -> list[int]:
+    """The line of each statement of N-Triples or N-Quads: one a line, blank lines and comments between."""
+    with opened(path) as file:
+        return [number for number, line in enumerate(file, 1) if line.strip() and line.lstrip()[:1] != b"#"]

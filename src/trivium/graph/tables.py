@@ -1,0 +1,447 @@
+"""Tables to triples of names: text between tabs, commas, semicolons or blanks, JSON, Parquet.
+
+What is read is an Arrow table whose columns are dictionary-encoded: a name is kept once per batch and a row costs three
+int32, so that no Python object per row outlives a batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow import compute, parquet, types
+from pyarrow import csv as arrow_csv
+
+from trivium.errors import GraphError
+from trivium.graph.formats import READ_BYTES, Pass, ending_of, fail, format_of, is_packed, opened
+from trivium.graph.header import TRIPLE, Columns, chosen, chosen_names, find_column, looks_like_one, recognised
+from trivium.graph.rdf import LABELS, rdf_triples
+
+_BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
+_BATCH_ROWS = 1 << 16
+_NAME = pa.dictionary(pa.int32(), pa.large_string())
+_ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
+_BLANKS = " "  # as a delimiter: a run of them
+_DELIMITERS = {"tsv": ("\t", ",", ";", "|", _BLANKS), "csv": (",", ";", "\t", "|")}
+
+log = logging.getLogger(__name__)
+
+Row = tuple[str, str, str, int]  # head, relation, tail, 1-based line (the statement's number in RDF, the row's in JSON)
+
+
+class Text(str):
+    """A value of a table that says of itself that it is a text or a number, and no name."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text is divided into fields, and its first row.
+
+    Attributes:
+        delimiter: stands between fields.
+        quoted: fields may stand in quotation marks, as RFC 4180 has it.
+        spaced: blanks after a delimiter say nothing.
+        line: the first row's.
+        first: its fields.
+    """
+
+    delimiter: str
+    quoted: bool
+    spaced: bool
+    line: int
+    first: list[str]
+
+
+def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
+    """The triples of a file: an Arrow table ``head``, ``relation``, ``tail`` of dictionary-encoded names, none empty.
+
+    Args:
+        run: says how, and takes up what the file holds beside triples.
+        lines: also a column ``line``, 1-based (the row's number in Parquet, the statement's in RDF).
+
+    Raises:
+        GraphError: see `trivium.graph.read.read_graph`.
+    """
+    kind = format_of(path)
+    if kind == "parquet":
+        return pa.Table.from_batches(_parquet_batches(path, run), _ROW)
+    if kind == "rdf":
+        return pa.Table.from_batches(_batches(rdf_triples(path, run)), _ROW)
+    if kind == "json":
+        return pa.Table.from_batches(_batches(_triples(path, _json_rows(path, run), run)), _ROW)
+    form = layout(path, run)
+    if form is None:
+        return _ROW.empty_table()
+    columns, header = _columns(path, form.line, form.first, run, kind == "tsv")
+    if header and not run.columns and [field.lower() for field in form.first] != list(TRIPLE):
+        log.info("%s line %d is a header, and no fact: %s", path, form.line, ", ".join(form.first))
+    fast = form.delimiter == "\t" and not (form.quoted or lines or run.skip_bad)
+    if fast and columns.node is None and not any(columns.labels) and _decoder(form) is None:
+        table = _tsv_table(path, form, columns, header)
+    else:
+        table = None
+    if table is None:
+        rows = text_rows(path, form, run)
+        if header:
+            next(rows)
+        table = pa.Table.from_batches(_batches(_triples(path, _divided(path, rows, form, columns, run), run)), _ROW)
+    if not header and looks_like_one(form.first) and len(table):
+        same = compute.sum(compute.equal(table["relation"].cast(pa.large_string()), table["relation"][0].as_py()))
+        if same.as_py() == 1:
+            names = ",".join(form.first)
+            log.warning(
+                "%s line %d looks like a header and is read as a fact: if it is one, --columns %s",
+                path,
+                form.line,
+                names,
+            )
+    return table
+
+
+def _columns(
+    path: Path, line: int | None, fields: Sequence[str], run: Pass, unnamed: bool = False
+) -> tuple[Columns, bool]:
+    """The columns of a table, and whether its first row, which has these fields, is a header.
+
+    Args:
+        unnamed: three columns without a header are head, relation and tail.
+    """
+    found, header = chosen(run.columns, fields) if run.columns else (None, False)
+    if found is None and not (run.columns and run.strict):
+        found, header = recognised(fields), True
+        if found is None and unnamed and len(fields) == len(TRIPLE):
+            found, header = Columns((0, 1, 2)), False
+    if found is None:
+        has = ", ".join(map(repr, fields[:12]))
+        if run.columns and run.strict:
+            missing = next(name for name in chosen_names(run.columns) if find_column(fields, name) is None)
+            fail(path, line, f"--columns {run.columns}: {missing!r} is not, or not once, among {has}")
+        advice = "--columns HEAD,RELATION,TAIL says which they are, by name or by number (1,2,3)"
+        if len(fields) == 2:
+            advice = "of pairs, --columns 1,=NAME,2 gives them a relation"
+        fail(path, line, f"{has}: no columns that are known for head, relation and tail: {advice}")
+    return found, header
+
+
+def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = recognised) -> Layout | None:
+    """How a text is divided, which its ending and its first line say; ``None`` of an empty file.
+
+    Excel's line ``sep=;`` and comments before the first row are passed over.
+
+    Args:
+        known: whether fields are those of a header; of several ways to divide a line, the one in which they are.
+    """
+    given: tuple[str, ...] = _DELIMITERS[format_of(path)]
+    with opened(path) as file:
+        for number, line in enumerate(text_lines(file, path, run), 1):
+            text = line.rstrip("\r\n")
+            if number == 1 and (said := re.fullmatch("sep=(.)", text)):
+                given = (said[1],)
+            elif text and not (re.match("[#%]( |$)", text) and text.count("\t") != 2):
+                break
+        else:
+            return None
+    ways = {delimiter: _split(text, delimiter) for delimiter in given if delimiter in text} or {given[0]: [text]}
+    best = max(ways, key=lambda way: (len(ways[way]) == 3, len(ways[way])))
+    usual = "\t" if "\t" in ways and given[0] == "\t" else best
+    heads = [way for way, fields in ways.items() if known(fields) or (run.columns and chosen(run.columns, fields)[0])]
+    delimiter = heads[0] if heads else usual
+    fields = ways[delimiter]
+    quoted = given[0] != "\t" or delimiter != "\t" or all(re.fullmatch('".*"', field) for field in text.split("\t"))
+    if not quoted:
+        fields = text.split("\t")
+    spaced = delimiter == _BLANKS or (delimiter != "\t" and len(fields) > 1 and all(f[:1] == " " for f in fields[1:]))
+    return Layout(delimiter, quoted, spaced, number, [field.strip() for field in fields] if spaced else fields)
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    """The fields of a first line."""
+    try:
+        return next(
+            csv.reader([text.strip(" ")], delimiter=delimiter, strict=True, skipinitialspace=delimiter == _BLANKS)
+        )
+    except csv.Error:  # a field of several lines, or a quotation mark in a name
+        return text.split(delimiter)
+
+
+def text_rows(path: Path, form: Layout | None = None, run: Pass | None = None) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a text, each with the line on which it begins; blank lines are skipped.
+
+    Raises:
+        GraphError: the file cannot be read, or a line is not UTF-8 or not quoted as RFC 4180 says.
+    """
+    run = run or Pass()
+    form = form or layout(path, run)
+    if form is None:
+        return
+    with opened(path) as file:
+        lines: Iterator[str] = islice(text_lines(file, path, run), form.line - 1, None)
+        if not form.quoted:
+            for number, line in enumerate(lines, form.line):
+                if line := line.rstrip("\r\n"):
+                    yield number, line.split(form.delimiter)
+            return
+        if form.delimiter == _BLANKS:
+            lines = (line.strip() + "\n" for line in lines)
+        reader = csv.reader(lines, delimiter=form.delimiter, skipinitialspace=form.spaced, strict=True)
+        begin = form.line
+        while True:
+            try:
+                for row in reader:
+                    if row:
+                        yield begin, row
+                    begin = form.line + reader.line_num
+                return
+            except csv.Error as reason:
+                run.bad(path, begin, f"not CSV as RFC 4180 has it: {reason}")
+                begin = form.line + reader.line_num
+
+
+def text_lines(file: IO[bytes], path: Path, run: Pass) -> Iterator[str]:
+    """Lines as text; bytes that are not UTF-8 come as surrogates, so that the error knows its line."""
+    with TextIOWrapper(file, "utf-8", "surrogateescape", "") as lines:
+        for number, line in enumerate(lines, 1):
+            if odd := re.search("[\udc80-\udcff]", line):
+                run.bad(path, number, f"not UTF-8 (byte 0x{ord(odd[0]) - 0xDC00:02x}): save the file as UTF-8")
+                line = "\n"
+            yield line
+
+
+def check_width(path: Path, line: int, row: Sequence[str], form: Layout, run: Pass) -> bool:
+    """Whether a row has as many fields as the first; see `Pass.bad`."""
+    if len(row) == len(form.first):
+        return True
+    between = {"\t": "tabs", _BLANKS: "blanks", ",": "commas"}.get(form.delimiter, repr(form.delimiter))
+    run.bad(path, line, f"{len(row)} fields between {between}, not {len(form.first)} as in line {form.line}")
+    return False
+
+
+def read_labels(path: Path, run: Pass) -> None:
+    """Adds to the labels of a pass: those of RDF or of a table of nodes, or of names and labels in two columns.
+
+    Raises:
+        GraphError: as `read_table`.
+    """
+    form = layout(path, run) if format_of(path) in ("tsv", "csv") else None
+    if form is None:
+        read_table(path, run)
+        return
+    found = recognised(form.first)
+    header = found is not None or all(looks_like_one([name]) for name in form.first)
+    if found is None and len(form.first) < 2:
+        fail(path, form.line, "one field: give a name and its label")
+    columns = Columns((), node=0, label=1) if found is None else found
+    for _ in _triples(path, islice(_divided(path, text_rows(path, form), form, columns, run), header, None), run):
+        pass
+
+
+def _divided(
+    path: Path, rows: Iterable[tuple[int, list[str]]], form: Layout, columns: Columns, run: Pass
+) -> Iterator[tuple[int, Columns, list[str]]]:
+    """The rows of a text, of the right width, with their columns."""
+    decode = _decoder(form)
+    for line, row in rows:
+        if check_width(path, line, row, form, run):
+            yield line, columns, row if decode is None else list(map(decode, row))
+
+
+def _decoder(form: Layout) -> Callable[[str], str] | None:
+    """What the fields of a table mean, where they are not plain names: in SPARQL's TSV and in KGTK."""
+    if form.delimiter == "\t" and all(field.startswith("?") for field in form.first):
+        return _from_sparql
+    return _from_kgtk if {"node1", "label", "node2"} <= set(form.first) else None
+
+
+def _from_sparql(field: str) -> str:
+    if field[:1] == "<" and field[-1:] == ">":
+        return field[1:-1]
+    return field if not field or field.startswith("_:") else Text(re.sub('^"(.*)"(@[\\w-]+|\\^\\^.*)?$', r"\1", field))
+
+
+def _from_kgtk(field: str) -> str:
+    said = re.fullmatch(r'"(?P<text>.*)"|\'(?P<said>.*)\'@[\w-]+|\^\d.*|@[\d.+-]+/.*', field)
+    return field if said is None else Text(said["text"] or said["said"] or field)
+
+
+def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pass) -> Iterator[Row]:
+    """The triples of rows; labels and what is no triple go to the pass, types of nodes are triples too."""
+    for line, columns, row in rows:
+        triple = [place if isinstance(place, str) else row[place] for place in columns.places]
+        if triple and all(triple):
+            head, relation, tail = triple
+            for name, place in zip(triple, columns.labels, strict=False):
+                if place is not None and row[place]:
+                    run.labels.setdefault(name, row[place])
+            if not any(isinstance(name, Text) for name in triple):
+                yield head, relation, tail, line
+            elif isinstance(tail, Text) and (relation == "label" or relation in LABELS):
+                run.labels.setdefault(head, str(tail))
+            else:
+                run.left_out["literals"] += 1
+        elif any(row[place] for place in columns.places if isinstance(place, int)):
+            empty = TRIPLE[[bool(name) for name in triple].index(False)]
+            run.bad(path, line, f"the {empty} is empty: every field needs a name")
+        elif columns.node is not None and (node := row[columns.node]):
+            if columns.label is not None and row[columns.label]:
+                run.labels.setdefault(node, row[columns.label])
+            types = row[columns.kind] if columns.kind is not None else ""
+            for kind in types[1:].split(":") if types.startswith(":") else re.split("[;|]", types):
+                if kind:
+                    yield node, columns.kind_name, kind, line
+        else:
+            run.left_out["rows without an edge"] += 1
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[Any]:
+    while part := list(islice(rows, _BATCH_ROWS)):
+        *names, lines = zip(*part, strict=True)
+        encoded = [pa.array(column, pa.large_string()).dictionary_encode() for column in names]
+        yield pa.record_batch([*encoded, pa.array(lines, pa.int64())], schema=_ROW)
+
+
+def _tsv_table(path: Path, form: Layout, columns: Columns, header: bool) -> Any:
+    """A TSV, by Arrow; ``None`` if that finds a fault: reading row by row then says where."""
+    if is_packed(path):  # to its end first: an error in a thread of Arrow's can end or stop the process
+        with opened(path) as file:
+            while file.read(READ_BYTES):
+                pass
+    names = [str(place) for place in range(len(form.first))]
+    wanted = list(dict.fromkeys(names[place] for place in columns.places if isinstance(place, int)))
+    try:
+        with opened(path) as file:
+            table = arrow_csv.read_csv(
+                file,
+                arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, skip_rows=form.line - (not header)),
+                arrow_csv.ParseOptions(delimiter="\t", quote_char=False),
+                arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(wanted, _NAME), strings_can_be_null=False, include_columns=wanted
+                ),
+            )
+    except pa.ArrowInvalid:
+        return None
+    if any(chunk.dictionary.index("").as_py() >= 0 for column in table.columns for chunk in column.chunks):
+        return None
+    parts = [
+        _repeated(place, len(table)) if isinstance(place, str) else table[names[place]] for place in columns.places
+    ]
+    return pa.table(parts, list(TRIPLE))
+
+
+def _repeated(name: str, count: int) -> Any:
+    """A column of one name."""
+    return pa.DictionaryArray.from_arrays(
+        pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([name], pa.large_string())
+    )
+
+
+def _json_rows(path: Path, run: Pass) -> Iterator[tuple[int, Columns, list[str]]]:
+    """Objects with names under known keys, or lists of three names; one a line, or all in one list.
+
+    An object's keys are a header of its own, so that nodes and edges may follow each other.
+    """
+    held: dict[tuple[str, ...], Columns] = {}
+    for number, item in _json_items(path, run):
+        if isinstance(item, dict):
+            flat = dict(_flat(item))
+            keys, row = tuple(flat), list(flat.values())
+        else:
+            keys, row = TRIPLE, [_name(value) for value in item] if isinstance(item, list) else []
+        if len(keys) != len(row):
+            run.bad(path, number, "no object, and no list of a head, a relation and a tail")
+            continue
+        if keys not in held:
+            try:
+                held[keys] = (
+                    Columns(()) if recognised(keys) is None and "id" in keys else _columns(path, None, keys, run)[0]
+                )
+            except GraphError as reason:
+                run.bad(path, number, str(reason).removeprefix(f"{path}: "))
+                continue
+        yield number, held[keys], row
+
+
+def _json_items(path: Path, run: Pass) -> Iterator[tuple[int, Any]]:
+    """What a JSON file lists, numbered: the lines of JSON lines, SPARQL's bindings, else the items of its lists."""
+    try:
+        with opened(path) as file:
+            if ending_of(path) in (".jsonl", ".ndjson"):
+                for number, line in enumerate(text_lines(file, path, run), 1):
+                    try:
+                        if line.strip():
+                            yield number, json.loads(line)
+                    except (ValueError, RecursionError) as reason:
+                        run.bad(path, number, f"not JSON: {reason}")
+                return
+            whole = json.load(file)
+    except (ValueError, RecursionError) as reason:
+        fail(path, getattr(reason, "lineno", None), f"not JSON in UTF-8: {reason}")
+    results = whole.get("results") if isinstance(whole, dict) else None
+    parts = (results if isinstance(results, dict) else whole).values() if isinstance(whole, dict) else [whole]
+    yield from enumerate(chain.from_iterable(part for part in parts if isinstance(part, list)), 1)
+
+
+def _flat(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys and names of an object, of objects in it too: ``start.id``; those of its ``properties`` as its own."""
+    for key, value in item.items():
+        if isinstance(value, dict) and (kind := _SPARQL.get(str(value.get("type")))):
+            yield key, kind(_name(value.get("value")))
+        elif isinstance(value, dict):
+            yield from ((inner if key == "properties" else f"{key}.{inner}", _name(of)) for inner, of in value.items())
+        else:
+            yield key, _name(value)
+
+
+_SPARQL: dict[str, Callable[[str], str]] = dict.fromkeys(("literal", "typed-literal"), Text)
+_SPARQL |= {"uri": str, "bnode": "_:{}".format}
+
+
+def _name(value: Any) -> str:
+    """A value as a name; several are joined as Neo4j and KGX join them, an object has none."""
+    if isinstance(value, list):
+        return ";".join(map(_name, value))
+    return "" if value is None or isinstance(value, dict) else str(value)
+
+
+def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
+    """Three columns by name, of strings (plain or dictionary-encoded) or of integers."""
+    with opened(path) as file:
+        try:
+            table = parquet.ParquetFile(BytesIO(file.read()) if is_packed(path) else file)
+            schema = table.schema_arrow
+            found, _ = _columns(path, None, schema.names, run)
+            names = [place if isinstance(place, str) else schema.names[place] for place in found.places]
+            for name, place in zip(names, found.places, strict=True):
+                kind = schema.types[place] if isinstance(place, int) else pa.string()
+                kind = kind.value_type if types.is_dictionary(kind) else kind
+                if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
+                    raise GraphError(f"{path}: column {name!r} holds {kind}, not names: make it a string column")
+            wanted = [name for name, place in zip(names, found.places, strict=True) if isinstance(place, int)]
+            before = 0
+            for rows in table.iter_batches(_BATCH_ROWS, columns=wanted):
+                parts = [rows[name] if name in wanted else _repeated(name, len(rows)) for name in names]
+                parts = [part.cast(pa.large_string()).fill_null("") for part in parts]
+                keep = pa.repeat(pa.scalar(True), len(rows))
+                for name, part in zip(names, parts, strict=True):
+                    part.validate(full=True)
+                    empty = compute.equal(part, "")
+                    for place in compute.indices_nonzero(empty).to_pylist():
+                        run.bad(path, before + place + 1, f"the {name} is empty", "row")
+                    keep = compute.and_not(keep, empty)
+                numbers = pa.array(range(before + 1, before + len(rows) + 1), pa.int64())
+                columns = [*(part.dictionary_encode() for part in parts), numbers]
+                yield pa.record_batch(columns, schema=_ROW).filter(keep)
+                before += len(rows)
+        except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
+            why = " ".join(str(reason).split())
+            raise GraphError(f"{path} is not a Parquet file that can be read: {why}") from reason

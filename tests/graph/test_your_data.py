@@ -1,0 +1,32 @@
+"""The page "Your data": every command on it does what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+PAGE = (Path(__file__).parents[2] / "docs" / "your-data.md").read_text("utf-8")
+FILES = dict(re.findall(r'^```text title="(.+?)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL))
+COMMANDS = [
+    (line, section[0])
+    for section in re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    for block in re.findall(r"^```sh\n(.*?)^```$", section[1], re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("section", list(dict.fromkeys(section for _, section in COMMANDS)))
+def test_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Run, section: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        Path(name).write_text(text)
+    for line in (line for line, of in COMMANDS if of == section):
+        status, out, err = command(*shlex.split(line)[1:])
+        assert status == 0, err
+        assert out or "-o" in line
+        assert "looks like a header" not in err
