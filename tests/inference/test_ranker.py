@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from tests.conftest import IMPORTED, PLAIN, graph_of, random_graph, renamed, small_model
 
-from trivium.errors import ConfigError, GraphError, InputError
+from trivium.errors import CheckpointError, ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.inference.answers import Ids
@@ -40,6 +40,14 @@ def test_the_engine_equals_the_model(model: Trivium, shape: dict[str, int]) -> N
 def test_a_part_that_no_model_has_is_refused(model: Trivium) -> None:
     with pytest.raises(ConfigError, match="no part 'promt' to disable: choose from chains, prompt, similarity, text"):
         Ranker(model, random_graph(1, **DENSE), disabled=["promt"])
+
+
+def test_scores_that_are_not_finite_are_an_error(model: Trivium) -> None:
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1e30)
+    with pytest.raises(CheckpointError, match="scores that are not finite"):
+        Ranker(model, random_graph(1, **SPARSE)).rank("0", "0")
 
 
 @pytest.mark.parametrize("shape", [SPARSE, DENSE], ids=["sparse", "dense"])

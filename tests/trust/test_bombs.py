@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from tests.conftest import Run
+from tests.conftest import Run, random_graph
 from trivium.errors import TriviumError
 from trivium.graph.formats import MAX_RATIO
+from trivium.graph.header import TRIPLE
+from trivium.graph.index import save_index
 from trivium.graph.read import read_graph, read_queries, read_triples
 from trivium.model.flags import read_flags
 from trivium.settings import MAX_BYTES, read_json, read_yaml
@@ -41,6 +50,14 @@ def zipped(path: Path, head: bytes, filling: bytes, mib: int) -> Path:
     return path
 
 
+def read(path: Path) -> tuple[str, int]:
+    """What a process says that reads a graph, and its peak of memory in MiB."""
+    words = [sys.executable, "-c", SCRIPT, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    *said, peak = done.stdout.splitlines()
+    return " ".join(said), int(peak)
+
+
 @pytest.mark.parametrize(
     ("name", "head", "filling"),
     [
@@ -52,11 +69,59 @@ def zipped(path: Path, head: bytes, filling: bytes, mib: int) -> Path:
 )
 def test_a_gzip_bomb_stops_at_the_ratio(tmp_path: Path, name: str, head: bytes, filling: bytes) -> None:
     path = zipped(tmp_path / name, head, filling, 300)
-    words = [sys.executable, "-c", SCRIPT, str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    message, peak = done.stdout.splitlines()
+    message, peak = read(path)
     assert f"more than {MAX_RATIO} times its size unzipped" in message
-    assert int(peak) < 1000
+    assert peak < 1000
+
+
+def page_bomb(path: Path) -> None:
+    """Few names, each of which packs well."""
+    names = pa.array([f"{'b' * 30_000_000}{number}" for number in range(10)], pa.large_string())
+    parquet.write_table(pa.table([names] * 3, list(TRIPLE)), path, compression="zstd")
+
+
+def row_bomb(path: Path) -> None:
+    """One fact, repeated."""
+    names = pa.DictionaryArray.from_arrays(np.zeros(5_000_000, np.int32), ["b" * 1000])
+    parquet.write_table(pa.table([names] * 3, list(TRIPLE)), path, compression="zstd", row_group_size=1 << 30)
+
+
+@pytest.mark.parametrize("bomb", [page_bomb, row_bomb])
+def test_a_parquet_bomb_stops_before_it_is_unpacked(tmp_path: Path, bomb: Callable[[Path], None]) -> None:
+    bomb(tmp_path / "g.parquet")
+    message, peak = read(tmp_path / "g.parquet")
+    assert f"g.parquet: more than {MAX_RATIO} times its size unpacked" in message
+    assert peak < 500
+
+
+def test_a_long_name_in_many_rows_is_kept_once(tmp_path: Path) -> None:
+    names = pa.DictionaryArray.from_arrays(np.arange(400_000, dtype=np.int32) % 3, ["a" * 50_000, "b", "c"])
+    parquet.write_table(pa.table([names] * 3, list(TRIPLE)), tmp_path / "g.parquet", compression="zstd")
+    _, peak = read(tmp_path / "g.parquet")  # written out, the names come to 20 GB
+    assert peak < 800
+    assert read_graph(tmp_path / "g.parquet").num_triples == 3
+
+
+def test_a_compressed_index_is_not_unpacked(tmp_path: Path) -> None:
+    save_index(random_graph(0), tmp_path / "g.trivium")
+    content = (tmp_path / "g.trivium").read_bytes()
+    batch = pa.ipc.open_file(content[64:]).get_batch(0)
+    columns = [pa.LargeListArray.from_arrays([0, 1 << 28], pa.array(np.zeros(1 << 28, np.int32))), *batch.columns[1:]]
+    body = BytesIO()
+    with pa.ipc.new_file(body, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as file:
+        file.write_batch(pa.record_batch(columns, schema=batch.schema))
+    rest = content[12:64] + body.getvalue()
+    (tmp_path / "g.trivium").write_bytes(content[:8] + zlib.crc32(rest).to_bytes(4, "little") + rest)
+    message, peak = read(tmp_path / "g.trivium")
+    assert "g.trivium holds no graph (it is compressed)" in message
+    assert peak < 500
+
+
+def test_an_index_larger_than_memory_is_one_line(tmp_path: Path) -> None:
+    save_index(random_graph(0), tmp_path / "g.trivium")
+    os.truncate(tmp_path / "g.trivium", 1 << 43)  # it takes no room on the disk
+    with pytest.raises(TriviumError, match=r"g\.trivium is larger than this machine's memory"):
+        read_graph(tmp_path / "g.trivium")
 
 
 def test_a_small_file_may_have_any_ratio(tmp_path: Path) -> None:

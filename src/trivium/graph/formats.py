@@ -35,7 +35,7 @@ PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 
 MAX_RATIO = 200  # of the bytes in a packed file to its own; text comes to 20 or so, and gzip can do 1,030
 READ_BYTES = 1 << 17
-_ANY_BYTES = 1 << 26  # of a packed file, whatever its ratio
+ANY_BYTES = 1 << 26  # of a packed file, whatever its ratio
 _BOM = b"\xef\xbb\xbf"
 REPORTED = 5  # bad lines of a file that are named
 
@@ -117,7 +117,7 @@ class _Unpacked(RawIOBase):
         part = self.plain.read(len(into))
         into[: len(part)] = part
         self.bytes += len(part)
-        if self.bytes > _ANY_BYTES + MAX_RATIO * self.packed.tell():
+        if self.bytes > ANY_BYTES + MAX_RATIO * self.packed.tell():
             raise GraphError(f"{self.path}: more than {MAX_RATIO} times its size unzipped: unzip it if it is no bomb")
         return len(part)
 

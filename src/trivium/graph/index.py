@@ -7,6 +7,7 @@ where there are none.
 
 from __future__ import annotations
 
+import os
 import secrets
 import struct
 import zlib
@@ -82,18 +83,22 @@ def open_index(path: str | Path) -> Graph:
     """
     path = Path(path)
     with opened(path) as file:
-        data = np.fromfile(file, np.uint8)  # not mapped: `cp` over a mapped file kills who reads it
-    start = bytes(data[: _PREFIX.size])
-    if not start.startswith(_MAGIC) or len(data) < _BEGIN:
-        raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")
-    _, version, checksum = _PREFIX.unpack(start)
-    if version != _VERSION:
-        raise GraphError(f"{path} is an index of version {version}, not {_VERSION}: {AGAIN}")
+        start = file.read(_PREFIX.size)
+        if not start.startswith(_MAGIC) or os.fstat(file.fileno()).st_size < _BEGIN:
+            raise GraphError(f"{path} is no index: make one with `trivium index GRAPH -o {path.name}`")
+        _, version, checksum = _PREFIX.unpack(start)
+        if version != _VERSION:
+            raise GraphError(f"{path} is an index of version {version}, not {_VERSION}: {AGAIN}")
+        file.seek(0)
+        try:
+            data = np.fromfile(file, np.uint8)  # not mapped: `cp` over a mapped file kills who reads it
+        except MemoryError as reason:
+            raise GraphError(f"{path} is larger than this machine's memory: {reason}") from reason
     if zlib.crc32(data[_PREFIX.size :].data) != checksum:
         raise GraphError(f"{path} is damaged or cut short (its checksum is another): {AGAIN}")
     try:
         return _graph(data)
-    except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
+    except (pa.ArrowException, OSError, EOFError, ValueError, LookupError, struct.error) as reason:
         raise GraphError(f"{path} holds no graph ({' '.join(str(reason).split())}): {AGAIN}") from reason
 
 
@@ -101,11 +106,13 @@ def _graph(data: NDArray[np.uint8]) -> Graph:
     """The graph in an index's bytes.
 
     Raises:
-        ValueError, OSError, LookupError, pa.ArrowException: they hold none.
+        ValueError, OSError, EOFError, LookupError, struct.error, pa.ArrowException: they hold none.
     """
-    file = pa.ipc.open_file(pa.py_buffer(data[_BEGIN:]))
-    _require(file.schema.equals(SCHEMA) and file.num_record_batches == 1, "its columns are others")
-    batch = file.get_batch(0)
+    messages = pa.BufferReader(pa.py_buffer(data[_BEGIN + 8 :]))  # an Arrow file is its name, a stream and a footer
+    schema, rows = pa.ipc.read_message(messages), pa.ipc.read_message(messages)
+    _require(schema.type == "schema" and pa.ipc.read_schema(schema).equals(SCHEMA), "its columns are others")
+    _require(rows.type == "record batch" and not _compressed(bytes(rows.metadata)), "it is compressed")
+    batch = pa.ipc.read_record_batch(rows, SCHEMA)
     batch.validate(full=True)
     columns = {name: batch[name].flatten() for name in SCHEMA.names}
     missing = any(columns[name].null_count for name in [*_NUMBERS, *_NAMES])
@@ -123,6 +130,25 @@ def _graph(data: NDArray[np.uint8]) -> Graph:
     key = np.uint64(secrets.randbits(64))  # no file can be made to fit a number that nobody knows
     _require(edges_hold(offsets, kinds, sources, len(relations), key), "its edges are not sorted, paired and in range")
     return Graph(sources, kinds, offsets, entities, relations)
+
+
+def _compressed(message: bytes) -> bool:
+    """Whether a record batch's buffers are compressed, which Arrow says only once it has inflated them: a thousandth
+    of their size may be all that the file holds.
+
+    Source: Arrow's Message.fbs, and the layout of FlatBuffers: a table's first number leads back to its list of fields.
+    """
+
+    def field(table: int, number: int) -> int:
+        fields = table - struct.unpack_from("<i", message, table)[0]
+        held = 4 + 2 * number < struct.unpack_from("<H", message, fields)[0]
+        place = struct.unpack_from("<H", message, fields + 4 + 2 * number)[0] if held else 0
+        return table + int(place) if place else 0
+
+    def leads_to(place: int) -> int:
+        return place + int(struct.unpack_from("<I", message, place)[0])
+
+    return field(leads_to(field(leads_to(0), 2)), 3) > 0
 
 
 def _unique(names: pl.Series) -> bool:

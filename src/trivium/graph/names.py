@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -142,7 +143,7 @@ class NameIndex:
 
         Cost: O(log names), and O(names) for an unknown one.
         """
-        place = self._sorted.search_sorted(name, "left")
+        place = bisect_left(self._sorted, name)
         if place < len(self._sorted) and self._sorted[place] == name:
             return int(self._order[place])
         labels = self.names.labels
@@ -166,8 +167,8 @@ class NameIndex:
 
     def _beginning(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The ids of the names that are lower-case ``text``, and of those that go on after it."""
-        begin, middle = self._folded.search_sorted(text, "left"), self._folded.search_sorted(text, "right")
-        end = self._folded.search_sorted(text + "\U0010ffff", "right")
+        begin, middle = bisect_left(self._folded, text), bisect_right(self._folded, text)
+        end = bisect_right(self._folded, text + "\U0010ffff")
         return self._folded_order[begin:middle], self._folded_order[middle:end]
 
 

@@ -17,17 +17,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute, parquet, types
 from pyarrow import csv as arrow_csv
 
 from trivium.errors import GraphError
-from trivium.graph.formats import READ_BYTES, Pass, ending_of, fail, format_of, is_packed, opened
+from trivium.graph.formats import ANY_BYTES, MAX_RATIO, READ_BYTES, Pass, ending_of, fail, format_of, is_packed, opened
 from trivium.graph.header import TRIPLE, Columns, chosen, chosen_names, find_column, looks_like_one, recognised
 from trivium.graph.rdf import LABELS, rdf_triples
 
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
+_ROW_BYTES = 100  # of memory for a row of Parquet, about
 _NAME = pa.dictionary(pa.int32(), pa.large_string())
 _ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
 _BLANKS = " "  # as a delimiter: a run of them
@@ -413,12 +415,22 @@ def _name(value: Any) -> str:
     return "" if value is None or isinstance(value, dict) else str(value)
 
 
+def _distinct(column: Any) -> Any:
+    """A column of strings or integers as strings by code, each that occurs kept once."""
+    whole = column.unify_dictionaries().combine_chunks()
+    whole.validate(full=True)
+    whole = whole if types.is_dictionary(whole.type) else whole.dictionary_encode()
+    used = whole.indices.dictionary_encode()  # a dictionary may hold more than occurs
+    return pa.DictionaryArray.from_arrays(used.indices, whole.dictionary.take(used.dictionary).cast(pa.large_string()))
+
+
 def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
     """Three columns by name, of strings (plain or dictionary-encoded) or of integers."""
     with opened(path) as file:
         try:
-            table = parquet.ParquetFile(BytesIO(file.read()) if is_packed(path) else file)
-            schema = table.schema_arrow
+            content = BytesIO(file.read()) if is_packed(path) else file
+            metadata = parquet.read_metadata(content)
+            schema = metadata.schema.to_arrow_schema()
             found, _ = _columns(path, None, schema.names, run)
             names = [place if isinstance(place, str) else schema.names[place] for place in found.places]
             for name, place in zip(names, found.places, strict=True):
@@ -427,20 +439,24 @@ def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
                 if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
                     raise GraphError(f"{path}: column {name!r} holds {kind}, not names: make it a string column")
             wanted = [name for name, place in zip(names, found.places, strict=True) if isinstance(place, int)]
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            plain = sum(_ROW_BYTES * group.num_rows + group.total_byte_size for group in groups)
+            if plain > ANY_BYTES + MAX_RATIO * path.stat().st_size:
+                raise GraphError(f"{path}: more than {MAX_RATIO} times its size unpacked: no graph is like that")
+            table = parquet.ParquetFile(content, metadata=metadata, read_dictionary=wanted)  # each name once
             before = 0
-            for rows in table.iter_batches(_BATCH_ROWS, columns=wanted):
-                parts = [rows[name] if name in wanted else _repeated(name, len(rows)) for name in names]
-                parts = [part.cast(pa.large_string()).fill_null("") for part in parts]
+            for number in range(len(groups)):
+                rows = table.read_row_group(number, wanted)
+                parts = [_distinct(rows[name]) if name in wanted else _repeated(name, len(rows)) for name in names]
                 keep = pa.repeat(pa.scalar(True), len(rows))
                 for name, part in zip(names, parts, strict=True):
-                    part.validate(full=True)
-                    empty = compute.equal(part, "")
+                    empty = compute.equal(part.indices.fill_null(-1), part.dictionary.index("").as_py())
+                    empty = compute.or_(empty, part.is_null())
                     for place in compute.indices_nonzero(empty).to_pylist():
                         run.bad(path, before + place + 1, f"the {name} is empty", "row")
                     keep = compute.and_not(keep, empty)
-                numbers = pa.array(range(before + 1, before + len(rows) + 1), pa.int64())
-                columns = [*(part.dictionary_encode() for part in parts), numbers]
-                yield pa.record_batch(columns, schema=_ROW).filter(keep)
+                numbers = pa.array(np.arange(before + 1, before + len(rows) + 1))
+                yield pa.record_batch([*parts, numbers], schema=_ROW).filter(keep)
                 before += len(rows)
         except (pa.ArrowException, OSError, ValueError, LookupError) as reason:
             why = " ".join(str(reason).split())

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trivium.errors import CheckpointError
 from trivium.kernels.chains import raise_scores
 from trivium.kernels.layer import reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
@@ -193,13 +194,17 @@ class Engine:
 
         Returns:
             ``[batch, num_entities]``.
+
+        Raises:
+            CheckpointError: a score is not finite, as weights beyond all measure make it.
         """
         scores = self._spread(base, heads, remaining)
-        if self.chains is None:
-            return scores
-        evidence = self.topology.chain_index.evidence(heads, base.relation, self.chains.length)
-        gain, scale = (np.float32(learned.exp().item()) for learned in (self.chains.log_gain, self.chains.log_scale))
-        raise_scores(scores.numpy(), evidence, gain, scale)
+        if self.chains is not None:
+            evidence = self.topology.chain_index.evidence(heads, base.relation, self.chains.length)
+            gain, scale = (np.float32(value.exp().item()) for value in (self.chains.log_gain, self.chains.log_scale))
+            raise_scores(scores.numpy(), evidence, gain, scale)
+        if not np.isfinite(scores.numpy()).all():
+            raise CheckpointError("the checkpoint gives scores that are not finite: use another one")
         return scores
 
     def _spread(self, base: Base, heads: NDArray[np.int64], remaining: int) -> Tensor:

@@ -8,6 +8,7 @@ from annotated_types import Ge, Le, MultipleOf
 from trivium.settings import Settings
 
 Count = Annotated[int, Ge(1)]
+Width = Annotated[Count, Le(4096)]  # with the other bounds, what a file from a stranger may ask for
 Rounds = Annotated[int, Ge(1), Le(64)]
 
 
@@ -21,11 +22,11 @@ class ModelConfig(Settings):
     """Whether an inverse query conditions the relations on itself or on its forward twin, as ULTRA's code does."""
     reversed_messages: bool = False
     """Whether an edge carries the representation of its inverse relation, as in ULTRA's kernel."""
-    dim: Annotated[int, Ge(1), MultipleOf(32)] = 64
+    dim: Annotated[Width, MultipleOf(32)] = 64
     """Numbers in a relation representation and in an entity state."""
     layers: Rounds = 6
     """Rounds of message passing in the entity encoder."""
-    structure_dim: Count = 32
+    structure_dim: Width = 32
     """Numbers in a state inside the alternating encoder."""
     structure_steps: Rounds = 3
     """Relation steps of the alternating encoder."""
@@ -33,7 +34,7 @@ class ModelConfig(Settings):
     """Entity layers between two relation steps, or all layers of the relation graph network."""
     text_encoder: str = ""
     """The text encoder whose vectors the model was trained with; empty for a model without text."""
-    text_dim: Count = 384
+    text_dim: Width = 384
     """Numbers in one of its vectors."""
     use_learnable_fusion: bool = True
     """Whether the fusion weights are trained (F1-F5) or fixed (F6)."""
@@ -49,15 +50,15 @@ class ModelConfig(Settings):
     """Whether chains of relations that lead to answers raise a candidate's score."""
     chain_length: Annotated[int, Ge(1), Le(3)] = 3
     """Relations of a chain, at most."""
-    prompt_examples: Count = 8
+    prompt_examples: Annotated[Count, Le(64)] = 8
     """Example facts in a relation's prompt, at most."""
     prompt_hops: Annotated[int, Ge(1), Le(2)] = 2
     """Steps from an example's head or tail, 1 or 2."""
-    prompt_entities: Count = 64
+    prompt_entities: Annotated[Count, Le(1024)] = 64
     """Entities around an example, its own two included, at most."""
-    prompt_edges: Count = 256
+    prompt_edges: Annotated[Count, Le(4096)] = 256
     """Edges around an example, inverses included, at most."""
-    prompt_dim: Count = 32
+    prompt_dim: Width = 32
     """Numbers in a state inside the prompt encoder."""
     prompt_layers: Rounds = 3
     """Rounds of message passing in a prompt."""
