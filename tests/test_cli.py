@@ -55,7 +55,7 @@ LIKES = ("--head", "a", "--relation", "likes")
         ({}, "rank ok.tsv --head a --relation lieks", "unknown relation 'lieks': did you mean 'likes'"),
         ({}, "rank ok.tsv --head a --relation likes -k 0", "k is 0"),
         ({}, "rank ok.tsv --head a", "--relation"),
-        ({}, "rank ok.tsv --head a --tail b --relation likes", "--head and --tail"),
+        ({}, "rank ok.tsv --head a --tail b --relation likes", "give --head or --tail, not both"),
         ({}, "rank ok.tsv --head a --relation likes --checkpoint ok.tsv", "ok.tsv is not a checkpoint"),
         ({}, "rank ok.tsv --head a --relation likes --nonsense 3", "nonsense"),
         ({}, "complete ok.tsv -o nowhere/x.parquet", "nowhere"),
@@ -161,8 +161,54 @@ def test_questions_from_a_file(run: Run) -> None:
     assert "q.csv line 3: unknown entity 'zz'" in err
     table = pl.read_parquet("out.parquet")
     assert table["query"].to_list() == sorted(table["query"].to_list())
+    assert table["query"].unique().to_list() == [0] and table["line"].unique().to_list() == [2]
     assert set(table.filter(pl.col("relation") == "likes")["tail"]) == {"c"}
     assert table.filter(pl.col("relation") == "knows").is_empty()  # c does not know itself, a is known
+
+
+def test_answers_keep_the_place_of_their_question(run: Run) -> None:
+    Path("q.tsv").write_text("zz\tlikes\n\nc\tlikes\na\tlikes\n")
+    status, _, err = run("rank", "ok.tsv", "--queries", "q.tsv", "-o", "out.csv", "-k", "1", *MODEL)
+    assert status == 0 and err.endswith("out.csv: 2 rows\n")
+    assert pl.read_csv("out.csv").select("query", "line", "head").rows() == [(1, 3, "c"), (2, 4, "a")]
+
+
+def test_ties_say_that_they_are_ties(run: Run) -> None:
+    Path("t.tsv").write_text("x\ttype\tThing\n" + "".join(f"p{i}\ttype\tPlace\n" for i in range(9)))
+    status, out, err = run("rank", "t.tsv", "--head", "x", "--relation", "type", "-k", "5", "--include-known", *MODEL)
+    header, *lines = [line.split() for line in out.splitlines()]
+    assert status == 0 and header == ["head", "relation", "tail", "rank", "tied", "score", "known"]
+    assert err.startswith("-k cuts a tie: 9 answers share rank ")
+    assert [line[4] for line in lines if line[2].startswith("p")] == ["9"] * sum(
+        line[2].startswith("p") for line in lines
+    )
+
+
+def test_empty_candidates_are_an_error(run: Run) -> None:
+    Path("none.txt").write_text("\n  \n")
+    status, out, err = run("rank", "ok.tsv", *LIKES, "--candidates", "none.txt", *MODEL)
+    assert (status, out, err) == (2, "", "trivium: none.txt holds no name: give one a line\n")
+
+
+def test_a_graph_of_many_relations_is_described_at_once(run: Run) -> None:
+    Path("many.tsv").write_text("".join(f"e{i}\trelation number{i}\ttail{i % 3}\n" for i in range(6000)))
+    status, out, err = run("info", "many.tsv")
+    assert status == 0 and "not counted: more than 5,000 relations" in out
+    assert "6,000 relations, and 3 tails: are the columns in another order?" in err
+
+
+def test_relations_are_asked_by_what_a_file_beside_the_graph_calls_them(run: Run, ranked: Ranked) -> None:
+    Path("relations.tsv").write_text("likes\tis fond of\n")
+    assert ranked("ok.tsv", "--head", "a", "--relation", "is fond of") == ranked("ok.tsv", *LIKES)
+    Path("relations.tsv").write_text("id\tsource\ttarget\tweight\tnote\n1\ta\tb\t2\tx\n")
+    status, _, err = run("rank", "ok.tsv", *LIKES, *MODEL)
+    assert status == 0 and "relations.tsv line 1" in err and "it lies beside the graph, names none of its" in err
+    Path("relations.tsv").write_text("Likes\tis fond of\n")
+    status, _, err = run("rank", "ok.tsv", *LIKES, *MODEL)
+    assert status == 0 and "relations.tsv lies beside the graph, but names none of its 2 relations" in err
+    Path("relations.tsv").write_text("likes\ta\tb\tc\td\te\n")
+    status, _, err = run("rank", "ok.tsv", *LIKES, *MODEL)
+    assert status == 2 and "(it is read because it lies beside the graph)" in err
 
 
 def test_score_reports_unknown_names_and_marks_known_facts(run: Run) -> None:
@@ -172,6 +218,7 @@ def test_score_reports_unknown_names_and_marks_known_facts(run: Run) -> None:
     assert "t.tsv line 2" in err
     table = pl.read_csv("scored.csv")
     assert table["known"].to_list() == [False, True]
+    assert table["line"].to_list() == [1, 3]
     assert set(table.columns) >= {"score", "tail_rank", "head_rank"}
 
 

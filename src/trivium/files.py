@@ -86,13 +86,17 @@ def claimed(folder: Path, what: str | Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     new = [place for place in (folder, *folder.parents) if not place.exists()]
-    lock = FileLock(make_folder(folder) / "lock", timeout=0)
+    try:
+        make_folder(folder)
+    except OutputError as reason:
+        raise OutputError(str(reason).replace(str(folder), str(what))) from reason
+    lock = FileLock(folder / "lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as reason:
         raise OutputError(f"another process is writing {what}: wait for it, or choose another name") from reason
     except OSError as reason:
-        raise OutputError(f"{folder} cannot be written to: {reason.strerror}: choose another") from reason
+        raise OutputError(f"{what} cannot be written: {reason.strerror}: choose another place") from reason
     try:
         yield
     finally:

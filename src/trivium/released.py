@@ -51,7 +51,7 @@ def fetch(name: str, url: str, sha256: str) -> Path:
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", place.name, place.parent))
     except (OSError, ValueError) as reason:
-        why = " ".join(str(reason).split())[:200]
+        why = type(reason).__name__ if isinstance(reason, OSError) else " ".join(str(reason).split())
         raise MissingPackageError(
             f"cannot download {url} ({why}): put the file at {name} in a folder, and name that in {VARIABLE}"
         ) from reason

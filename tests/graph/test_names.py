@@ -51,6 +51,20 @@ def test_labels_are_searched_but_names_identify() -> None:
     assert search(held, "PAR", 2) == ["u:1", "u:2"]
 
 
+def test_capitals_hide_no_name_and_addresses_are_called_by_their_end() -> None:
+    names = Names(["Lake General Carrera", "Nepal"])
+    for name in ("NEPAL", "nepal"):
+        assert names.unknown(name, "head").startswith(f"unknown head '{name}': did you mean 'Nepal'")
+    names = Names(["http://x/a#p", "http://x/b#p", "http://x/ns/works", "plain"])
+    assert names.shown(np.arange(4)).to_list() == ["http://x/a#p", "http://x/b#p", "works", "plain"]
+    assert names.id("works", "entity") == 2 and index_of(names.names.to_list()).id("works") == 2
+    for held in (names.id, lambda name, _: index_of(names.names.to_list()).id(name)):
+        with pytest.raises(
+            GraphError, match=r"'p' belongs to 2 names: give one of them \(http://x/a#p, http://x/b#p\)"
+        ):
+            held("p", "entity")
+
+
 def test_odd_names_and_odd_searches() -> None:
     held = index_of(ODD + PLAIN)
     for name in ODD:

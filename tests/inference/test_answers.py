@@ -40,7 +40,9 @@ def test_answers_equal_the_slow_statement(question: tuple[NDArray[np.float32], l
     np.testing.assert_array_equal(margins, [slow.margin(scores, answers, entity) for entity in everybody])
     for candidates in (None, np.array(chosen, np.int64)):
         among = answers if candidates is None else answers & set(chosen)
-        ids, ranks, margins = best_answers(scores, k, filtered, candidates)
+        ids, ranks, margins, tied = best_answers(scores, k, filtered, candidates)
+        everyone = [slow.rank(scores, among, entity) for entity in among]
+        assert tied.tolist() == [everyone.count(rank) for rank in ranks.tolist()]
         assert ids.tolist() == slow.best(scores, among, k)
         assert ranks.tolist() == [slow.rank(scores, among, entity) for entity in ids.tolist()]
         np.testing.assert_array_equal(margins, [slow.margin(scores, among, entity) for entity in ids.tolist()])
@@ -48,8 +50,8 @@ def test_answers_equal_the_slow_statement(question: tuple[NDArray[np.float32], l
 
 def test_a_chain_by_hand() -> None:
     scores = np.array([1 - 1.6e-5, 1, 1 - 0.8e-5], np.float32)
-    ids, ranks, margins = best_answers(scores, 3, np.array([], np.int64))
-    assert (ids.tolist(), ranks.tolist()) == ([1, 2, 0], [1, 1, 2])
+    ids, ranks, margins, tied = best_answers(scores, 3, np.array([], np.int64))
+    assert (ids.tolist(), ranks.tolist(), tied.tolist()) == ([1, 2, 0], [1, 1, 2], [2, 2, 1])
     np.testing.assert_allclose(margins, [0.8e-5, -0.8e-5, -1.6e-5], atol=1e-7)  # a float32's step at 1 is 6e-8
     assert best_answers(scores, 1, np.array([1]), np.array([0, 1]))[0].tolist() == [0]
     assert not len(best_answers(scores, 3, np.arange(3))[0])

@@ -86,10 +86,10 @@ def test_pairs_of_a_file_are_related_as_one_by_one(command: Run, tmp_path: Path)
     assert status == 0
     assert "pairs.tsv line 3" in err
     lines = [line.split("\t") for line in (tmp_path / "o.tsv").read_text().splitlines()]
-    assert lines[0] == "query head relation tail rank score known".split()
-    assert [line[0] for line in lines[1:]] == ["0", "0", "1", "1"]
+    assert lines[0] == "query line head relation tail rank tied score known".split()
+    assert [line[:2] for line in lines[1:]] == [["0", "1"]] * 2 + [["1", "2"]] * 2
     _, out, _ = command("relate", graph, "--head", "e0", "--tail", "e1", "-k", 2)
-    assert [line.split()[:3] for line in out.splitlines()[1:]] == [line[1:4] for line in lines[1:3]]
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [line[2:5] for line in lines[1:3]]
     for words in (["--head", "e0"], ["--head", "e0", "--tail", "e1", "--queries", "x.tsv"], []):
         assert command("relate", graph, *words)[0] == 2
     (tmp_path / "bad.csv").write_text("head,relation\ne0,r1\n")

@@ -19,6 +19,7 @@ from trivium.text.names import (
     relation_texts,
     split_run,
     texts_beside,
+    wikidata_texts,
 )
 
 # in the order of their frequency in English
@@ -182,3 +183,12 @@ def test_public_data_sets_have_texts(data: Path, name: str, missing: int) -> Non
     assert sum(text.forward is None for text in texts) == missing
     described = sum(text.description is not None and text.inverse is not None for text in texts)
     assert described == (0 if name in ("Kinship", "UMLS") else len(relations))
+
+
+def test_wikidata_calls_its_properties() -> None:
+    names = ["P36", "P47", "P999999", "wdt:P36", "http://www.wikidata.org/prop/direct/P106", "http://x.org/P36", "XP36"]
+    found = {name: text.name for name, text in wikidata_texts(names).items()}
+    occupation = "http://www.wikidata.org/prop/direct/P106"
+    assert found == {"P36": "capital", "P47": "shares border with", "wdt:P36": "capital", occupation: "occupation"}
+    assert wikidata_texts([f"P{number}" for number in range(1, 60)]) == {}  # numbers of somebody else's
+    assert wikidata_texts(["capital"]) == {}

@@ -94,7 +94,7 @@ def ask(
     for done, (place, head, relation, scores) in enumerate(ranker.each(heads, relations), 1):
         filtered = filtered_entities(ranker.graph, head, relation, known)
         best = best_answers(scores, int(PLACES[-1]) + 1, filtered)
-        ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best)
+        ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best[:3])
         true = np.isin(ids, hidden.answers(head, relation))
         parts.append((np.full(len(ids), place), np.full(len(ids), relation), scores[ids], margins, ranks, true))
         if progress is not None:

@@ -42,7 +42,9 @@ def info(what: str | None = None, /, *, flags: Path | None = None, reading: Read
     elif what.endswith(ENDING) or not Path(what).exists():
         _show_checkpoint(what)
     else:
-        _show_graph(Path(what), read_graph(what, **vars(reading)))
+        from trivium.text.graph import with_texts
+
+        _show_graph(Path(what), with_texts(read_graph(what, **vars(reading)), what))
 
 
 def _show_flags(path: Path) -> None:
@@ -86,7 +88,7 @@ def _show_graph(path: Path, graph: Graph) -> None:
         ("largest degree", f"{degree.max():,}"),
         ("sha256", graph.sha256),
     ]
-    show(["graph", ""], [*rows, *_text_rows(graph, path)], str(path))
+    show(["graph", ""], [*rows, *_text_rows(graph)], str(path))
     counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)
     largest = np.argsort(-counts, kind="stable")[:20]
     names = graph.relations.shown(largest)
@@ -95,7 +97,7 @@ def _show_graph(path: Path, graph: Graph) -> None:
         warn(f"{len(counts) - len(largest):,} more relations")
 
 
-def _text_rows(graph: Graph, path: Path) -> list[tuple[str, str]]:
+def _text_rows(graph: Graph) -> list[tuple[str, str]]:
     """What the relation names say to a model with text."""
     from trivium.text.encoder import load_encoder
     from trivium.text.graph import graph_texts
@@ -103,10 +105,10 @@ def _text_rows(graph: Graph, path: Path) -> list[tuple[str, str]]:
     if graph.num_relations > MAX_TEXTS:
         return [("text edges", f"not counted: more than {MAX_TEXTS:,} relations")]
     try:
-        texts = graph_texts(graph, load_encoder(), path)
+        texts = graph_texts(graph, load_encoder())
     except MissingPackageError as error:
         warn(str(error))
-        return [("text edges", "unknown: no text encoder is installed")]
+        return [("text edges", "unknown: the text encoder cannot be had")]
     if texts.warning is not None:
         warn(texts.warning)
     return [
@@ -151,7 +153,11 @@ def index(
         from trivium.text.graph import with_texts
 
         check_place(output, force, INDEX)
-        save_index(with_texts(read_graph(graph, **vars(reading)), graph), output, force)
+        held = with_texts(read_graph(graph, **vars(reading)), graph)
+        save_index(held, output, force)
+        warn(
+            f"{output}: {held.num_triples:,} triples, {held.num_entities:,} entities, {held.num_relations:,} relations"
+        )
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

@@ -76,6 +76,8 @@ def rank(
     """
     if queries is not None and any(name is not None for name in (head, relation, relation_text, tail)):
         raise InputError("give --queries FILE or one question (--head and --relation), not both")
+    if head is not None and tail is not None:
+        raise InputError("give --head or --tail, not both: the other is what is asked (`score`, `relate` take both)")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text)
@@ -83,20 +85,19 @@ def rank(
         None if candidates is None else ranker.graph.entities.each(read_names(candidates, opening.columns), "candidate")
     )
     if queries is None:
-        heads, relations = _question(ranker.graph, head, relation or relation_text or "", tail)
+        (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
     else:
-        heads, relations = _read_questions(ranker.graph, queries, opening, strict)
+        heads, relations, places = _read_questions(ranker.graph, queries, opening, strict)
     how: dict[str, Any] = {"include_known": include_known, "candidates": chosen, "confidence": confidence}
 
     def answers(part: Ids) -> pl.DataFrame:
-        found = ranker.rank_ids(heads[part], relations[part], k, **how)
-        return found.with_columns(query=part[found["query"]])
+        return _placed(ranker.rank_ids(heads[part], relations[part], k, **how), part, places)
 
     blocks = [
         split(block[np.argsort(relations[block], kind="stable")]) for block in split(np.arange(len(heads)), BLOCK)
     ]
     names = chosen is None or chosen.tolist()
-    asked = "rank", calibrated, k, include_known, names, heads, relations
+    asked = "rank", calibrated, k, include_known, names, heads, relations, _lines(places)
     hidden = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
     _give(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True), hidden)
 
@@ -126,18 +127,18 @@ def score(
         Stop at an unknown name in it, instead of skipping its line.
     """
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
-    asked, _ = _known_ids(
+    asked, places = _known_ids(
         ranker.graph, triples, read_triples(triples, columns=opening.columns, skip_bad=opening.skip_bad), strict
     )
 
     def scored(part: Ids) -> pl.DataFrame:
-        return ranker.score_ids(asked[part], confidence)
+        return ranker.score_ids(asked[part], confidence).insert_column(0, places["line"].gather(part))
 
     known = ranker.graph.contains(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
     parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
-    request = "score", calibrated, asked
+    request = "score", calibrated, asked, _lines(places)
     _give(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
 
 
@@ -180,9 +181,9 @@ def relate(
         raise InputError("give --head and --tail, or --queries FILE")
     ranker, *_ = _open(graph, opening, None, output, force)
     if queries is None:
-        pairs = ranker.graph.entities.each([str(head), str(tail)], "entity")[None]
+        pairs, places = ranker.graph.entities.each([str(head), str(tail)], "entity")[None], None
     else:
-        pairs, _ = _known_ids(
+        pairs, places = _known_ids(
             ranker.graph,
             queries,
             read_queries(queries, True, columns=opening.columns, skip_bad=opening.skip_bad).drop("relation"),
@@ -190,10 +191,9 @@ def relate(
         )
 
     def answers(part: Ids) -> pl.DataFrame:
-        found = relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known)
-        return found.with_columns(query=part[found["query"]])
+        return _placed(relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known), part, places)
 
-    asked = "relate", k, include_known, pairs
+    asked = "relate", k, include_known, pairs, _lines(places)
     hidden = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
     _give(ranker, asked, output, force, [split(np.arange(len(pairs)), PAIRS)], answers, lambda rows: rows, hidden)
 
@@ -250,8 +250,7 @@ def complete(
         return table.sort("relation", pl.col("score").round(4), descending=[False, True], maintain_order=True)
 
     asked = "complete", calibrated, k, min_confidence, heads, relations
-    count = _give(ranker, asked, output, force, [split(np.arange(len(heads)))], links, arrange)
-    warn(f"{output}: {count:,} links")
+    _give(ranker, asked, output, force, [split(np.arange(len(heads)))], links, arrange)
 
 
 def split(places: Ids, size: int = 0) -> list[Ids]:
@@ -288,17 +287,32 @@ def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -
     return ids, kinds if head is not None else inverse(kinds, graph.num_relations)
 
 
-def _read_questions(graph: Graph, path: Path, reading: Reading, strict: bool) -> tuple[Ids, Ids]:
-    """Heads and relations of a file's questions by id, ``[queries]``; see `_question` and `_known_ids`."""
+def _read_questions(graph: Graph, path: Path, reading: Reading, strict: bool) -> tuple[Ids, Ids, pl.DataFrame]:
+    """Heads and relations of a file's questions by id, ``[queries]``, and their places; see `_known_ids`."""
     table = read_queries(path, columns=reading.columns, skip_bad=reading.skip_bad)
     asked = table.select("relation", pl.coalesce("head", "tail").alias("entity"), "line")
-    ids, known = _known_ids(graph, path, asked, strict)
-    turned = table["head"].is_null().to_numpy()[known]
-    return ids[:, 1], np.where(turned, inverse(ids[:, 0], graph.num_relations), ids[:, 0])
+    ids, places = _known_ids(graph, path, asked, strict)
+    turned = table["head"].is_null().gather(places["query"]).to_numpy()
+    return ids[:, 1], np.where(turned, inverse(ids[:, 0], graph.num_relations), ids[:, 0]), places
 
 
-def _known_ids(graph: Graph, path: Path, table: pl.DataFrame, strict: bool) -> tuple[Ids, NDArray[np.bool_]]:
-    """Ids of the rows whose names the graph knows, and which rows these are; others are reported or, ``strict``, stop.
+def _placed(table: pl.DataFrame, part: Ids, places: pl.DataFrame | None) -> pl.DataFrame:
+    """Answers to a part of the questions, each with its question's number and line in the file, if there is one."""
+    if places is None:
+        return table
+    asked = places[part][table["query"]]
+    return table.with_columns(asked["query"]).insert_column(1, asked["line"])
+
+
+def _lines(places: pl.DataFrame | None) -> Ids | None:
+    """The lines of a file's questions, by which an interrupted table is told from one of another file."""
+    return None if places is None else places["line"].to_numpy()
+
+
+def _known_ids(graph: Graph, path: Path, table: pl.DataFrame, strict: bool) -> tuple[Ids, pl.DataFrame]:
+    """Ids of the rows whose names the graph knows, and their places; others are reported or, ``strict``, stop.
+
+    The places are ``query``, a row's number in the file from 0 on, and ``line``.
 
     Args:
         table: of the file ``path``: columns of names, of entities unless it is ``relation``; and ``line``.
@@ -319,7 +333,8 @@ def _known_ids(graph: Graph, path: Path, table: pl.DataFrame, strict: bool) -> t
         warn(f"{path}: {len(unknown) - MAX_REPORTED:,} more lines with unknown names: skipped")
     if not known.any():
         raise InputError(f"{path}: no line has only names that the graph knows")
-    return ids[known], known
+    places = table.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("query"), "line")
+    return ids[known], places.filter(known)
 
 
 def _show(graph: Graph, table: pl.DataFrame) -> None:
@@ -327,6 +342,8 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
     heads, relations, tails = graph.ids(*(table[column] for column in TRIPLE)).T
     held = graph.entities.shown(heads), graph.relations.shown(relations), graph.entities.shown(tails)
     shown = table.with_columns(names.alias(column) for names, column in zip(held, TRIPLE, strict=True))
+    if "tied" in shown.columns and shown["tied"].max() in (None, 1):
+        shown = shown.drop("tied")
     show(shown.columns, shown.rows())
     if table.is_empty():
         warn("no answer is left")
@@ -341,14 +358,26 @@ def _give(
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
     hidden: Sequence[str] = (),
-) -> int:
+) -> None:
     """Shows what was asked, without the hidden columns, or writes it in parts; see `write_in_parts`."""
     if output is None:
         table = pl.concat([arrange(pl.concat(map(compute, block))) for block in blocks])
         _show(ranker.graph, table.drop(hidden))
-        return len(table)
+        if "tied" in table.columns:
+            _warn_of_ties(table)
+        return
     with progress("answering") as update:
-        return write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
+        count = write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
+    warn(f"{output}: {count:,} rows")
+
+
+def _warn_of_ties(table: pl.DataFrame) -> None:
+    """Says where more answers share a rank than are shown."""
+    cut = table.group_by("query", "rank").agg(pl.len(), pl.first("tied")).filter(pl.col("len") < pl.col("tied"))
+    if len(cut) == 1:
+        warn(f"-k cuts a tie: {cut['tied'][0]:,} answers share rank {cut['rank'][0]:,}")
+    elif len(cut):
+        warn(f"-k cuts the ties of {len(cut):,} questions: the column tied says how many answers share a rank")
 
 
 def _duration(seconds: float) -> str:

@@ -23,7 +23,8 @@ class Names:
 
     Args:
         names: unique strings; a name's place is its id.
-        labels: as many strings, or ``None``; they are shown, and looked up where no name fits.
+        labels: as many strings, or ``None``; they are shown, and looked up where no name fits. One that is the name
+            itself counts as none.
         texts: as many rows of what an index holds of relations in words, ``name``, ``description`` and ``inverse``
             (strings or null), or ``None``; see `trivium.text.names`.
     """
@@ -51,13 +52,22 @@ class Names:
         return self.names.gather(ids)
 
     @cached_property
-    def _shown(self) -> pl.Series:
-        if self.labels is None:
+    def called(self) -> pl.Series:
+        """What people call each: its label, else the last part of an address, else its name; several may share one."""
+        if self.labels is None and not self.names.str.starts_with("http").any():
             return self.names
-        return self.labels.zip_with(~self.labels.is_duplicated(), self.names)
+        labels = self.names if self.labels is None else self.labels
+        parts = self.names.str.extract("^https?://.*[/#]([^/#]+)$").fill_null(self.names)
+        return parts.zip_with(labels == self.names, labels)
+
+    @cached_property
+    def _shown(self) -> pl.Series:
+        if self.called is self.names:
+            return self.names
+        return self.called.zip_with(~self.called.is_duplicated(), self.names)
 
     def shown(self, ids: NDArray[np.integer]) -> pl.Series:
-        """The labels of ids ``[n]``, or their names where there is no label, or one that several share."""
+        """What people call ids ``[n]``, or their names where several are called so."""
         return self._shown.gather(ids)
 
     def with_name(self, name: str) -> Names:
@@ -73,7 +83,7 @@ class Names:
         return Names(self.names, self.names.replace_strict(labels, default=before), self.texts)
 
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
-        """The id of each name, or of a label that belongs to a single name; -1 for others. Cost: O(held + asked)."""
+        """The id of each name, or of what a single one is called; -1 for others. Cost: O(held + asked)."""
         asked = names if isinstance(names, pl.Series) else pl.Series(list(names), dtype=pl.String)
 
         def found(held: pl.Series, missing: pl.Series) -> NDArray[np.int32]:
@@ -82,7 +92,7 @@ class Names:
             return table["id"].fill_null(-1).to_numpy().astype(np.int32)
 
         ids = found(self.names, asked)
-        if self.labels is not None and (ids < 0).any():
+        if self.called is not self.names and (ids < 0).any():
             ids[ids < 0] = found(self._shown, asked.filter(ids < 0))
         return ids
 
@@ -106,9 +116,9 @@ class Names:
 
     def unknown(self, name: str, what: str) -> str:
         """What is wrong with a name that has no id."""
-        if self.labels is not None and len(places := (self.labels == name).arg_true()) > 1:
+        if self.called is not self.names and len(places := (self.called == name).arg_true()) > 1:
             rest = ", ".join(self.names.gather(places[:5]))
-            return f"the label {name!r} belongs to {len(places)} names: give one of them ({rest})"
+            return f"{name!r} belongs to {len(places)} names: give one of them ({rest})"
         return f"unknown {what} {name!r}: {self.suggest(name)}"
 
     def suggest(self, name: str) -> str:
@@ -134,26 +144,26 @@ class NameIndex:
         self.what = what
         self._order = names.names.arg_sort().to_numpy().astype(np.int64)
         self._sorted = names.names.gather(self._order)
-        folded = (names.names if names.labels is None else names.labels).str.to_lowercase()
+        folded = names.called.str.to_lowercase()
         self._folded_order = folded.arg_sort().to_numpy().astype(np.int64)
         self._folded = folded.gather(self._folded_order)
 
     def id(self, name: str) -> int:
-        """The id of a name, or of a label that belongs to one name alone; see `Names.each`.
+        """The id of a name, or of what one alone is called; see `Names.each`.
 
         Cost: O(log names), and O(names) for an unknown one.
         """
         place = bisect_left(self._sorted, name)
         if place < len(self._sorted) and self._sorted[place] == name:
             return int(self._order[place])
-        labels = self.names.labels
-        same = [] if labels is None else [i for i in self._beginning(name.lower())[0].tolist() if labels[i] == name]
+        called = self.names.called
+        same = [id for id in self._beginning(name.lower())[0].tolist() if called[id] == name]
         if len(same) != 1:
             raise GraphError(self.names.unknown(name, self.what))
         return int(same[0])
 
     def search(self, text: str, count: int) -> NDArray[np.int64]:
-        """The ids of the names (labels, where there are any) that begin with ``text``, then of those spelled like it.
+        """The ids of what is called ``text`` or begins so, then of what is spelled like it.
 
         Capitals do not matter. Cost: O(log names) where enough names begin with it, else O(names).
         """

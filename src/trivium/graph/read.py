@@ -223,7 +223,7 @@ def read_names(path: str | Path, columns: str | None = None) -> list[str]:
     else:
         with opened(path) as file:
             names = [line.rstrip("\r\n") for line in text_lines(file, path, Pass())]
-    names = [name for name in names if name]
+    names = [name for name in names if name.strip()]
     if not names:
         raise GraphError(f"{path} holds no name: give one a line")
     return names

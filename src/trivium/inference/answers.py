@@ -109,8 +109,10 @@ def ranks_and_margins(scores: Scores, filtered: EntityIds, ids: EntityIds) -> tu
 
 def best_answers(
     scores: Scores, k: int, filtered: EntityIds, candidates: EntityIds | None = None
-) -> tuple[Ids, Ids, Scores]:
-    """The ids of the ``k`` best answers to one query, their ranks and their margins, by rank and then by id.
+) -> tuple[Ids, Ids, Scores, Ids]:
+    """The ids of the ``k`` best answers to one query, by rank and then by id, their ranks and margins.
+
+    With them comes how many answers, shown or not, share the rank of each.
 
     Args:
         scores: ``[entities]``.
@@ -123,7 +125,8 @@ def best_answers(
     ids = np.flatnonzero(rivals + TIE_TOLERANCE >= last)  # at least `count`: all whose rank is not beyond it
     ranks, margins = _compare(rivals, rivals[ids], ids)
     first = np.argsort(ranks, kind="stable")[:count]
-    return ids[first], ranks[first], margins[first]
+    _, places, counts = np.unique(ranks, return_inverse=True, return_counts=True)
+    return ids[first], ranks[first], margins[first], counts[places][first]
 
 
 def _rivals(scores: Scores, filtered: EntityIds, candidates: EntityIds | None = None) -> Scores:

@@ -55,13 +55,16 @@ def write_in_parts(
         for part, name in zip(chain(*blocks), chain(*files), strict=True):
             if unsealed(name) is None:
                 compute(part).write_parquet(rows_of := BytesIO())
-                write_whole(sealed(rows_of.getvalue()), name, force=True)
+                try:
+                    write_whole(sealed(rows_of.getvalue()), name, force=True)
+                except OutputError as error:
+                    raise OutputError(str(error).replace(str(name), str(path))) from error
             done += len(part)
             if progress is not None:
                 progress(done, total)
         with table_writer(path, force) as write:
             for names in files:
-                table = arrange(pl.concat([_read(name) for name in names]))
+                table = arrange(pl.concat([_read(name, path) for name in names]))
                 write(table)
                 rows += len(table)
         for name in set(chain(*files)):
@@ -71,8 +74,8 @@ def write_in_parts(
     return rows
 
 
-def _read(name: Path) -> pl.DataFrame:
+def _read(name: Path, path: Path) -> pl.DataFrame:
     """The rows of a part that this process has seen whole."""
     if (body := unsealed(name)) is None:
-        raise OutputError(f"{name} was damaged meanwhile: the same command computes it again")
+        raise OutputError(f"{path}: a part of it was damaged meanwhile: the same command computes it again")
     return pl.read_parquet(body)

@@ -35,7 +35,7 @@ from trivium.inference.engine import Engine, Representations
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
-from trivium.text.graph import TextGraph, graph_texts
+from trivium.text.graph import TextGraph, graph_texts, with_texts
 from trivium.text.names import RelationText, clean_name
 
 log = logging.getLogger(__name__)
@@ -109,13 +109,12 @@ class Ranker:
             ConfigError: a relation text for a model without text, without the text encoder, or one that says nothing.
         """
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
-        source: str | Path = ""
-        if not isinstance(graph, Graph):
-            source, graph = graph, read_graph(graph, **reading)
+        source = "" if isinstance(graph, Graph) else graph
+        graph = with_texts(graph if isinstance(graph, Graph) else read_graph(graph, **reading), source)
         if relation_text is None:
-            texts = model_texts(model, graph, source)
+            texts = model_texts(model, graph)
         else:
-            graph, texts = asked_in_words(model, graph, relation_text, source)
+            graph, texts = asked_in_words(model, graph, relation_text)
         return cls(model, graph, texts=texts, disabled=disabled)
 
     @cached_property
@@ -218,7 +217,8 @@ class Ranker:
             confidence: a checked calibration's ``confidence``, for a column of that name.
 
         Returns:
-            Columns query, head, relation, tail, rank, score, (confidence,) known.
+            Columns query, head, relation, tail, rank, tied (how many answers, shown or not, share the rank), score,
+            (confidence,) known.
 
         Raises:
             GraphError: a name is unknown; the message names the nearest.
@@ -266,17 +266,17 @@ class Ranker:
         for place, head, relation, scores in self.each(heads, relations):
             held, filtered = graph.answers(head, relation), filtered_entities(graph, head, relation)
             hidden = np.setdiff1d(filtered, held) if include_known else filtered
-            ids, ranks, _ = best_answers(scores, k, hidden, candidates)
+            ids, ranks, _, tied = best_answers(scores, k, hidden, candidates)
             among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
-            parts.append((np.full(len(ids), place), ids, ranks, scores[ids], np.isin(ids, held), *among))
+            parts.append((np.full(len(ids), place), ids, ranks, tied, scores[ids], np.isin(ids, held), *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
-        query, answers, ranks, values, known, *compared = (column[order] for column in (query, *rest))
+        query, answers, ranks, tied, values, known, *compared = (column[order] for column in (query, *rest))
         asked, kinds = heads[query], relations[query]
         turned = kinds >= graph.num_relations  # shown the way round that the relation's name reads
         heads, tails = np.where(turned, (answers, asked), (asked, answers))
         table = graph.named(np.stack([heads, kinds % graph.num_relations, tails], 1))
-        table = table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, score=values)
+        table = table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, tied=tied, score=values)
         if confidence is not None:
             judged = pl.Series(confidence(kinds, values, compared[1], compared[0]))
             table = table.with_columns(confidence=judged.set(pl.Series(known), None))
@@ -347,17 +347,17 @@ def model_texts(
         return None
 
 
-def asked_in_words(model: Trivium, graph: Graph, words: str, source: str | Path = "") -> tuple[Graph, TextGraph | None]:
+def asked_in_words(model: Trivium, graph: Graph, words: str) -> tuple[Graph, TextGraph | None]:
     """The graph with one relation more, which only has a text, and the texts of all; see `Ranker.open`."""
     if not model.config.text_encoder:
         raise ConfigError("this checkpoint reads no text: ask a relation of the graph, or use a checkpoint with text")
     if graph.relations.ids([words])[0] >= 0:
-        return graph, model_texts(model, graph, source)
+        return graph, model_texts(model, graph)
     text = RelationText(clean_name(words))
     if text.name is None:
         raise ConfigError(f"relation text {words!r} says nothing: describe the relation in words")
     encoder = load_encoder(model.config.text_encoder)
-    texts = graph_texts(graph, encoder, source)
+    texts = graph_texts(graph, encoder)
     if not texts.has_text.any():
         log.warning(
             "no relation of this graph has a text, so nothing says what the asked words are like: bring relations.tsv"

@@ -90,8 +90,9 @@ def relate_ids(ranker: Ranker, heads: Ids, tails: Ids, k: int = 5, include_known
         scores = relation_scores(ranker, heads[some], tails[some])
         known = known_relations(graph, heads[some], tails[some])
         for place, (row, held) in enumerate(zip(scores, known, strict=True), begin):
-            ids, ranks, _ = best_answers(row, k, held[:0] if include_known else held)
-            parts.append((np.full(len(ids), place), ids, ranks, row[ids], np.isin(ids, held)))
-    query, relations, ranks, values, known_too = (np.concatenate(column) for column in zip(*parts, strict=True))
+            ids, ranks, _, tied = best_answers(row, k, held[:0] if include_known else held)
+            parts.append((np.full(len(ids), place), ids, ranks, tied, row[ids], np.isin(ids, held)))
+    query, relations, ranks, tied, values, known_too = (np.concatenate(column) for column in zip(*parts, strict=True))
     table = graph.named(np.stack([heads[query], relations, tails[query]], 1))
-    return table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, score=values, known=known_too)
+    table = table.insert_column(0, pl.Series("query", query)).with_columns(rank=ranks, tied=tied)
+    return table.with_columns(score=values, known=known_too)

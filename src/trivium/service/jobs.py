@@ -63,13 +63,13 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
     held = graph.answers(head, relation)
     filtered = filtered_entities(graph, head, relation)
     hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
-    ids, ranks, _ = best_answers(scores, question.k, hidden)
+    ids, ranks, _, tied = best_answers(scores, question.k, hidden)
     known = np.isin(ids, held)
     confidences = np.full(len(ids), np.nan)
     if calibration is not None:
         among, margins = ranks_and_margins(scores, filtered, ids)
         confidences = calibration.confidence(np.full(len(ids), relation), scores[ids], margins, among)
-    columns = ids, ranks, scores[ids], known, confidences
+    columns = ids, ranks, tied, scores[ids], known, confidences
     return schemas.Answers(
         head=question.head,
         relation=question.relation,
@@ -78,11 +78,12 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
             schemas.Answer(
                 **_named(graph.entities, i),
                 rank=place,
+                tied=sharing,
                 score=score,
                 known=held_already,
                 confidence=None if calibration is None or held_already else confidence,
             )
-            for i, place, score, held_already, confidence in zip(*(c.tolist() for c in columns), strict=True)
+            for i, place, sharing, score, held_already, confidence in zip(*(c.tolist() for c in columns), strict=True)
         ],
     )
 

@@ -66,6 +66,7 @@ class Named(BaseModel):
 
 class Answer(Named):
     rank: int = Field(description="1 is best; equal scores share a rank.")
+    tied: int = Field(description="How many answers, shown or not, share this rank.")
     score: float = Field(description="Orders the answers to one question; no probability.")
     known: bool = Field(description="Whether the graph holds the answer already.")
     confidence: float | None = Field(

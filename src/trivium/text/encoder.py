@@ -92,9 +92,16 @@ class MiniLM:
     heads = 12
     longest = 256
     batch = 64
+    missing: MissingPackageError | None = None  # why the weights cannot be had, once that is known
 
     def _read(self, name: str, sha256: str) -> bytes:
-        path = find_minilm(name) or fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
+        if self.missing is not None:  # asked for again
+            raise self.missing
+        try:
+            path = find_minilm(name) or fetch(f"{MINILM}/{name}", f"{HOME}/{name}", sha256)
+        except MissingPackageError as reason:
+            self.missing = reason
+            raise
         try:
             content = path.read_bytes()
         except OSError as reason:

@@ -50,12 +50,19 @@ def graph_texts(
     return TextGraph.from_texts(texts, encoder, said)
 
 
-def with_texts(graph: Graph, source: str | Path) -> Graph:
-    """The graph with what is said of its relations beside its file, so that an index of it holds that too."""
+def with_texts(graph: Graph, source: str | Path = "") -> Graph:
+    """The graph with what is said of its relations beside its file or by Wikidata, so that an index holds that too.
+
+    What calls a relation by a name labels it, where the graph has no label of its own.
+    """
     names = graph.relations
-    said = [vars(text) for text in merged(names.names.to_list(), given_texts(names, source))]
-    texts = pl.DataFrame(said, dict.fromkeys(TEXTS, pl.String)) if any(any(text.values()) for text in said) else None
-    return replace(graph, relations=Names(names.names, names.labels, texts))
+    said = merged(names.names.to_list(), given_texts(names, source))
+    if not any(text.forward or text.inverse for text in said):
+        return graph
+    texts = pl.DataFrame([vars(text) for text in said], dict.fromkeys(TEXTS, pl.String))
+    labels = names.names if names.labels is None else names.labels
+    labels = texts["name"].zip_with((labels == names.names) & texts["name"].is_not_null(), labels)
+    return replace(graph, relations=Names(names.names, None if (labels == names.names).all() else labels, texts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,12 @@
 """What a relation says of itself: a name made readable, a description, and a description of its inverse."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, log
+from math import inf
+from math import log as ln
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,10 +15,14 @@ from trivium.graph.formats import opened
 from trivium.graph.names import Names
 from trivium.graph.tables import text_rows
 
+log = logging.getLogger(__name__)
+
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
 # Words that, beside a number, name nothing: term12, rel_3, P31.
 _JOINS = frozenset("a an and are as at by for from has in into is of on or the there to was with".split())
+WIKIDATA = Path(__file__).with_name("wikidata_properties.tsv")
+_PROPERTY = re.compile(r"(^|^wdt:|wikidata\.org/.*/)(P\d+)$")
 _SAYS_NOTHING = re.compile("concept|edge|id|link|pred|predicate|prop|property|rel|relation|term|type")
 
 
@@ -74,14 +80,14 @@ def split_run(run: str, words: Mapping[str, int]) -> list[str]:
     """
     if run in words or len(run) < 6 or not re.fullmatch("[a-z]+", run):
         return [run]
-    scale = log(len(words) + 1)
+    scale = ln(len(words) + 1)
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(run) + 1):
         ways = [(inf, end - 1)]
         for begin in range(max(0, end - 24), end):
             rank, length = words.get(run[begin:end]), end - begin
             if rank is not None and (length > 2 or (length == 2 and rank < 100)):
-                ways.append((best[begin][0] + log((rank + 1) * scale), begin))
+                ways.append((best[begin][0] + ln((rank + 1) * scale), begin))
             elif length > 3:
                 ways.append((best[begin][0] + 9 + 2 * length, begin))
         best.append(min(ways))
@@ -269,9 +275,41 @@ def given_texts(
     given: list[dict[str, RelationText]] = []
     if Path(source).is_file():
         beside = texts_beside(source)
-        given = [read_relation_texts(beside)] if beside is not None else []
+        given = [] if beside is None else [_read_beside(beside, relations)]
     elif data_dir is not None:
         given = data_set_tables(str(source), Path(data_dir))
     if relations.texts is not None:
         given.append(dict(zip(relations.names, map(RelationText, *relations.texts.get_columns()), strict=True)))
-    return given
+    return [*given, wikidata_texts(relations.names.to_list())]
+
+
+def _read_beside(path: Path, relations: Names) -> dict[str, RelationText]:
+    """The texts of a file that lies beside a graph; none of one that is of another kind, with a warning."""
+    try:
+        texts = read_relation_texts(path)
+    except InputError as reason:
+        with opened(path) as file:
+            begun = {line.partition(b"\t")[0].decode("utf-8", "replace") for line in file}
+        if begun.intersection(relations.names):
+            raise InputError(f"{reason} (it is read because it lies beside the graph)") from reason
+        log.warning("%s (it lies beside the graph, names none of its relations, and is left out)", reason)
+        return {}
+    if texts and not relations.names.is_in(list(texts)).any():
+        log.warning("%s lies beside the graph, but names none of its %d relations", path, len(relations))
+    return texts
+
+
+def wikidata_texts(names: Sequence[str]) -> dict[str, RelationText]:
+    """What Wikidata calls its properties, for names like ``P106``, ``wdt:P106`` and addresses that end so.
+
+    Plain names are taken for properties only if half of those in this form are known ones.
+
+    Source: labels of Wikidata's properties (CC0).
+    """
+    found = {name: match[2] for name in names if (match := _PROPERTY.search(name))}
+    if not found:
+        return {}
+    known = read_relation_texts(WIKIDATA)
+    plain = [number in known for name, number in found.items() if name == number]
+    certain = 2 * sum(plain) >= len(plain)
+    return {name: known[of] for name, of in found.items() if of in known and (certain or name != of)}

@@ -140,7 +140,7 @@ function row(answer, calibrated) {
   const measure = calibrated && answer.confidence === null ? "–" : calibrated
     ? make("span", { class: "sure" }, make("meter", { value: answer.confidence, "aria-label": `confidence ${percent} %` }), `${percent} %`)
     : answer.score.toFixed(2);
-  const line = make("tr", {}, make("td", {}, String(answer.rank)), make("td", {}, link), make("td", {}, measure));
+  const line = make("tr", {}, make("td", {}, answer.tied > 1 ? `${answer.rank} (${answer.tied} tie)` : String(answer.rank)), make("td", {}, link), make("td", {}, measure));
   line.answer = answer.name;
   return line;
 }
