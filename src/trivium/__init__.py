@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from trivium.calibration.calibration import Calibration as Calibration
     from trivium.evaluation.evaluate import evaluate as evaluate
     from trivium.explanation.explain import explain as explain
+    from trivium.graph.convert import from_networkx as from_networkx
+    from trivium.graph.convert import from_pyg as from_pyg
+    from trivium.graph.convert import from_pykeen as from_pykeen
+    from trivium.graph.convert import from_rdflib as from_rdflib
     from trivium.graph.graph import Graph as Graph
     from trivium.graph.read import read_graph as read_graph
     from trivium.inference.ranker import Ranker as Ranker
@@ -18,7 +22,21 @@ if TYPE_CHECKING:
 
     load_model = Trivium.load
 
-__all__ = ["Calibration", "Graph", "Ranker", "Trivium", "evaluate", "explain", "load_model", "read_graph", "relate"]
+__all__ = [
+    "Calibration",
+    "Graph",
+    "Ranker",
+    "Trivium",
+    "evaluate",
+    "explain",
+    "from_networkx",
+    "from_pyg",
+    "from_pykeen",
+    "from_rdflib",
+    "load_model",
+    "read_graph",
+    "relate",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,6 +45,7 @@ _HOMES = {
     "Ranker": "trivium.inference.ranker:Ranker",
     "Trivium": "trivium.model.trivium:Trivium",
     "evaluate": "trivium.evaluation.evaluate:evaluate",
+    **{name: f"trivium.graph.convert:{name}" for name in ("from_networkx", "from_pyg", "from_pykeen", "from_rdflib")},
     "explain": "trivium.explanation.explain:explain",
     "load_model": "trivium.model.trivium:Trivium.load",
     "read_graph": "trivium.graph.read:read_graph",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +31,14 @@ def test_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert status == 0, err
         assert out or "-o" in line
         assert "looks like a header" not in err
+
+
+def test_the_program_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        Path(name).write_text(text)
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    held: dict[str, Any] = {}
+    exec(program, held)
+    assert held["table"].rows() == [("Ann", "knows", "Bob")]
+    assert list(held["again"].edges(keys=True)) == [("Ann", "Bob", "knows")]

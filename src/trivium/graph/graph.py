@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
+from trivium.graph.header import TRIPLE, chosen, recognised
 from trivium.graph.names import Names
 from trivium.kernels.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 
@@ -47,14 +48,48 @@ class Graph:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
+    def from_triples(cls, triples: Any, columns: str | None = None) -> Graph:
+        """Builds a graph from triples by name; ids follow the sorted order of the names, as from a file.
+
+        Args:
+            triples: rows of head, relation and tail (strings, or numbers whose digits are names), or a frame of polars
+                or pandas.
+            columns: of a frame, ``HEAD,RELATION,TAIL``; by default they are recognised by their words.
+
+        Raises:
+            GraphError: a row is none of three names, or the frame lacks a column.
+        """
+        if hasattr(triples, "columns"):
+            fields = [str(name) for name in triples.columns]
+            found = recognised(fields) if columns is None else chosen(columns, fields)[0]
+            if found is None or not found.places:
+                has = ", ".join(map(repr, fields))
+                raise GraphError(f"no columns that are head, relation and tail in {has}: columns='HEAD,RELATION,TAIL'")
+            held = [triples[triples.columns[place]] if isinstance(place, int) else None for place in found.places]
+            count = len(triples)
+            parts = [[found.places[1]] * count if column is None else column.to_list() for column in held]
+            rows = list(zip(*parts, strict=True))
+        else:
+            rows = list(triples)
+        for number, row in enumerate(rows):
+            if len(row) != len(TRIPLE) or not all(
+                isinstance(name, str | int | np.integer) and name != "" for name in row
+            ):
+                raise GraphError(f"row {number} is {row!r}: give a head, a relation and a tail, each a name")
+        heads, relations, tails = (pl.Series([str(row[i]) for row in rows], dtype=pl.String) for i in range(3))
+        entities, kinds = (Names(column.unique().sort()) for column in (pl.concat([heads, tails]), relations))
+        ids = entities.ids(heads), kinds.ids(relations), entities.ids(tails)
+        return cls.from_ids(*ids, entities=entities, relation_names=kinds)
+
+    @classmethod
     def from_ids(
         cls,
         heads: IntArray,
         relations: IntArray,
         tails: IntArray,
         *,
-        entities: Names | int,
-        relation_names: Names | int,
+        entities: Names | Sequence[str] | int,
+        relation_names: Names | Sequence[str] | int,
     ) -> Graph:
         """Builds a graph from id arrays of equal length ``[triples]``.
 
@@ -66,8 +101,7 @@ class Graph:
 
         Cost: O(triples + entities + relations).
         """
-        entities = Names.numbered(entities) if isinstance(entities, int) else entities
-        relation_names = Names.numbered(relation_names) if isinstance(relation_names, int) else relation_names
+        entities, relation_names = Names.of(entities), Names.of(relation_names)
         columns = ("head", heads, entities), ("relation", relations, relation_names), ("tail", tails, entities)
         for what, ids, names in columns:
             if len(ids) and (dtype := np.asarray(ids).dtype).kind not in "iu":

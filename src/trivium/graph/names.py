@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,22 @@ class Names:
         self.names = names if isinstance(names, pl.Series) else pl.Series("name", names, dtype=pl.String)
         self.labels = None if labels is None else pl.Series("label", labels, dtype=pl.String)
         self.texts = texts
+
+    @classmethod
+    def of(cls, names: Names | Sequence[str] | int) -> Names:
+        """Names from a list, or so many numbers.
+
+        Raises:
+            GraphError: the list holds something else, or a name twice.
+        """
+        if isinstance(names, Names):
+            return names
+        if isinstance(names, int):
+            return cls.numbered(names)
+        held = cls(_strings(names))
+        if held.names.is_duplicated().any():
+            raise GraphError(f"the name {held.names.filter(held.names.is_duplicated())[0]!r} is there twice")
+        return held
 
     @classmethod
     def numbered(cls, count: int) -> Names:
@@ -84,7 +101,7 @@ class Names:
 
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
         """The id of each name, or of what a single one is called; -1 for others. Cost: O(held + asked)."""
-        asked = names if isinstance(names, pl.Series) else pl.Series(list(names), dtype=pl.String)
+        asked = names if isinstance(names, pl.Series) else _strings(names)
 
         def found(held: pl.Series, missing: pl.Series) -> NDArray[np.int32]:
             table = pl.DataFrame({"name": held, "id": np.arange(len(self), dtype=np.int32)})
@@ -125,6 +142,18 @@ class Names:
         """Words that name what is nearest to an unknown name."""
         near = self._shown.gather(most_similar(self._shown.str.to_lowercase(), name.lower(), 3))
         return f"did you mean {' or '.join(map(repr, near))}?" if len(near) else "nothing here is spelled like it"
+
+
+def _strings(names: Iterable[Any]) -> pl.Series:
+    """Names as strings; of numbers their digits.
+
+    Raises:
+        GraphError: one is neither.
+    """
+    held = list(names)
+    if odd := [name for name in held if not isinstance(name, str | int | np.integer)]:
+        raise GraphError(f"{odd[0]!r} is no name: give a string")
+    return pl.Series("name", [str(name) for name in held], dtype=pl.String)
 
 
 class NameIndex:

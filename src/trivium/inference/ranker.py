@@ -226,7 +226,7 @@ class Ranker:
         given = tail if head is None else head
         if given is None or (head is not None and tail is not None):
             raise InputError("give a head or a tail, not both: the other one is the question")
-        names = [given] if isinstance(given, str) else given
+        names = [given] if isinstance(given, str | int) else given
         kinds = [relation] * len(names) if isinstance(relation, str) else relation
         if len(names) != len(kinds):
             raise InputError(f"{len(names)} entities for {len(kinds)} relations: give one relation, or one for each")
