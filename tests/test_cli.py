@@ -462,3 +462,54 @@ def test_a_data_set_of_ones_own_is_measured_and_fitted(run: Run) -> None:
     status, _, err = run("finetune", "Mine", *where, *MODEL)
     assert status == 0, err
     assert "Mine" in json.dumps(load_checkpoint("fitted.safetensors")[1].training_data)
+
+
+def test_a_data_set_of_ones_own_is_asked_as_its_graph_is(run: Run) -> None:
+    names = ["goes to", "leads away from", "lies beside"]
+    for folder, called in (("Named", names), ("Coded", ["P1", "P2", "P3"])):
+        for split, part in (("train", DENSE.triples[::2]), ("test", DENSE.triples[1::2])):
+            lines = [f"e{h}\t{called[r % 3]}\te{t}\n" for h, r, t in part.tolist()]
+            Path("data", folder).mkdir(parents=True, exist_ok=True)
+            Path(f"data/{folder}/{split}.tsv").write_text("subject\tpredicate\tobject\n" + "".join(lines))
+    Path("data/Coded/relations.tsv").write_text("".join(f"P{i}\t{name}\n" for i, name in enumerate(names, 1)))
+    with_text = ("--data-dir", "data", "--json", "found.json", "--force", *MODEL)
+    assert run("evaluate", "Named", "Coded", *with_text)[0] == 0
+    named, coded = json.loads(Path("found.json").read_text())
+    assert named["pessimistic"] == coded["pessimistic"]
+    Path("data/Coded/test.tsv").write_text(Path("data/Coded/train.tsv").read_text())
+    err = run("evaluate", "Coded", *with_text)[2]
+    assert re.search(r"Coded: (\d+) of \1 questions are in the graph that they are asked on", err)
+
+
+FACTS = [(f"x:e{i * 7 % 41}", f"x:r{i % 3}", f"x:e{(i * i + i // 41) % 41}") for i in range(450)]
+TABLE = [f"{h}\t{r}\t{t}" for h, r, t in FACTS]
+NTRIPLES = "".join(f"<{h}> <{r}> <{t}> .\n" for h, r, t in FACTS)
+SPARQL = {"bindings": [{k: {"type": "uri", "value": v} for k, v in zip("spo", fact, strict=True)} for fact in FACTS]}
+KINDS = {
+    "plain.tsv": "\n".join(TABLE),
+    "semicolons.csv": "Subject;Predicate;Object\n" + "\n".join(TABLE).replace("\t", ";"),
+    "kgtk.tsv": "id\tnode1\tlabel\tnode2\n" + "".join(f"{i}\t{line}\n" for i, line in enumerate(TABLE)),
+    "hetionet.tsv": "source\tmetaedge\ttarget\n" + "\n".join(TABLE),
+    "neo4j.csv": ":START_ID,:TYPE,:END_ID\n" + "\n".join(TABLE).replace("\t", ","),
+    "kgx.tsv": "subject\tobject\tpredicate\n" + "".join(f"{h}\t{t}\t{r}\n" for h, r, t in FACTS),
+    "results.srj": json.dumps({"head": {"vars": ["s", "p", "o"]}, "results": SPARQL}),
+    "lines.jsonl": "".join(json.dumps({"head": h, "relation": r, "tail": t}) + "\n" for h, r, t in FACTS),
+    "dump.nt": NTRIPLES + '<x:e1> <http://www.w3.org/2000/01/rdf-schema#label> "One"@en .\n',
+    "turtle.ttl": "@prefix x: <x:> .\n" + NTRIPLES.replace("<", "").replace(">", ""),
+    "blanks.txt": "# a list\n" + "\n".join(TABLE).replace("\t", "  "),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_of_every_kind_go_all_the_way(run: Run, name: str) -> None:
+    Path(name).write_text(KINDS[name])
+    status, out, err = run("info", name)
+    assert status == 0, err
+    assert re.search(rf"^triples +{len(set(FACTS))}\b", out, re.MULTILINE)
+    head, relation, _ = FACTS[1]
+    assert run("rank", name, "--head", head, "--relation", relation, "-k", 3, *MODEL)[0] == 0
+    status, _, err = run("calibrate", name, "-o", "c.json", *MODEL)
+    assert status == 0, err
+    status, _, err = run("complete", name, "-o", "out.tsv", "-k", 1, "--calibration", "c.json", *MODEL)
+    assert status == 0, err
+    assert run("score", name, "out.tsv", *MODEL)[0] == 0

@@ -80,8 +80,14 @@ def test_the_splits_that_lie_there_say_which_protocol_is_followed(tmp_path: Path
 def test_what_is_unknown_missing_or_changed_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown data set 'FB15k238': did you mean .*'FB15k237'"):
         load_dataset("FB15k238", tmp_path)
-    with pytest.raises(InputError, match=r"UMLS.train\.txt\.gz: no such file"):
+    with pytest.raises(InputError, match=r"UMLS.train\.txt: no such file"):
         load_dataset("UMLS", tmp_path)
+    (tmp_path / "Mine").mkdir()
+    (tmp_path / "Mine" / "test.csv").write_text("head,relation,tail\na,r,b\n")
+    with pytest.raises(InputError, match=r"Mine has no train\.txt \(or \.tsv, \.csv, \.nt, …\): a data set of yours"):
+        load_dataset("Mine", tmp_path)
+    (tmp_path / "Mine" / "train.tsv").write_text("subject\tpredicate\tobject\na\tr\tc\n")
+    assert load_dataset("Mine", tmp_path).test.tolist() == [[0, 0, 1]]
     place(tmp_path / "UMLS", "train", "valid", "test")
     with pytest.raises(InputError, match=r"does not hold the triples of UMLS, train \(SHA-256 differs\)"):
         load_dataset("UMLS", tmp_path)

@@ -8,6 +8,7 @@ from trivium.datasets.download import fetch
 from trivium.datasets.splits import Splits, family_of, joined, read_split
 from trivium.datasets.table import SPLITS, Dataset, datasets
 from trivium.errors import InputError
+from trivium.graph.formats import FORMATS, PACKED
 from trivium.graph.names import Names
 
 
@@ -21,8 +22,8 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     """Reads a data set, and checks each split against its recorded SHA-256.
 
     Args:
-        data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there,
-            and its splits then say which protocol it follows.
+        data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there, in any form
+            in which graphs are read, and its splits then say which protocol it follows.
         download: without ``data_dir``, whether to fetch from the public homes what the cache lacks.
 
     Raises:
@@ -32,7 +33,11 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     if data_dir is not None:
         folder = Path(data_dir) / name.replace(":", "/")
         splits = list(dataset.homes) if dataset else [s for s in SPLITS if _path(folder, s).exists()]
-        if is_dataset(name, data_dir) and not dataset and {"train", "test"} <= set(splits):
+        if is_dataset(name, data_dir) and not dataset:
+            if missing := [split for split in ("train", "test") if split not in splits]:
+                raise InputError(
+                    f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it"
+                )
             dataset = Dataset(name, family_of(splits), "", None, None, {}, {}, {})
     if dataset is None:
         raise InputError(f"unknown data set {name!r}: {Names(list(datasets())).suggest(name)}")
@@ -42,6 +47,15 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     return joined(dataset, frames)
 
 
+def graph_source(name: str, data_dir: str | Path | None) -> str | Path:
+    """Where texts of a data set's relations are looked for: beside the triples of one's own, else by its name."""
+    if data_dir is None or name in datasets():
+        return name
+    return _path(Path(data_dir) / name.replace(":", "/"), "train")
+
+
 def _path(folder: Path, split: str) -> Path:
-    plain = folder / f"{split}.txt"
-    return plain if plain.exists() else folder / f"{split}.txt.gz"
+    """A split's file, in whatever form a graph is read."""
+    endings = (ending + packed for ending in (".txt", *FORMATS) for packed in ("", *PACKED))
+    found = (folder / f"{split}{ending}" for ending in endings)
+    return next((path for path in found if path.exists()), folder / f"{split}.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trivium.datasets.leakage import leakage as leakage_of
-from trivium.datasets.registry import load_dataset
+from trivium.datasets.registry import graph_source, load_dataset
 from trivium.datasets.splits import Splits
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import Metrics, clustered_error
@@ -29,6 +30,8 @@ HALF_LINKS = "nothing seen", "answer seen", "question seen", "both seen"
 FAR = 6  # steps, as many as the default model takes
 
 Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,9 @@ def evaluate_dataset(
     splits = load_dataset(name, data_dir)
     if valid:
         splits = splits.validation()
-    texts = model_texts(model, splits.graph, name, data_dir if descriptions else None)
+    if held := int(splits.graph.contains(splits.test).sum()):
+        log.warning("%s: %s of %s questions are in the graph that they are asked on", name, held, len(splits.test))
+    texts = model_texts(model, splits.graph, graph_source(name, data_dir), data_dir if descriptions else None)
     excluded = {source: provenance.excluded_from(source) for source in provenance.training_data}
     share = leakage_of(provenance.training_data, splits, data_dir, excluded)
     return evaluate(model, splits, leakage=share, texts=texts, **choices)
