@@ -1,5 +1,6 @@
 """The benchmark's table: suites, published figures, means, and results that are kept."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,21 @@ def test_a_result_is_kept_whole(tmp_path: Path) -> None:
     kept.save(one)
     assert Results(tmp_path, "trivium", sample=3).load(one.dataset) == one
     assert Results(tmp_path, "trivium", sample=4).load(one.dataset) is None
+
+
+def test_a_damaged_result_is_measured_again(tmp_path: Path) -> None:
+    kept, one = Results(tmp_path, "trivium"), result("UMLS", 0.5)
+    kept.save(one)
+    (file,) = kept.folder.iterdir()
+    content = file.read_text("utf-8")
+    for odd in (content.replace("0.5", "0.7", 1), content[:-9], "[]", '{"result": 3}', "\0"):
+        assert odd != content
+        file.write_text(odd, "utf-8")
+        assert kept.load("UMLS") is None
+    file.write_text(
+        re.sub(',\\s*"sha256": "[0-9a-f]{64}"\\s*}$', "}", content), "utf-8"
+    )  # as earlier versions wrote it
+    assert kept.load("UMLS") == one
 
 
 def test_finished_results_are_kept_and_belong_to_what_was_asked(

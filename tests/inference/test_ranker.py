@@ -1,5 +1,7 @@
 """The engine computes what the model says, whatever the batching; ranks and ties by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from trivium.kernels.layer import count_rivals
 from trivium.kernels.threads import set_threads
 from trivium.model.trivium import Trivium
 
-CONFIGS = {"alternating": PLAIN, "relation graph": IMPORTED}
+CONFIGS = {"alternating": PLAIN, "relation graph": IMPORTED, "one layer": replace(PLAIN, layers=1)}
 SPARSE = {"entities": 400, "relations": 3, "triples": 500}  # heads reach a part of the graph only
 DENSE = {"entities": 60, "relations": 5, "triples": 900}
 

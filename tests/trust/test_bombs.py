@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -122,6 +123,24 @@ def test_an_index_larger_than_memory_is_one_line(tmp_path: Path) -> None:
     os.truncate(tmp_path / "g.trivium", 1 << 43)  # it takes no room on the disk
     with pytest.raises(TriviumError, match=r"g\.trivium is larger than this machine's memory"):
         read_graph(tmp_path / "g.trivium")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("g.csv", ",".join(f"c{number}" for number in range(50_000)) + "\n"),
+        ("g.jsonl", json.dumps({f"k{number}": number for number in range(50_000)}) + "\n"),
+        ("g.tsv", "id" * 5_000_000),
+        ("g.csv", "(" * 100_000),
+    ],
+)
+def test_a_header_without_end_is_one_short_line(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    began = time.process_time()
+    with pytest.raises(TriviumError, match=f"{name} line 1: ") as caught:
+        read_graph(tmp_path / name)
+    assert len(str(caught.value)) < 1500
+    assert time.process_time() - began < 10
 
 
 def test_a_small_file_may_have_any_ratio(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ Locks end with it, as the system ends those of a process. A write that was under
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ import filelock
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
-from tests.conftest import SMALL, random_graph, small_training
+from tests.conftest import SMALL, random_graph, run_command, small_model, small_training, write_triples
+from tests.evaluation.test_benchmark import result
 from trivium.files import write_whole
 from trivium.graph.index import save_index
 from trivium.inference.parts import write_in_parts
+from trivium.model.checkpoint import Provenance
+from trivium.model.trivium import save_checkpoint
+from trivium.training import ablation
+from trivium.training.ablation import BASE
 from trivium.training.pretrain import pretrain
 from trivium.training.run import METRICS, STATE, RunFolder
 
@@ -94,29 +101,38 @@ def content(folder: Path, ignored: tuple[str, ...] = ()) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
-def every_crash(call: Callable[[Path], None], folder: Path, ignored: tuple[str, ...] = ()) -> int:
+def every_crash(
+    call: Callable[[Path], None],
+    folder: Path,
+    ignored: tuple[str, ...] = (),
+    shared: tuple[str, ...] = ("",),
+    stride: int = 1,
+) -> int:
     """Crashes a call at each of its touches of the disk, in a folder each, and makes it again; how many these were.
 
     Args:
         call: does its work in the folder that it is given.
         ignored: files whose bytes differ from run to run.
+        shared: folders that no process has for itself: a kill leaves what it was writing, under a name that says so.
+        stride: every so many touches are tried.
     """
+    call(make(folder / "first"))  # what is kept elsewhere, as compiled loops are, is there from now on
     make(folder / "whole")
     with Disk(10**9).watched() as disk:
         call(folder / "whole")
     expected = content(folder / "whole", ignored)
-    for last in range(1, disk.touches + 1):
+    tried = range(1, disk.touches + 1, stride)
+    for last in tried:
         place = make(folder / str(last))
         with Disk(last).watched(), pytest.raises(Crash):
             call(place)
         between = content(place)
         call(place)
         found = content(place, ignored)
-        # of a file outside a folder of ours a kill leaves at most what it was writing, under a name that says so
         odd = {name for name in found if name not in expected}
-        assert odd <= {name for name in between if name.endswith(".part") and "/" not in name}, last
+        assert odd <= {n for n in between if n.endswith(".part") and n.rpartition("/")[0] in shared}, last
         assert {name: found[name] for name in expected} == expected, last
-    return disk.touches
+    return len(tried)
 
 
 def make(folder: Path) -> Path:
@@ -148,6 +164,65 @@ def test_files_and_indexes(tmp_path: Path, record_property: Callable[[str, objec
         save_index(graph, folder / "g.trivium", force=True)
 
     record_property("crash points survived", every_crash(write, tmp_path))
+
+
+def test_results_of_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    monkeypatch.setattr("trivium.cli.evaluate.evaluate_dataset", lambda _, __, name, *___, **____: result(name, 0.5))
+
+    def call(folder: Path) -> None:
+        assert run_command("evaluate", "Metafam", "UMLS", "-o", folder / "out") == 0
+
+    call(make(tmp_path / "before"))
+    (results,) = (tmp_path / "before" / "out").glob("*/")
+    points = every_crash(call, tmp_path, shared=("out", f"out/{results.name}"))
+    assert points > 9
+    record_property("crash points survived", points)
+
+
+def test_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]) -> None:
+    model = replace(SMALL, layers=1, structure_steps=1, prompt_layers=1)
+    save_checkpoint(small_model(model), Provenance(), tmp_path / "start.safetensors")
+    write_triples(tmp_path / "g.tsv", random_graph(0).triples)
+
+    def call(folder: Path) -> None:
+        monkeypatch.chdir(folder)  # a checkpoint says which files it was made from
+        for name in ("g.tsv", "start.safetensors"):
+            shutil.copy(tmp_path / name, name)
+        words = ["g.tsv", "--checkpoint", "start.safetensors", "--steps", 1, "--run", "run"]
+        words = ["--resume", "run"] if RunFolder("run").begun else words
+        force = ["--force"] if Path("m.safetensors").exists() else []
+        assert run_command("finetune", *words, "-o", "m.safetensors", *force) == 0
+
+    points = every_crash(call, tmp_path / "fits", ignored=(METRICS, STATE))
+    assert points > 9
+    record_property("crash points survived", points)
+
+
+def test_an_ablation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    monkeypatch.setattr(ablation, "ARMS", {BASE: ()})
+    triples = random_graph(1, entities=30, relations=3, triples=200).triples
+    for split, part in (("train", triples[:150]), ("valid", triples[150:190]), ("test", triples[190:])):
+        write_triples(tmp_path / "data" / "one" / f"{split}.txt", part, prefix="one")
+    write_triples(tmp_path / "g.tsv", random_graph(0, triples=200).triples)
+    model = replace(SMALL, layers=1, structure_steps=1, prompt_layers=1)
+    training = {"sources": [{"name": "g.tsv"}], "model": asdict(model), "steps": 1, "max_questions": 4}
+    training |= {"min_entities": 20, "max_entities": 30}
+    settings = {"training": training, "graphs": ["one"], "warm_steps": 1, "questions": 8}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(settings))
+
+    def call(folder: Path) -> None:
+        monkeypatch.chdir(folder)
+        shutil.copy(tmp_path / "g.tsv", "g.tsv")
+        words = ["--resume", "run"] if RunFolder("run").begun else [tmp_path / "a.yaml", "--run", "run"]
+        assert run_command("ablate", *words, "--data-dir", tmp_path / "data") == 0
+
+    points = every_crash(call, tmp_path / "ablations", ignored=(METRICS, STATE), stride=7)  # runs have other lengths
+    assert points > 9
+    record_property("crash points survived", points)
 
 
 def test_a_training_run(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from trivium.datasets.registry import is_dataset
-from trivium.errors import InputError
+from trivium.errors import ConfigError, InputError
 from trivium.evaluation.evaluate import Result
 from trivium.files import make_folder, write_whole
 from trivium.model.checkpoint import checkpoint_sha256
@@ -67,21 +67,30 @@ class Results:
 
     def __init__(self, folder: Path, checkpoint: str, **asked: Any) -> None:
         self.asked = {"checkpoint": checkpoint_sha256(checkpoint), **asked}
-        short = hashlib.sha256(json.dumps(self.asked, sort_keys=True).encode()).hexdigest()[:12]
-        self.folder = make_folder(folder / f"{Path(checkpoint).stem}-{short}")
+        self.folder = make_folder(folder / f"{Path(checkpoint).stem}-{_sha256(self.asked)[:12]}")
 
     def load(self, dataset: str) -> Result | None:
-        """The result on a data set, if it is there."""
+        """The result on a data set, if it is there and whole; an earlier version's carries no checksum."""
         file = self._file(dataset)
-        return build(Result, read_json(file)["result"], file) if file.exists() else None
+        try:
+            held = read_json(file)
+            whole = held.get("sha256") in (None, _sha256(held["result"]))
+            return build(Result, held["result"], file) if whole else None
+        except (ConfigError, OSError, LookupError, AttributeError):
+            return None
 
     def save(self, result: Result) -> None:
         """Keeps a result."""
-        content = json.dumps({"asked": self.asked, "result": asdict(result)}, indent=1)
+        plain = json.loads(json.dumps(asdict(result)))
+        content = json.dumps({"asked": self.asked, "result": plain, "sha256": _sha256(plain)}, indent=1)
         write_whole(content.encode(), self._file(result.dataset), force=True)
 
     def _file(self, dataset: str) -> Path:
         return self.folder / f"{dataset.replace(':', '-')}.json"
+
+
+def _sha256(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def tabulate(

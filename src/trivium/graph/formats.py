@@ -68,13 +68,18 @@ class Pass:
             fail(path, line, f"{what} (--skip-bad goes on past such lines)" if line is not None else what, unit)
         self.left_out["bad lines"] += 1
         if self.left_out["bad lines"] <= REPORTED:
-            log.warning("%s %s %d: %s: skipped", path, unit, line, " ".join(what.split()))
+            log.warning("%s %s %d: %s: skipped", path, unit, line, _short(what))
 
 
 def fail(path: Path, line: int | None, what: str, unit: str = "line") -> NoReturn:
     """Raises the error that every reader raises: file, 1-based line where it is known, what is wrong there."""
     where = f"{path} {unit} {line}" if line else str(path)
-    raise GraphError(f"{where}: {' '.join(what.split())}")
+    raise GraphError(f"{where}: {_short(what)}")
+
+
+def _short(what: str) -> str:
+    """One line that is not long: what a file holds may come back in it."""
+    return " ".join((what if len(what) < 1000 else f"{what[:500]} … {what[-400:]}").split())
 
 
 def is_packed(path: Path) -> bool:

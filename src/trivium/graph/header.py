@@ -31,6 +31,7 @@ _RELATIONS = "relation predicate property relationship metaedge edge rel interac
 _NODE_NAMES = "name label title preflabel".split()
 _NODE_TYPES = {"category": "category", "categories": "category", "kind": "kind", "labels": "type", "type": "type"}
 _NEO4J = {"START_ID": "start", "END_ID": "end", "TYPE": "type", "ID": "id", "LABEL": "labels"}
+_LONGEST = 100  # characters of a header's field
 _ENDING = re.compile("(?<=.)(id|iri|uri|name|entity|node|type)+$")
 _LABELS = ("label", "name")  # after a column's word: Wikidata's `sLabel`, KGTK's `node1;label`
 
@@ -145,21 +146,22 @@ def looks_like_one(fields: Sequence[str]) -> bool:
 def _places(words: Sequence[str]) -> dict[str, int]:
     """Where head, relation and tail stand, as many of them as a family of words has, at least two."""
     best: dict[str, int] = {}
+    ways = words, [_ENDING.sub("", word) for word in words]
     for (head, tail), relations in _FAMILIES.items():
-        ends = {"head": _find(words, head), "tail": _find(words, tail)}
+        ends = {"head": _find(ways, head), "tail": _find(ways, tail)}
         more = [] if len(head) == 1 else _RELATIONS
-        relation = next((p for word in [*relations.split(), *more] if (p := _find(words, word)) is not None), None)
+        relation = next((p for word in [*relations.split(), *more] if (p := _find(ways, word)) is not None), None)
         found = {what: place for what, place in (ends | {"relation": relation}).items() if place is not None}
         if len(found) > max(len(best), 1) and len(set(found.values())) == len(found):
             best = found
     return best
 
 
-def _find(words: Sequence[str], wanted: str) -> int | None:
-    """Where a word stands that is there once, as it is or before an ending."""
-    for found in (words, [_ENDING.sub("", word) for word in words]):
+def _find(ways: Sequence[Sequence[str]], wanted: str) -> int | None:
+    """Where a word stands that is there once, as it is or before an ending: words both ways."""
+    for found in ways:
         if wanted in found:
-            return found.index(wanted) if found is not words or found.count(wanted) == 1 else None
+            return found.index(wanted) if found is not ways[0] or found.count(wanted) == 1 else None
     return None
 
 
@@ -174,7 +176,9 @@ def _plain(field: str) -> str:
 
 
 def _word(field: str) -> str:
-    """A header's field as a word of small letters and digits."""
+    """A header's field as a word of small letters and digits; a long one is no word."""
+    if len(field) > _LONGEST:
+        return ""
     before, _, after = field.rpartition(":")
     after = re.sub(r"\(.*\)$", "", after)
     if after in _NEO4J:

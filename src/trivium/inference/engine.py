@@ -237,7 +237,8 @@ class Engine:
             return torch.from_numpy(own).view(batch, num_entities)
         if base.scores is None:
             self._extend(base, len(self.layers))
-            base.scores = self._score(base.states[-1], num_entities, base)
+            last = base.states[-1]  # of a model of one layer the same for all entities
+            base.scores = np.broadcast_to(self._score(last, len(last) // self.dim, base), num_entities)
         every_score = np.where(places < 0, np.tile(base.scores, batch), own[places])
         return torch.from_numpy(every_score).view(batch, num_entities)
 
