@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads that wait for each other cost minutes
+
 import numpy as np
 import pooch
 import pytest

@@ -461,7 +461,8 @@ def test_a_data_set_of_ones_own_is_measured_and_fitted(run: Run) -> None:
     where = ("--data-dir", "data", "--steps", "2", "-o", "fitted.safetensors")
     status, _, err = run("finetune", "Mine", *where, *MODEL)
     assert status == 0, err
-    assert "Mine" in json.dumps(load_checkpoint("fitted.safetensors")[1].training_data)
+    assert "Mine" in load_checkpoint("runs/fitted/fit/checkpoint.safetensors")[1].training_data
+    assert Path("fitted.safetensors").exists()
 
 
 def test_a_data_set_of_ones_own_is_asked_as_its_graph_is(run: Run) -> None:

@@ -20,6 +20,7 @@ from trivium.calibration.collect import Answers
 from trivium.calibration.fit import fit
 from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
+from trivium.inference.relate import relate
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.service import jobs
 from trivium.service.settings import Limits
@@ -297,6 +298,21 @@ def test_explain_names_paths_and_says_when_none_reaches(client: TestClient) -> N
     turned = client.post("/api/explain", json=body | {"inverse": True}).json()
     assert (turned["head"], turned["tail"], turned["asked"]) == ("Nepal", "China", "head")
     assert client.post("/api/explain", json=body | {"tail": ODD[2]}).status_code == 200
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_relate_answers_as_the_library_does(client: TestClient, odd_graph: Path, known: bool) -> None:
+    body = {"head": "Nepal", "tail": "India", "k": 3, "include_known": known}
+    reply = client.post("/api/relate", json=body).json()
+    wanted = relate(Ranker(small_model(), read_graph(odd_graph)), "Nepal", "India", 3, include_known=known)
+    assert (reply["head"], reply["tail"]) == ("Nepal", "India")
+    assert [found["name"] for found in reply["relations"]] == wanted["relation"].to_list()
+    for column in ("rank", "tied", "known"):
+        assert [found[column] for found in reply["relations"]] == wanted[column].to_list()
+    assert [found["score"] for found in reply["relations"]] == pytest.approx(wanted["score"].to_list(), abs=1e-4)
+    assert any(found["known"] for found in reply["relations"]) == known
+    assert client.post("/api/relate", json=body | {"tail": "Indai"}).status_code == 404
+    assert client.post("/api/relate", json=body | {"k": 51}).status_code == 422
 
 
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Fitting to one graph: what learns, what stays, which weights are kept, and what is refused."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
+from trivium.training import finetune as fitting
 from trivium.training.config import TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train
 from trivium.training.pretrain import pretrain
@@ -207,51 +209,118 @@ def test_validation_triples_from_a_file(tmp_path: Path, caplog: pytest.LogCaptur
         held_out(settings(valid=str(file)), graph, None, None)
 
 
+def test_a_share_of_the_questions_chooses_nothing() -> None:
+    _, validation = held_out(settings(valid_questions=40), GRAPH, None, None)
+    choosing, others = (part.questions.triples.tolist() for part in validation.split(0.25))
+    assert len(others) == 5
+    assert sorted(choosing + others) == sorted(validation.questions.triples.tolist())
+    assert others == validation.split(0.25)[1].questions.triples.tolist()
+    assert validation.split(0.0)[0].questions.triples.tolist() == validation.questions.triples.tolist()
+
+
 def call(tmp_path: Path, *words: object) -> int:
     start = tmp_path / "start.safetensors"
     if not start.exists():
         saved(start)
         write_triples(tmp_path / "g.tsv", GRAPH.triples)
-    return run_command("finetune", tmp_path / "g.tsv", "--checkpoint", start, "--steps", 2, *words)
+    steps = [] if "--resume" in words else [tmp_path / "g.tsv", "--checkpoint", start, "--steps", 10]
+    return run_command("finetune", *steps, *words)
 
 
-def test_finetune_writes_a_checkpoint_that_says_what_it_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = iter([0.1, 0.2])
-    monkeypatch.setattr(Validation, "mrr", lambda *_: next(values))
+def judged_by(monkeypatch: pytest.MonkeyPatch, start: Path, gain: float) -> None:
+    """Validations that rise, and other questions whose reciprocal ranks rise by about so much from the start's."""
+    held = load_checkpoint(start)[0].state_dict()
+    course = iter(np.arange(0.1, 0.9, 0.01).tolist())
+
+    def reciprocal_ranks(_: Validation, model: Trivium) -> tuple[np.ndarray, np.ndarray]:
+        better = np.zeros(8) if same(model.state_dict(), held) else gain + np.array([-0.01, 0.01] * 4)
+        return np.arange(8), 0.5 + better
+
+    monkeypatch.setattr(Validation, "mrr", lambda *_: next(course))
+    monkeypatch.setattr(Validation, "reciprocal_ranks", reciprocal_ranks)
+
+
+def test_finetune_writes_a_checkpoint_that_says_what_it_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path / "start.safetensors")
+    write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    judged_by(monkeypatch, tmp_path / "start.safetensors", 0.1)
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "--only", "fusion", "-o", output, "--run", run) == 0
+    said = capsys.readouterr().err
+    assert "MRR 0.5000, then 0.6000 (+0.1000 ± 0.0038) on 8 questions that chose nothing; 8 steps" in said
     model, provenance = load_checkpoint(output)
     graph = tmp_path / "g.tsv"
     assert provenance.training_data == {"earlier": "abc", str(graph): read_graph(graph).sha256}
     assert provenance.excluded_from("earlier") == {"exclude": ["Nations"], "exclude_graphs": []}  # by the start
     assert provenance.excluded_from(str(graph)) == {"exclude": [], "exclude_graphs": []}
-    assert provenance.steps == 2
-    assert "MRR 0.2000 after step 2, 0.1000 at the start" in provenance.note
+    assert "+0.1000 ± 0.0038 on 8 questions that chose nothing" in provenance.note
     start = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, start[name])]
     assert changed == ["fusion.fusion_weights_logits"]
-    logged = [row for row in RunFolder(run).metrics() if "fusion" in row]
-    assert logged[0]["step"] == 0
+    # the rate that validated best goes on from its own weights: here the one that was tried last
+    assert provenance.settings["learning_rate"] == 5e-4
+    assert provenance.settings["start_from"] == str(run / "rate-0.0005" / "checkpoint.safetensors")
+    assert [len(RunFolder(run / part).validations()) for part in ("rate-0.0001", "rate-0.0005", "fit")] == [2, 2, 4]
 
 
-def test_where_nothing_beats_the_start_its_weights_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("gain", [0.0, 0.003])
+def test_where_no_gain_shows_the_weights_of_the_start_are_written(
+    gain: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Validation, "mrr", lambda *_: 0.25)
+    saved(tmp_path / "start.safetensors")
+    write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    judged_by(monkeypatch, tmp_path / "start.safetensors", gain)  # ± .0038
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "-o", output, "--run", run) == 0
-    assert "nothing beat the start (validation MRR 0.2500)" in capsys.readouterr().err
-    assert run_command("finetune", "--resume", run, "-o", tmp_path / "again.safetensors") == 0
+    assert "no gain that shows" in capsys.readouterr().err
+    assert call(tmp_path, "--resume", run, "-o", tmp_path / "again.safetensors") == 0
     files = (tmp_path / "start.safetensors", output, tmp_path / "again.safetensors")
     start, model, again = (load_checkpoint(file)[0].state_dict() for file in files)
     assert same(start, model) and same(again, model)
 
 
+def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert call(tmp_path, "-o", tmp_path / "a.safetensors", "--run", whole) == 0
+    step = Trainer.step
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Trainer, "step", lambda self, number, *more: exit(9) if number == 3 else step(self, number, *more)
+        )
+        assert call(tmp_path, "-o", tmp_path / "b.safetensors", "--run", cut) == 9
+    assert not (tmp_path / "b.safetensors").exists() and (cut / "rate-0.0005").exists()
+    assert call(tmp_path, "-o", tmp_path / "b.safetensors", "--resume", cut) == 0
+    one, two = (load_checkpoint(run / "fit" / "checkpoint.safetensors")[0].state_dict() for run in (whole, cut))
+    assert same(one, two)
+
+
+def test_a_plan_fits_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that takes .5 s, questions of .01 s: how many of each hold in two minutes."""
+    start = saved(tmp_path / "start.safetensors")
+    graph = write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    now = [0.0]
+    monkeypatch.setattr("trivium.training.finetune.time.monotonic", lambda: now[0])
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(Trainer, "step", lambda *_: take(0.5))
+    monkeypatch.setattr(Validation, "mrr", lambda self, _: take(0.01 * 2 * len(self.questions.triples)))
+    config = fitting.finetune_config(str(graph), start, minutes=2)
+    plan = fitting.measured(config, None)
+    asked = 0.01 * min(plan.questions / 2, 80 / 2) * 8
+    steps = plan.trial * len(config.rates) + plan.steps
+    assert 0.97 * 120 <= steps * 0.5 + asked <= 120
+    assert plan.trial == int(0.12 * steps) or plan.trial == int(0.12 * (steps + 1))
+
+
 def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
-    """From random weights on a graph with structure: the averaged weights beat the start on held-out facts."""
+    """From random weights on a graph with structure: the fitted ones beat the start on facts that chose nothing."""
     graph = write_triples(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6).triples)
     start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"
-    words = ["finetune", graph, "-o", output, "--checkpoint", start, "--steps", 40]
-    assert run_command(*words, "--run", tmp_path / "run") == 0
-    course = RunFolder(tmp_path / "run").validations()
-    assert max(course.values()) > course[0] + 0.01
+    config = replace(fitting.finetune_config(str(graph), start, steps=60, threads=1), rates=(1e-3, 1e-2))
+    found = fitting.finetune(RunFolder(tmp_path / "run"), output, None, config, lambda _: nullcontext(), False)
+    assert found.kept and found.now > found.start + 0.01
+    assert not same(load_checkpoint(output)[0].state_dict(), load_checkpoint(start)[0].state_dict())

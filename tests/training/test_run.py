@@ -12,7 +12,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -328,6 +328,13 @@ def test_the_graphs_of_a_folder_share_its_weight_by_their_kinds_of_relation(tmp_
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1].training_data == hashes | {"synthetic": ""}
 
 
+def named(value: Any, read: Any) -> Any:
+    """What was read, less the settings that the file does not name."""
+    if isinstance(value, dict):
+        return {key: named(value[key], read[key]) for key in value}
+    return [named(*pair) for pair in zip(value, read, strict=True)] if isinstance(value, list) else read
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_are_read(path: Path) -> None:
     """Every setting that a file names is the one that is read, and what it goes on from is made by another file."""
@@ -335,17 +342,22 @@ def test_shipped_configurations_are_read(path: Path) -> None:
     config = read_ablation(path).training if "graphs" in written else read_config(path)
     read = json.loads(json.dumps(asdict(config)))
     for key, value in (written.get("training") or written).items():
-        assert value == ({k: read[key][k] for k in value} if isinstance(value, dict) else read[key])
+        assert value == named(value, read[key])
     start = Path(config.start_from).parent.name
     assert not start or (CONFIGS / f"{start}.yaml").exists() or f"{start}, which an earlier" in path.read_text()
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
 def test_a_shipped_checkpoint_has_the_configuration_that_made_it(name: str) -> None:
-    """But for settings that later versions lack."""
+    """But for settings that later versions lack, for chains, which come afterwards, and for graphs of a folder."""
     config = json.loads(json.dumps(asdict(read_config(CONFIGS / f"{name}.yaml"))))
     settings = load_checkpoint(name)[1].settings
-    model = settings.pop("model")
-    common = settings.keys() & config.keys()
+    model, sources = settings.pop("model"), settings.pop("sources")
+    common = settings.keys() & config.keys() - {"sources"}
     assert {key: settings[key] for key in common} == {key: config[key] for key in common}
     assert model == {key: config["model"][key] for key in model}
+    weights: dict[str, float] = {}
+    for source in sources:  # a folder's share is that of its graphs
+        folder = source["name"].split("/")[0]
+        weights[folder] = weights.get(folder, 0.0) + source["weight"]
+    assert weights == pytest.approx({source["name"]: source["weight"] for source in config["sources"]})

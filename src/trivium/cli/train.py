@@ -8,16 +8,16 @@ from typing import Literal
 from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
-from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table, write_whole
+from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table
 from trivium.model.checkpoint import ENDING
-from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 from trivium.settings import check_range
+from trivium.training import finetune as fitting
 from trivium.training import pretrain as training
 from trivium.training.ablation import ablate as run_ablation
 from trivium.training.ablation import read_ablation
 from trivium.training.evidence import differences, draw, suggest
-from trivium.training.run import CONFIG, RunFolder, best_step
+from trivium.training.run import CONFIG, RunFolder
 from trivium.training.weights import draw_fusion, fusion_course
 
 
@@ -73,8 +73,9 @@ def finetune(
     *,
     output: Required,
     checkpoint: str | None = None,
-    only: list[Literal["fusion", "similarity", "prompt", "text", "structure", "entity"]] | None = None,
+    only: list[Literal["fusion", "similarity", "prompt", "text", "structure", "entity", "chains"]] | None = None,
     valid: Path | None = None,
+    minutes: float | None = None,
     steps: int | None = None,
     columns: Columns = None,
     run: Path | None = None,
@@ -82,7 +83,7 @@ def finetune(
     data_dir: DataDir = None,
     force: Force = False,
 ) -> None:
-    """Fits a checkpoint, or some of its parts, to one graph, and keeps the weights that validate best.
+    """Fits a checkpoint, or some of its parts, to one graph, and keeps what shows on facts that chose nothing.
 
     Parameters
     ----------
@@ -96,32 +97,31 @@ def finetune(
         A part to train (repeatable); the others stay as they are. All by default.
     valid
         A file of validation triples; without it some are held out of the graph.
+    minutes
+        What it may take, 10 by default.
     steps
-        At most so many.
+        So many in all instead of a time.
     run
         The folder of the run; runs/NAME by default, after the output's name.
     """
-    began = {"checkpoint": checkpoint, "only": only, "valid": valid, "steps": steps, "columns": columns}
+    began = {"checkpoint": checkpoint, "only": only, "valid": valid, "minutes": minutes, "steps": steps}
+    began |= {"columns": columns}
     folder = run_folder("a graph", graph and output, resume, run=run, **began)
     check_place(output, force, ENDING)
-    if graph is None:
-        config = training.read_config(folder.path / CONFIG)
-    else:
-        config = training.finetune_config(
-            graph, checkpoint or DEFAULT, only or (), str(valid or ""), steps, columns or ""
+    check_range(1, steps=steps)
+    config = None
+    if graph is not None:
+        config = fitting.finetune_config(
+            graph, checkpoint or DEFAULT, only or (), str(valid or ""), minutes, steps, columns=columns or ""
         )
-    start = load_checkpoint(config.start_from)[0].fusion_weights()
-    with progress("fitting") as update:
-        trained = training.pretrain(folder, data_dir, update, "trivium finetune", config)
-    write_whole(trained.read_bytes(), output, force)
-    course = folder.validations()
-    best = best_step(course)
-    if best == 0:
-        warn(f"{output}: nothing beat the start (validation MRR {course[0]:.4f}): it holds the start's weights")
+    with claimed(folder.path, folder.path):
+        found = fitting.finetune(folder, output, data_dir, config, progress, force)
+    course = f"{found.start:.4f}, then {found.now:.4f} ({found.now - found.start:+.4f} ± {found.error:.4f})"
+    said = f"MRR {course} on {found.questions:,} questions that chose nothing"
+    if found.kept:
+        warn(f"{output}: {said}; {found.steps:,} steps at a rate of {found.rate:g}")
     else:
-        warn(f"{output}: validation MRR {course[best]:.4f} after step {best}; the start had {course[0]:.4f}")
-    now = load_checkpoint(output)[0].fusion_weights()
-    show(["part", "fusion weight at the start", "now"], [[name, start[name], now[name]] for name in now])
+        warn(f"{output}: no gain that shows ({said}): it holds the weights of the start")
 
 
 def ablate(

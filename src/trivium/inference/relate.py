@@ -17,8 +17,8 @@ PAIRS = 500  # scored together
 NORMALISED, FREQUENT, MET = 0.5, 0.5, 2.0  # chosen on validation questions; docs/how-it-works.md
 
 
-def relation_scores(ranker: Ranker, heads: Ids, tails: Ids) -> Scores:
-    """How well each relation joins each pair, ``[pairs, num_relations]``; more is better, comparable within a row.
+def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | None = None) -> Scores:
+    """How well each relation joins each pair, ``[pairs, relations]``; more is better, comparable within a row.
 
     Scores of different relations do not compare as they are. With ``s`` a score, ``Z`` the logarithm of the sum over
     all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``[·]`` 1 for what is true::
@@ -27,19 +27,22 @@ def relation_scores(ranker: Ranker, heads: Ids, tails: Ids) -> Scores:
 
     Args:
         heads, tails: ``[pairs]`` ids.
+        relations: ``[relations]`` ids, all of the graph's by default.
 
     Cost: two passes of message passing for each pair and relation; pairs with an end in common share one.
     """
     graph = ranker.graph
-    count = graph.num_relations
-    facts = np.bincount(graph.triples[:, 1], minlength=count)
+    if relations is None:
+        relations = np.arange(graph.num_relations)
+    count = len(relations)
+    facts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)[relations]
     total = np.tile(FREQUENT * np.log1p(facts), (len(heads), 1))
     for starts, ends, turned in ((heads, tails, False), (tails, heads, True)):
-        asked = np.arange(count) + count * turned
+        asked = relations + graph.num_relations * turned
         for places, rows, scores in ranker.blocks(np.repeat(starts, count), np.tile(asked, len(starts))):
-            pairs, relations = np.divmod(places, count)
+            pairs, columns = np.divmod(places, count)
             own = scores.numpy()[rows, ends[pairs]]
-            total[pairs, relations] += own - NORMALISED * torch.logsumexp(scores, 1).numpy()[rows]
+            total[pairs, columns] += own - NORMALISED * torch.logsumexp(scores, 1).numpy()[rows]
         total += MET * graph.outgoing(starts)[:, asked]
     return total.astype(np.float32)
 

@@ -10,7 +10,9 @@ import numpy as np
 from numba import njit
 
 MAX_DEGREE = 2_000  # an entity of more edges is not looked through for chains of two
-MAX_MIDDLES = 20_000  # pairs of neighbours of a fact's ends that are looked through for chains of three
+MAX_MIDDLES = (
+    200_000  # pairs of neighbours of the facts' ends, of all together, that are looked through for chains of three
+)
 
 
 @njit(cache=True, nogil=True)
@@ -43,7 +45,7 @@ def joining_chains(  # type: ignore[no-untyped-def]
     """
     offsets, sources, relations = edges
     their_sources, their_relations = by_source
-    base, half, count = num_relations + 1, num_relations // 2, 0
+    base, half, count, left = num_relations + 1, num_relations // 2, 0, MAX_MIDDLES
     # the facts; the edges at one end, to meet those at the other; for chains of three the pairs of edges at both
     for i in range(len(heads)):
         a, b, begin = heads[i], tails[i], count
@@ -78,7 +80,8 @@ def joining_chains(  # type: ignore[no-untyped-def]
                         codes[count] = (their_relations[place] + 1) * base + y + 1
                         count += 1
                         place += 1
-        if length > 2 and at_a * at_b <= MAX_MIDDLES:
+        if length > 2 and at_a * at_b <= left:
+            left -= at_a * at_b
             for e in range(offsets[a], offsets[a + 1]):
                 m, x = sources[e], (relations[e] + half) % num_relations
                 if m in (a, b):
@@ -187,8 +190,8 @@ def raise_scores(scores, evidence, gain, scale):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def spread_chains(edges, num_relations, heads, codes, confidences, room, out):  # type: ignore[no-untyped-def]
-    """``out[i, e] = 1 - Π (1 - confidence)`` over the chains that lead from ``heads[i]`` to ``e``; the head has 0.
+def spread_chains(edges, num_relations, heads, codes, weights, room, out):  # type: ignore[no-untyped-def]
+    """``out[i, e] = 1 - Π (1 - weight)`` over the chains that lead from ``heads[i]`` to ``e``; the head has 0.
 
     Args:
         out: ``[batch, entities]``, zeros.
@@ -201,5 +204,5 @@ def spread_chains(edges, num_relations, heads, codes, confidences, room, out):  
             count, stamp = _ends(edges, num_relations, heads[i], codes[c], marks, stamp, reached)
             for j in range(count):
                 entity = reached[0, j]
-                out[i, entity] += (np.float32(1) - out[i, entity]) * confidences[c]
+                out[i, entity] += (np.float32(1) - out[i, entity]) * weights[c]
         out[i, heads[i]] = 0

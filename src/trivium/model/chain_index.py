@@ -14,6 +14,7 @@ KEPT = 60  # chains of a relation
 ROOM = 2_000  # entities that a step may lead to from one start; where it leads to more the chain says nothing
 CODES = 200_000  # chains that join the facts, each counted once a fact
 PRIOR = 5.0  # wrong answers that every chain is charged with
+FADING = 0.5  # of its confidence that counts, for each relation after the first
 
 Mined = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -106,9 +107,12 @@ class ChainIndex:
     ) -> Float[NDArray[np.float32], "batch entities"]:
         """How sure the chains are of each entity as an answer to ``(head, relation, ?)``, in [0, 1).
 
-        ``1 - Π (1 - confidence)`` over the chains that lead from the head to it.
+        ``1 - Π (1 - confidence / 2^(relations - 1))`` over the chains that lead from the head to it: longer ones
+        come in crowds that say the same.
         """
         out = np.zeros((len(heads), self.edges.num_targets), np.float32)
         codes, confidences = self.mined(relation, length)
-        spread_chains(self.edges.by_target[:3], self.edges.num_relations, heads, codes, confidences, ROOM, out)
+        base = self.edges.num_relations + 1
+        weights = confidences * np.float32(FADING) ** ((codes >= base).astype(np.float32) + (codes >= base * base))
+        spread_chains(self.edges.by_target[:3], self.edges.num_relations, heads, codes, weights, ROOM, out)
         return out

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trivium.model.topology import Topology
 
-GAIN, SCALE = 2.0, 0.01  # that training starts from
+GAIN, SCALE = 2.0, 0.005  # that training starts from
 
 
 class Chains(nn.Module):

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -105,6 +106,11 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
 
         triples: list[schemas.Triple] = Field(min_length=1, max_length=limits.max_queries)
 
+    class Pair(schemas.Pair):
+        """(head, ?, tail)."""
+
+        k: int = Field(5, ge=1, le=limits.max_k, description="How many relations.")
+
     class Why(schemas.Why):
         """An answer to explain."""
 
@@ -131,6 +137,15 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     async def score(body: Triples) -> Response:
         """Scores of triples and their filtered ranks. One that the graph holds is judged with itself taken out."""
         return _json(b"[", b",".join(await replies(jobs.triple_ids, jobs.score, body.triples)), b"]")
+
+    @api.post("/api/relate", response_model=schemas.Relations, responses=NOT_FOUND, tags=["ask"])
+    async def relate(body: Pair) -> Response:
+        """The relations that join two entities best. Each is asked both ways: it costs two questions a relation."""
+        snapshot = current.snapshot
+        [ids] = await lookups.run(partial(jobs.pair_ids, snapshot, body))
+        each = np.arange(snapshot.ranker.graph.num_relations)[:, None]
+        scores = np.concatenate(await ranking.run(*(partial(jobs.relation_scores, snapshot, *ids, r) for r in each)))
+        return _json(*await lookups.run(partial(jobs.written, jobs.related, snapshot, body, *ids, scores)))
 
     @api.post("/api/explain", response_model=schemas.Reasons, responses=NOT_FOUND, tags=["ask"])
     async def explain(body: Why) -> Response:

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from threading import Event
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import inverse
 from trivium.graph.names import Names
-from trivium.inference.answers import best_answers, filtered_entities, ranks_and_margins
+from trivium.inference import relate
+from trivium.inference.answers import Ids, Scores, best_answers, filtered_entities, ranks_and_margins
 from trivium.service import schemas
 from trivium.service.snapshot import Snapshot
 
@@ -86,6 +87,31 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
             for i, place, sharing, score, held_already, confidence in zip(*(c.tolist() for c in columns), strict=True)
         ],
     )
+
+
+def pair_ids(snapshot: Snapshot, pair: schemas.Pair) -> tuple[int, int]:
+    """Head and tail; see `question_ids`."""
+    entities = snapshot.names["entity"]
+    return entities.id(pair.head), entities.id(pair.tail)
+
+
+def relation_scores(snapshot: Snapshot, head: int, tail: int, relations: Ids) -> Scores:
+    """How well some relations join a pair, ``[relations]``."""
+    [scores] = relate.relation_scores(snapshot.ranker, np.array([head]), np.array([tail]), relations)
+    return cast(Scores, scores)
+
+
+def related(snapshot: Snapshot, pair: schemas.Pair, head: int, tail: int, scores: Scores) -> schemas.Relations:
+    """The relations that join a pair best; ``scores`` has all of them."""
+    graph = snapshot.ranker.graph
+    [held] = relate.known_relations(graph, np.array([head]), np.array([tail]))
+    ids, ranks, _, tied = best_answers(scores, pair.k, held[:0] if pair.include_known else held)
+    columns = ids, ranks, tied, scores[ids], np.isin(ids, held)
+    relations = [
+        schemas.Joining(**_named(graph.relations, i), rank=place, tied=sharing, score=score, known=known)
+        for i, place, sharing, score, known in zip(*(c.tolist() for c in columns), strict=True)
+    ]
+    return schemas.Relations(head=pair.head, tail=pair.tail, relations=relations)
 
 
 def score(snapshot: Snapshot, triple: schemas.Triple, *ids: int) -> schemas.Score:

@@ -38,6 +38,15 @@ class Question(Request):
         return self
 
 
+class Pair(Request):
+    """(head, ?, tail)."""
+
+    head: Name
+    tail: Name
+    k: int
+    include_known: bool = Field(False, description="Also relations that the graph holds between the two, marked.")
+
+
 class Triple(Request):
     """A triple by name."""
 
@@ -80,6 +89,19 @@ class Answers(BaseModel):
     relation: str
     tail: str | None = Field(description="null where tails are asked for")
     answers: list[Answer] = Field(description="Best first.")
+
+
+class Joining(Named):
+    rank: int = Field(description="1 is best; equal scores share a rank.")
+    tied: int = Field(description="How many relations, shown or not, share this rank.")
+    score: float = Field(description="Compares the relations of this pair, and nothing else.")
+    known: bool = Field(description="Whether the graph holds the fact already.")
+
+
+class Relations(BaseModel):
+    head: str
+    tail: str
+    relations: list[Joining] = Field(description="Best first.")
 
 
 class Fact(BaseModel):

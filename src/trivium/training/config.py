@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from trivium.errors import ConfigError
 from trivium.model.config import Count, ModelConfig
@@ -75,6 +75,8 @@ class TrainingConfig(Settings):
     """Most entities of a subgraph; sizes are log-uniform between."""
     max_triples: Count = 40000
     """Most triples of a subgraph."""
+    triples_per_entity: Positive = 5.0
+    """Most triples of a subgraph beside its entities; one of up to 5,000 triples may have more."""
     sparse_share: Share = 0.0
     """How often a subgraph is thinned to between ``min_density`` and ``max_density`` triples an entity."""
     min_density: Positive = 1.1
@@ -106,6 +108,8 @@ class TrainingConfig(Settings):
     """A file of validation triples. Empty: the data set's own, or else some are held out of the graph."""
     valid_questions: Count = 300
     """Validation questions, at most, both directions counted."""
+    set_aside: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of them that choose no weights, and can show what the chosen ones are worth."""
     patience: Count = 4
     """Validations without a better one after which training stops."""
 
@@ -117,6 +121,20 @@ class TrainingConfig(Settings):
                 raise ConfigError(f"max_{what} is {high}: give {low} or more, as min_{what} is")
         if not any(source.weight for source in self.sources):
             raise ConfigError("sources: name at least one, with a weight above 0")
+
+
+@dataclass(frozen=True)
+class FitConfig(Settings):
+    """How a checkpoint is fitted to one graph."""
+
+    training: TrainingConfig
+    """What every part of the run has in common. Rate, steps and questions are set by the plan."""
+    minutes: Positive = 10.0
+    """What all of it may take, once kernels are compiled."""
+    steps: Natural = 0
+    """Steps in all instead of a time; 0: as many as the minutes hold."""
+    rates: tuple[Annotated[float, Gt(0), Le(1)], ...] = (1e-4, 5e-4)
+    """Peak rates to try."""
 
 
 @dataclass(frozen=True)

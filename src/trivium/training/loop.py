@@ -65,11 +65,11 @@ def narrow(model: Trivium, parts: Collection[str]) -> None:
 
 def adamw(model: Trivium, config: TrainingConfig) -> torch.optim.AdamW:
     """The optimizer of the parameters that learn; each group has its ``peak``, the highest rate of the schedule."""
-    logits = model.fusion_weights_logits
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in learning if parameter.ndim > 1]
-    others = [parameter for parameter in learning if parameter.ndim <= 1 and parameter is not logits]
-    fusion = [parameter for parameter in learning if parameter is logits]  # decay would look like learning here
+    learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    few = ("fusion.", "chains.")  # a handful of numbers; decay would look like learning here
+    matrices = [p for name, p in learning.items() if p.ndim > 1 and not name.startswith(few)]
+    others = [p for name, p in learning.items() if p.ndim <= 1 and not name.startswith(few)]
+    fusion = [p for name, p in learning.items() if name.startswith(few)]
     rate = config.learning_rate
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay, "peak": rate},

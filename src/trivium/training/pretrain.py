@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,15 +20,12 @@ from trivium.settings import build, read_yaml
 from trivium.text.encoder import load_encoder
 from trivium.text.graph import TextGraph, graph_texts
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Progress, narrow, train
+from trivium.training.loop import Progress, train
 from trivium.training.run import CONFIG, RunFolder, best_step
 from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
 UNKNOWN = "unknown"
-FINETUNE = Path(__file__).with_name("finetune.yaml")
-FUSION_STEPS = 150  # to fit the fusion weights alone to a graph
-STEPS = 600  # to fit more
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -38,37 +35,6 @@ def read_config(path: str | Path) -> TrainingConfig:
         ConfigError: a setting that is unknown, missing, of the wrong type or out of range.
     """
     return build(TrainingConfig, read_yaml(path), path)
-
-
-def finetune_config(
-    graph: str, checkpoint: str, only: Sequence[str] = (), valid: str = "", steps: int | None = None, columns: str = ""
-) -> TrainingConfig:
-    """The settings of a run that fits a checkpoint to a graph.
-
-    What is the same for every such run stands in ``finetune.yaml``.
-
-    Args:
-        graph: a file, or a data set's name.
-        only: the parts that learn, see `trivium.training.loop.PARTS`; all by default.
-        valid: a file of validation triples; the data set's own, or a part of the graph, by default.
-        steps: at most so many; 150 for the fusion alone, 600 otherwise.
-        columns: of the files, see `trivium.graph.read.read_graph`.
-
-    Raises:
-        ConfigError: the checkpoint lacks a part that is to learn, or ``steps`` is less than 1.
-        CheckpointError: there is no such checkpoint.
-    """
-    model, _ = load_checkpoint(checkpoint)
-    narrow(model, only)
-    return TrainingConfig(
-        sources=(SourceConfig(graph, columns=columns),),
-        model=model.config,
-        start_from=checkpoint,
-        steps=(FUSION_STEPS if set(only) == {"fusion"} else STEPS) if steps is None else steps,
-        train_only=tuple(only),
-        valid=valid,
-        **read_yaml(FINETUNE),
-    )
 
 
 def training_graphs(
@@ -192,7 +158,7 @@ def pretrain(
                     f"validate_every: the first source, {first}, has no triples to hold out: name a graph"
                 )
             graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
-            validate = validation.mrr
+            validate = validation.split(config.set_aside)[0].mrr
         trainer = train(config, graphs, run, progress, texts, validate, sources)
         notes = [f"began with the weights of {Path(config.start_from).name}"] if config.start_from else []
         if trainer.best:

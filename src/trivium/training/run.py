@@ -14,7 +14,7 @@ from trivium.errors import InputError, OutputError, TrainingError
 from trivium.files import make_folder, write_whole
 from trivium.model.checkpoint import tensors_sha256
 from trivium.settings import build, read_json
-from trivium.training.config import AblationConfig, TrainingConfig
+from trivium.training.config import AblationConfig, FitConfig, TrainingConfig
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
@@ -51,7 +51,10 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | Path, config: TrainingConfig | AblationConfig, sources: Mapping[str, str] | None = None
+        cls,
+        path: str | Path,
+        config: TrainingConfig | AblationConfig | FitConfig,
+        sources: Mapping[str, str] | None = None,
     ) -> RunFolder:
         """Makes the folder and writes what the run is made from: the configuration, and the SHA-256 of each source.
 

@@ -72,7 +72,7 @@ def example(
 
     Breadth-first from a random triple's head with a random fan-out, then, where that ends early, by random edges. The
     number of entities is log-uniform. The induced triples are thinned to at most
-    ``max(5,000, min(max_triples, 5 · entities))``.
+    ``max(5,000, min(max_triples, triples_per_entity · entities))``.
 
     Args:
         config: sizes; its ``work`` is what ``questions · (.6 · entities + .1 · edges)`` should come to, so that every
@@ -88,7 +88,7 @@ def example(
     start = int(graph.sources[int(rng.integers(len(graph.sources)))])
     visited = grow(graph.offsets, graph.sources, start, size, int(rng.choice(FAN_OUTS)), rng)
     heads, relations, tails = induced(graph.offsets, graph.sources, graph.edge_relations, graph.num_relations, visited)
-    cap = max(5000, min(config.max_triples, 5 * len(visited)))
+    cap = max(5000, min(config.max_triples, int(config.triples_per_entity * len(visited))))
     if sparse:
         density = np.exp(rng.uniform(np.log(config.min_density), np.log(config.max_density)))
         cap = min(cap, int(len(visited) * density) + 2)

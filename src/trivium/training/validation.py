@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,17 @@ class Validation:
         """
         relations, ranks = self.questions.ranks(Ranker(model, self.questions.graph, texts=self.texts))
         return relations % self.questions.graph.num_relations, 1 / ranks.pessimistic
+
+    def split(self, share: float) -> tuple[Validation, Validation]:
+        """All but a share of the triples, and the others, drawn at random, the same each time."""
+        order = np.random.default_rng(5).permutation(len(self.questions.triples))
+        count = int(share * len(order))
+        parts = (
+            replace(self.questions, triples=self.questions.triples[np.sort(some)])
+            for some in (order[count:], order[:count])
+        )
+        first, others = (Validation(part, self.texts) for part in parts)
+        return first, others
 
     def mrr(self, model: Trivium) -> float:
         """The mean reciprocal rank, pessimistic about ties."""
