@@ -244,8 +244,6 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(GraphError, match=r"folder\.tsv cannot be read: Is a directory"):
         read_graph(tmp_path / "folder.tsv")
-    with pytest.raises(GraphError, match="only tables have columns"):
-        read_graph(tmp_path / "missing.nt", columns="s,p,o")
 
 
 @pytest.mark.parametrize(

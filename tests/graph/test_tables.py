@@ -353,6 +353,21 @@ def test_questions_and_names_with_columns(tmp_path: Path) -> None:
         read_names(tmp_path / "none.txt")
 
 
+def test_names_with_blanks_are_no_table(tmp_path: Path) -> None:
+    (tmp_path / "n.tsv").write_text("Target Corporation\nName Inc\n")
+    assert read_names(tmp_path / "n.tsv") == ["Target Corporation", "Name Inc"]
+
+
+def test_columns_of_other_files_beside_rdf(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "g.nt").write_text("<x:a> <x:r> <x:b> .\n")
+    assert read_graph(tmp_path / "g.nt", columns="s,p,o").num_triples == 1
+    assert "g.nt has no columns: --columns serves other files" in caplog.text
+    (tmp_path / "c.tsv").write_text("# one\n# two\na\tr\tb\n# c\tr\td\n")
+    assert read_triples(tmp_path / "c.tsv")["line"].to_list() == [3, 4]
+    assert "c.tsv: 2 lines of comments before line 3 are passed over" in caplog.text
+
+
 def test_triples_take_the_columns_where_they_have_them(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("who,how,where\nBergen,lies in,Norway\n")
     (tmp_path / "b.tsv").write_text("head\trelation\ttail\trank\nBergen\tlies in\tNorway\t1\n")

@@ -71,7 +71,7 @@ def read_graph(
     indexes = [file for file in files if file.suffix.lower() == INDEX]
     kinds = {format_of(file) for file in files if file not in indexes}
     if columns is not None and kinds <= {"rdf"}:
-        raise GraphError(f"{path}: only tables have columns to choose: leave --columns out")
+        log.info("%s has no columns: --columns serves other files", path)
     if named_graph is not None and "rdf" not in kinds:
         raise GraphError(f"{path}: only RDF has named graphs: leave {named_graph!r} out")
     if indexes and len(files) > 1:
@@ -218,7 +218,7 @@ def read_names(path: str | Path, columns: str | None = None) -> list[str]:
     path = Path(path)
     table = path.suffix.lower() in (".tsv", ".csv") or (is_packed(path) and format_of(path) in ("tsv", "csv"))
     form = layout(path, Pass()) if table else None
-    if form is not None and (place := names_column(form.first, columns)) is not None:
+    if form is not None and form.delimiter != " " and (place := names_column(form.first, columns)) is not None:
         names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
     else:
         with opened(path) as file:

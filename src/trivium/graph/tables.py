@@ -65,6 +65,10 @@ class Layout:
     first: list[str]
 
 
+TABS = Layout("\t", quoted=False, spaced=False, line=1, first=[])
+"""Of a text that can be nothing else."""
+
+
 def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
     """The triples of a file: an Arrow table ``head``, ``relation``, ``tail`` of dictionary-encoded names, none empty.
 
@@ -145,15 +149,20 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
         known: whether fields are those of a header; of several ways to divide a line, the one in which they are.
     """
     given: tuple[str, ...] = _DELIMITERS[format_of(path)]
+    comments = 0
     with opened(path) as file:
         for number, line in enumerate(text_lines(file, path, run), 1):
             text = line.rstrip("\r\n")
             if number == 1 and (said := re.fullmatch("sep=(.)", text)):
                 given = (said[1],)
-            elif text and not (re.match("[#%]( |$)", text) and text.count("\t") != 2):
+            elif re.match("[#%]( |$)", text) and text.count("\t") != 2:
+                comments += 1
+            elif text:
                 break
         else:
             return None
+    if comments:
+        log.info("%s: %d lines of comments before line %d are passed over", path, comments, number)
     ways = {delimiter: _split(text, delimiter) for delimiter in given if delimiter in text} or {given[0]: [text]}
     best = max(ways, key=lambda way: (len(ways[way]) == 3, len(ways[way])))
     usual = "\t" if "\t" in ways and given[0] == "\t" else best

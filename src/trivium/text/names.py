@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from trivium.errors import InputError
 from trivium.graph.formats import opened
 from trivium.graph.names import Names
-from trivium.graph.tables import text_rows
+from trivium.graph.tables import TABS, text_rows
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def read_relation_texts(path: str | Path) -> dict[str, RelationText]:
 
 def _from_tsv(path: Path) -> dict[str, RelationText]:
     texts = {}
-    for number, (name, *fields) in text_rows(path):
+    for number, (name, *fields) in text_rows(path, TABS):
         if not (fields or name.strip()) or (number == 1 and name == "relation"):
             continue
         if not fields:
