@@ -12,7 +12,7 @@ from tests.conftest import SMALL, graph_of, random_graph, renamed, small_model
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ranker
-from trivium.model.chain_index import PRIOR
+from trivium.model.chains import PRIOR
 from trivium.model.topology import Topology
 
 WITH = replace(SMALL, use_chains=True)

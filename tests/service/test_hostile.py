@@ -32,7 +32,7 @@ def schema(live: str) -> Any:
 
 
 OPERATIONS = [
-    *(("POST", f"/api/{path}") for path in ("rank", "batch/rank", "score", "explain")),
+    *(("POST", f"/api/{path}") for path in ("rank", "batch/rank", "score", "relate", "explain")),
     *(("GET", f"/api/{path}") for path in ("search", "entity", "info")),
     *(("GET", f"/{path}") for path in ("health", "ready", "metrics")),
 ]

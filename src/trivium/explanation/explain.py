@@ -215,7 +215,7 @@ def _chains(ranker: Ranker, head: int, relation: int, tail: int) -> dict[str, An
     if chains is None or not (found := topology.chain_index.leading(head, relation, tail, chains.length)):
         return {}
     with torch.no_grad():
-        raised = float(chains(topology, torch.tensor([head]), torch.tensor([relation]))[0, tail])
+        raised = float(chains(topology.chain_index, torch.tensor([head]), torch.tensor([relation]))[0, tail])
 
     def named(r: int) -> str:
         return _relation(graph, r) + (" (inverse)" if r >= graph.num_relations else "")

@@ -1,19 +1,130 @@
-"""Chains: relations that join the same pairs as the asked one does, alone or one after the other, are evidence."""
+"""Chains of relations that lead to a relation's answers: found in its facts, counted on the graph, added to scores."""
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trivium.model.topology import Topology
+from trivium.kernels.chains import chain_counts, joining_chains, spread_chains
+from trivium.kernels.csr import Edges, IntArray, order_by
+from trivium.kernels.neighbourhoods import hashed
 
 GAIN, SCALE = 2.0, 0.005  # that training starts from
+FACTS = 100  # of the asked relation, in which chains are found
+STARTS = 100  # from which a chain's confidence is counted
+KEPT = 60  # chains of a relation
+ROOM = 2_000  # entities that a step may lead to from one start; where it leads to more the chain says nothing
+CODES = 200_000  # chains that join the facts, each counted once a fact
+PRIOR = 5.0  # wrong answers that every chain is charged with
+FADING = 0.5  # of its confidence that counts, for each relation after the first
+
+Mined = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+class ChainIndex:
+    """What chains are found by in a graph, and those that were found, by relation.
+
+    Facts and starts are chosen by structure, equal ones by name, so that ids and the order of triples change nothing.
+
+    Args:
+        edges: entity to entity, inverse relations included.
+        heads: relation to its distinct heads: edges whose targets are relations.
+        draws: ``[entities]`` in which order they are chosen.
+
+    Cost: O(edges), once.
+    """
+
+    def __init__(self, edges: Edges, heads: Edges, draws: IntArray) -> None:
+        self.edges, self.heads, self.draws = edges, heads, draws
+        order, _ = order_by(edges.sources, edges.num_sources)
+        order, _ = order_by(edges.targets, edges.num_targets, order)
+        self.by_source = edges.sources[order], edges.relations[order]
+        self._starts: dict[int, IntArray] = {}
+        self._mined: dict[tuple[int, int], Mined] = {}
+
+    def starts(self, relation: int) -> IntArray:
+        """``[STARTS]`` heads of a relation, -1 where there are no more."""
+        if relation not in self._starts:
+            heads = self.heads.sources[self.heads.offsets[relation] : self.heads.offsets[relation + 1]]
+            if len(heads) > STARTS:
+                heads = heads[np.argpartition(self.draws[heads], STARTS)[:STARTS]]
+            self._starts[relation] = np.pad(heads, (0, STARTS - len(heads)), constant_values=-1)
+        return self._starts[relation]
+
+    def mined(self, relation: int, length: int) -> Mined:
+        """The codes of the chains that lead to answers of a relation, ``[chains]``, and their confidences, best first.
+
+        A confidence is the share of what a chain leads to that the relation leads to as well, counted from a sample of
+        starts, with `PRIOR` wrong ones more.
+        """
+        if (relation, length) not in self._mined:
+            self._mined[relation, length] = self._mine(relation, length)
+        return self._mined[relation, length]
+
+    def _mine(self, relation: int, length: int) -> Mined:
+        edges, relations = self.edges, self.edges.num_relations
+        facts = edges.by_relation
+        some = slice(facts.offsets[relation], facts.offsets[relation + 1])
+        heads, tails = facts.first[some], facts.second[some]
+        if len(heads) > FACTS:
+            keys = hashed(
+                self.draws[heads].astype(np.uint64) * np.uint64(edges.num_sources) + self.draws[tails].astype(np.uint64)
+            )
+            chosen = np.argpartition(keys, FACTS)[:FACTS]
+            heads, tails = heads[chosen], tails[chosen]
+        room = np.empty(CODES, np.int64)
+        runs = edges.by_target[:3]
+        found = joining_chains(runs, self.by_source, relations, relation, heads, tails, length, room)
+        codes, support = np.unique(room[:found], return_counts=True)
+        codes, support = codes[support >= 1], support[support >= 1]
+        digits = np.stack([codes // (relations + 1) ** place % (relations + 1) for place in (2, 1, 0)], 1)
+        sizes = np.concatenate([[0], np.diff(facts.offsets)]).astype(np.uint64)
+        colours = hashed(hashed(hashed(sizes[digits[:, 0]]) + sizes[digits[:, 1]]) + sizes[digits[:, 2]])
+        best = np.lexsort((colours, -support))[:KEPT]
+        codes, digits = codes[best], digits[best]
+        first = digits[np.arange(len(digits)), (digits > 0).argmax(1)] - 1
+        starts = np.stack([self.starts(int(r)) for r in first]) if len(first) else np.empty((0, STARTS), np.int32)
+        led, right = chain_counts(runs, relations, relation, codes, starts, edges.num_sources, ROOM)
+        confidences = (right / (led + PRIOR)).astype(np.float32)
+        order = np.lexsort((colours[best], -confidences))
+        order = order[confidences[order] > 0]
+        return codes[order], confidences[order]
+
+    def leading(self, head: int, relation: int, tail: int, length: int) -> list[tuple[list[int], float]]:
+        """The chains that lead from one entity to another, as relations, and their confidences, best first."""
+        codes, confidences = self.mined(relation, length)
+        found = []
+        for place in range(len(codes)):
+            out = np.zeros((1, self.edges.num_targets), np.float32)
+            one = slice(place, place + 1)
+            runs, relations = self.edges.by_target[:3], self.edges.num_relations
+            spread_chains(runs, relations, np.array([head]), codes[one], confidences[one], ROOM, out)
+            if out[0, tail] > 0:
+                digits = [int(codes[place]) // (relations + 1) ** power % (relations + 1) for power in (2, 1, 0)]
+                found.append(([digit - 1 for digit in digits if digit], float(confidences[place])))
+        return found
+
+    def evidence(
+        self, heads: NDArray[np.int64], relation: int, length: int
+    ) -> Float[NDArray[np.float32], "batch entities"]:
+        """How sure the chains are of each entity as an answer to ``(head, relation, ?)``, in [0, 1).
+
+        ``1 - Π (1 - confidence / 2^(relations - 1))`` over the chains that lead from the head to it: longer ones
+        come in crowds that say the same.
+        """
+        out = np.zeros((len(heads), self.edges.num_targets), np.float32)
+        codes, confidences = self.mined(relation, length)
+        base = self.edges.num_relations + 1
+        weights = confidences * np.float32(FADING) ** ((codes >= base).astype(np.float32) + (codes >= base * base))
+        spread_chains(self.edges.by_target[:3], self.edges.num_relations, heads, codes, weights, ROOM, out)
+        return out
 
 
 class Chains(nn.Module):
     """Raises the score of what chains lead to, by ``gain · log(1 + evidence / ε)``; gain and ``ε`` are learned.
 
-    What no chain leads to keeps its score. Evidence is counted, not learned: see `trivium.model.chain_index`.
+    What no chain leads to keeps its score. Evidence is counted, not learned: see `ChainIndex`.
 
     Source: the idea of weighing rules by counted confidences from Meilicke et al., AnyBURL (2019).
     """
@@ -25,12 +136,12 @@ class Chains(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(float(np.log(SCALE))))
 
     def forward(
-        self, topology: Topology, head: Int[Tensor, " batch"], relation: Int[Tensor, " batch"]
+        self, index: ChainIndex, head: Int[Tensor, " batch"], relation: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch entities"]:
         """What is added to the scores of all entities as answers to each ``(head, relation, ?)``."""
-        evidence = torch.zeros(len(head), topology.num_entities)
+        evidence = torch.zeros(len(head), index.edges.num_targets)
         for query in set(relation.tolist()):
             rows = relation == query
-            found = topology.chain_index.evidence(head[rows].numpy().astype(np.int64), query, self.length)
+            found = index.evidence(head[rows].numpy().astype(np.int64), query, self.length)
             evidence[rows] = torch.from_numpy(found)
         return self.log_gain.exp() * torch.log1p(evidence / self.log_scale.exp())

@@ -11,7 +11,7 @@ from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
 from trivium.kernels.csr import Edges, IntArray, OffsetArray, incidence_rows, order_by, sorted_unique
 from trivium.kernels.neighbourhoods import hashed
-from trivium.model.chain_index import ChainIndex
+from trivium.model.chains import ChainIndex
 from trivium.text.graph import TextGraph
 
 Hashes = NDArray[np.uint64]

@@ -203,7 +203,7 @@ class Trivium(nn.Module):
         representations = self.relation_representations(topology, distinct, **choices)
         scores: Tensor = self.entity(topology, representations[place], head, relation)
         if self.chains is not None and "chains" not in choices.get("disabled", ()):
-            scores = scores + self.chains(topology, head, relation)
+            scores = scores + self.chains(topology.chain_index, head, relation)
         return scores
 
 

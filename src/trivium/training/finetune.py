@@ -14,7 +14,7 @@ import torch
 
 from trivium.errors import InputError
 from trivium.evaluation.metrics import clustered_error
-from trivium.files import write_whole
+from trivium.files import claimed, write_whole
 from trivium.graph.graph import Graph
 from trivium.kernels.threads import set_threads
 from trivium.model.config import Count
@@ -170,7 +170,10 @@ def _run(
 ) -> RunFolder:
     """A part of a fit, trained to its end if it is not yet."""
     run = RunFolder(folder.path / name)
-    if not (run.path / CHECKPOINT).exists():
+    if (run.path / CHECKPOINT).exists():
+        with claimed(run.path, run.path):  # a kill at its end may have left the lock
+            pass
+    else:
         with report(f"{name.replace('-', ' ')}") as progress:
             pretrain(run, data_dir, progress, "trivium finetune", None if run.begun else config)
     course = run.validations()
