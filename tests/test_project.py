@@ -151,6 +151,13 @@ def test_what_needs_no_graph_loads_nothing_heavy(action: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_checkpoint_opens_without_the_compiler_of_torch() -> None:
+    """Operations on tensors without memory may load it, which takes two seconds."""
+    action = "import sys, trivium\ntrivium.load_model('trivium')\nprint('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", action], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_a_ranking_enters_few_files() -> None:
     """The most that `trivium rank` may pass through; a reader must open them all to follow it."""
     world = str(ROOT / "src" / "trivium" / "demo" / "world.tsv")

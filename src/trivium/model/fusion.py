@@ -61,7 +61,7 @@ class Fusion(nn.Module):
         if not weights:
             return
         if learnable:
-            self.fusion_weights_logits = nn.Parameter(torch.log(torch.tensor(start_weights(weights))))
+            self.fusion_weights_logits = nn.Parameter(torch.log(torch.tensor(start_weights(weights), device="cpu")))
         else:
             self.register_buffer("coefficients", torch.tensor(list(weights.values())))
 

@@ -173,7 +173,7 @@ def _long(ids: IntArray) -> Tensor:
 def _readout(inside: int, hidden: int, dim: int) -> nn.Sequential:
     """Two linear maps without offsets, so that nothing stays nothing; a small Δ at the start."""
     last = nn.Linear(hidden, dim, bias=False)
-    nn.init.normal_(last.weight, std=START)
+    last.weight = nn.Parameter(torch.randn(dim, hidden).mul_(START))
     return nn.Sequential(nn.Linear(inside, hidden, bias=False), nn.ReLU(), last)
 
 

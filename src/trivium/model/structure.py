@@ -96,7 +96,7 @@ class _RelationStep(nn.Module):
         super().__init__()
         self.value = nn.Identity() if first else nn.Linear(dim, dim, bias=False)
         self.gate = None if first else nn.Linear(2 * dim, dim)
-        self.meet = nn.Parameter(torch.randn(4, dim) / 2**0.5)  # rows: hh, ht, th, tt
+        self.meet = nn.Parameter(torch.randn(4, dim).div_(2**0.5))  # rows: hh, ht, th, tt
         self.linear = nn.Linear(3 * dim, dim)
         self.norm = nn.LayerNorm(dim)
 
