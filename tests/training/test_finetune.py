@@ -223,6 +223,7 @@ def call(tmp_path: Path, *words: object) -> int:
     if not start.exists():
         saved(start)
         write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    torch.set_num_threads(1)
     steps = [] if "--resume" in words else [tmp_path / "g.tsv", "--checkpoint", start, "--steps", 10]
     return run_command("finetune", *steps, *words)
 

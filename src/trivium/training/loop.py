@@ -306,7 +306,7 @@ def train(
         RunFolder.create(run.path, config, sources)
     run.rewind(done)
     course = Course(trainer, batches, run, validate)
-    with signals_wait() as stopped:
+    with signals_wait() as stopped, deterministic():
         while done < config.steps and not course.out_of_patience:
             figures = trainer.step(done, batches.step(done))
             done += 1
@@ -318,6 +318,17 @@ def train(
             if stopped:
                 raise KeyboardInterrupt
     return trainer
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Sums in torch have one order, however many threads there are."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
