@@ -1,6 +1,7 @@
 """Shapes are checked while tests run; fixtures that several rooms share."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -132,12 +133,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
+FIGURES = ("crash points survived", "mutated files read or refused")  # summed over tests
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures that tests of trust recorded: what was survived, tried, held."""
+    """The figures that tests of trust recorded, in whatever process they ran: what was survived, tried, held."""
+    total: Counter[str] = Counter()
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, value in getattr(report, "user_properties", ()):
-            if name == "trust" and report.when == "call":
+        for name, value in getattr(report, "user_properties", ()) if report.when == "call" else ():
+            if name in FIGURES:
+                total[name] += int(str(value))
+            elif name == "trust":
                 terminalreporter.write_line(f"trust: {value}")
+    for name, count in total.items():
+        terminalreporter.write_line(f"trust: {count:,} {name}")
 
 
 @pytest.fixture(autouse=True)

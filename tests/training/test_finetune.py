@@ -302,7 +302,7 @@ def test_a_plan_fits_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     start = saved(tmp_path / "start.safetensors")
     graph = write_triples(tmp_path / "g.tsv", GRAPH.triples)
     now = [0.0]
-    monkeypatch.setattr("trivium.training.finetune.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("trivium.training.finetune.monotonic", lambda: now[0])
 
     def take(seconds: float) -> None:
         now[0] += seconds

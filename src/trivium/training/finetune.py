@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -245,7 +245,7 @@ def measured(config: FitConfig, data_dir: str | Path | None) -> Plan:
 
 def _seconds(work: Callable[[int], object], times: int) -> float:
     """What doing it takes, on average."""
-    started = time.monotonic()
+    started = monotonic()
     for number in range(times):
         work(number)
-    return (time.monotonic() - started) / times
+    return (monotonic() - started) / times
