@@ -18,7 +18,7 @@ from trivium.datasets.registry import load_dataset
 from trivium.evaluation.evaluate import evaluate
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker
-from trivium.model import entity, structure
+from trivium.model import encoders
 from trivium.model.topology import Topology
 from trivium.model.trivium import load_checkpoint
 from trivium.nn.propagate import propagate
@@ -39,9 +39,7 @@ def plain_seconds(
     turned = inverse(chosen[:, 1], splits.graph.num_relations)
     head = torch.from_numpy(np.concatenate([chosen[:, 0], chosen[:, 2]]))
     query = torch.from_numpy(np.concatenate([chosen[:, 1], turned]))
-    modules = entity, structure
-    for module in modules:
-        setattr(module, "propagate", propagate_reference)  # noqa: B010
+    setattr(encoders, "propagate", propagate_reference)  # noqa: B010
     try:
         model(topology, head[:batch], query[:batch])
         started = time.monotonic()
@@ -49,8 +47,7 @@ def plain_seconds(
             model(topology, head[begin : begin + batch], query[begin : begin + batch])
         return (time.monotonic() - started) / len(head)
     finally:
-        for module in modules:
-            setattr(module, "propagate", propagate)  # noqa: B010
+        setattr(encoders, "propagate", propagate)  # noqa: B010
 
 
 def shortcut_ratio(model: torch.nn.Module, graph_name: str, data_dir: str | None, queries: int = 1000) -> float:

@@ -30,8 +30,7 @@ from trivium.datasets.splits import Splits
 from trivium.evaluation.evaluate import Questions
 from trivium.graph.graph import inverse
 from trivium.inference.ranker import Ranker, model_texts
-from trivium.model.prompt import PromptEnhancer, Prompts, extract
-from trivium.model.similarity import SimilarityEnhancer
+from trivium.model.enhancers import PromptEnhancer, Prompts, SimilarityEnhancer, extract
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium, load_checkpoint
 

@@ -1,6 +1,6 @@
 """Runs a command of trivium and lists the package's files whose functions it enters; 1 if they are more than --most.
 
-    python scripts/trace_files.py --most 27 rank world.tsv --head Nepal --relation borders
+    python scripts/trace_files.py --most 25 rank world.tsv --head Nepal --relation borders
 
 Files that are only imported do not count, so the command runs twice, and what the second run enters is listed: it is
 what a reader must open to follow the command.

@@ -10,7 +10,7 @@ from tests.conftest import graph_of, random_graph
 from trivium.explanation import paths as module
 from trivium.explanation.paths import best_paths, between, edge_gradients, narrowed
 from trivium.graph.graph import Graph
-from trivium.model.entity import EntityEncoder
+from trivium.model.encoders import EntityEncoder
 from trivium.model.topology import Topology
 from trivium.nn.reference import propagate_reference
 
@@ -21,7 +21,7 @@ def test_gradients_equal_those_of_plain_torch(monkeypatch: pytest.MonkeyPatch, r
     topology = Topology(random_graph(0, entities=12, relations=3, triples=30))
     encoder, relation = EntityEncoder(32, 3, reversed_messages), torch.randn(6, 32)
     fast = edge_gradients(encoder, topology, relation, 2, 4, 7)
-    monkeypatch.setattr("trivium.model.entity.propagate", propagate_reference)
+    monkeypatch.setattr("trivium.model.encoders.propagate", propagate_reference)
     slow = edge_gradients(encoder, topology, relation, 2, 4, 7)
     assert fast.shape == (3, len(topology.graph.sources))
     assert np.abs(slow).max() > 1e-3

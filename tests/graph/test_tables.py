@@ -15,7 +15,7 @@ import pytest
 
 from tests.graph.test_read import named, rows
 from trivium.errors import GraphError, InputError
-from trivium.graph.header import Columns, recognised
+from trivium.graph.formats import Columns, recognised
 from trivium.graph.read import read_graph, read_names, read_queries, read_triples
 
 FACTS = [("Bergen", "lies in", "Norway"), ("Oslo", "capital of", "Norway")]

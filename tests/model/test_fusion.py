@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from trivium.errors import ConfigError
 from trivium.model.config import ModelConfig
+from trivium.model.enhancers import SimilarityEnhancer
 from trivium.model.flags import MAPPED, NOT_USED, read_flags
 from trivium.model.fusion import Fusion
-from trivium.model.similarity import SimilarityEnhancer
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 

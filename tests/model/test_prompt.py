@@ -14,7 +14,7 @@ from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.kernels.neighbourhoods import EXPANDED_DEGREE, FAR
 from trivium.model.config import ModelConfig
-from trivium.model.prompt import PromptEnhancer, Prompts, extract
+from trivium.model.enhancers import PromptEnhancer, Prompts, extract
 from trivium.model.topology import Topology
 
 DIM = 32

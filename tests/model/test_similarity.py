@@ -9,7 +9,7 @@ import torch
 from tests.conftest import graph_of
 from torch import Tensor
 
-from trivium.model.similarity import EPSILON, SimilarityEnhancer, cosine_quantile, cosines
+from trivium.model.enhancers import EPSILON, SimilarityEnhancer, cosine_quantile, cosines
 from trivium.model.topology import Topology
 
 TOPOLOGY = Topology(graph_of([[0, 0, 1], [1, 1, 2], [2, 2, 0]], 3, 3))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivium.graph.graph import Graph
-from trivium.model.structure import RelationGraphEncoder
+from trivium.model.encoders import RelationGraphEncoder
 from trivium.model.trivium import Trivium
 
 

@@ -7,7 +7,7 @@ import torch
 from tests.conftest import random_graph, small_model, small_training
 from torch.nn import functional as F
 
-from trivium.model.similarity import SimilarityEnhancer
+from trivium.model.enhancers import SimilarityEnhancer
 from trivium.model.topology import Topology
 from trivium.training.loop import train
 from trivium.training.monitor import fusion_figures, fusion_warnings

@@ -20,8 +20,7 @@ from pyarrow import parquet
 
 from tests.conftest import Run, random_graph
 from trivium.errors import TriviumError
-from trivium.graph.formats import MAX_RATIO
-from trivium.graph.header import TRIPLE
+from trivium.graph.formats import MAX_RATIO, TRIPLE
 from trivium.graph.index import save_index
 from trivium.graph.read import read_graph, read_queries, read_triples
 from trivium.model.flags import read_flags

@@ -14,8 +14,8 @@ from trivium.calibration import Calibration
 from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Reading, Required
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv, digest
+from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.header import TRIPLE
 from trivium.graph.read import read_names, read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids
 from trivium.inference.complete import estimate_seconds, open_questions

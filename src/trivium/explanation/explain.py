@@ -12,8 +12,7 @@ from trivium.explanation.paths import Check, best_paths, between, edge_gradients
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import filtered_entities, ranks_and_margins
 from trivium.inference.ranker import Ranker
-from trivium.model.prompt import PromptEnhancer, extract
-from trivium.model.similarity import SimilarityEnhancer
+from trivium.model.enhancers import PromptEnhancer, SimilarityEnhancer, extract
 
 
 @dataclass(frozen=True)

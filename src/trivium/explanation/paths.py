@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.graph.graph import Graph
-from trivium.model.entity import EntityEncoder
+from trivium.model.encoders import EntityEncoder
 from trivium.model.topology import Topology
 
 MAX_EDGES = 1_000_000  # a larger graph is narrowed to what lies between; twice as many take 13 s of a core, 2.2 GB

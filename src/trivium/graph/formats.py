@@ -1,16 +1,25 @@
-"""What a file is, by its ending; its bytes, unpacked; and how its faults are said."""
+"""What a file is: by its ending, and a table's columns by the words of its header or as somebody chose.
+
+Here too: its bytes, unpacked, and how its faults are said.
+
+A word counts without capitals, blanks, marks (``?s``, ``_start``, ``#node1``) and without an ending that only says
+that names follow (``subject_id``, ``head entity``). Neo4j's ``:START_ID(Person)`` is its ``start``, ``born:int``
+is ``born``.
+"""
 
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import logging
 import lzma
+import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -18,7 +27,7 @@ from typing import IO, Any, NoReturn, cast
 import pyarrow as pa
 from pyoxigraph import RdfFormat
 
-from trivium.errors import GraphError
+from trivium.errors import GraphError, InputError
 
 RDF = {f".{ending}": RdfFormat.from_extension(ending) for ending in ("nq", "ttl", "trig", "rdf", "xml", "jsonld")}
 RDF |= {".nt": RDF[".nq"], ".owl": RDF[".rdf"]}  # N-Quads hold N-Triples, and many a .nt has a fourth field
@@ -38,6 +47,27 @@ READ_BYTES = 1 << 17
 ANY_BYTES = 1 << 26  # of a packed file, whatever its ratio
 _BOM = b"\xef\xbb\xbf"
 REPORTED = 5  # bad lines of a file that are named
+
+TRIPLE = ("head", "relation", "tail")
+
+_FAMILIES = {  # of head and tail; beside them a relation has one of these words, else one of `_RELATIONS`
+    ("head", "tail"): "relation",
+    ("subject", "object"): "predicate property",
+    ("node1", "node2"): "relation label",
+    ("start", "end"): "label type",
+    ("source", "target"): "metaedge interaction relation",
+    ("src", "dst"): "relation",
+    ("from", "to"): "relation",
+    ("h", "t"): "r",
+    ("s", "o"): "p",
+}
+_RELATIONS = "relation predicate property relationship metaedge edge rel interaction type label kind r p".split()
+_NODE_NAMES = "name label title preflabel".split()
+_NODE_TYPES = {"category": "category", "categories": "category", "kind": "kind", "labels": "type", "type": "type"}
+_NEO4J = {"START_ID": "start", "END_ID": "end", "TYPE": "type", "ID": "id", "LABEL": "labels"}
+_LONGEST = 100  # characters of a header's field
+_ENDING = re.compile("(?<=.)(id|iri|uri|name|entity|node|type)+$")
+_LABELS = ("label", "name")  # after a column's word: Wikidata's `sLabel`, KGTK's `node1;label`
 
 log = logging.getLogger(__name__)
 
@@ -148,3 +178,153 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         if packed and reason.errno is None:  # bzip2 and zstd
             raise GraphError(f"{path} is not a whole {path.suffix} file: {reason}") from reason
         raise GraphError(f"{path} cannot be read: {reason.strerror or reason}") from reason
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table's columns stand.
+
+    Attributes:
+        places: of head, relation and tail; instead of the relation's a name for all rows; empty in a table of nodes.
+        labels: the places of labels of these three, where it has them.
+        node, label, kind: in a table of nodes, or a row that is no edge: a node's name, label and types.
+        kind_name: what the relation between a node and a type is called.
+    """
+
+    places: tuple[int, int | str, int] | tuple[()]
+    labels: tuple[int | None, ...] = ()
+    node: int | None = None
+    label: int | None = None
+    kind: int | None = None
+    kind_name: str = "type"
+
+
+def recognised(fields: Sequence[str]) -> Columns | None:
+    """The columns that a header's words name; ``None`` of a line that is no header."""
+    words = [_word(field) for field in fields]
+    node, label, kind = (
+        next((words.index(word) for word in known if word in words), None)
+        for known in (["id"], _NODE_NAMES, _NODE_TYPES)
+    )
+    nodes = Columns((), (), node, label, kind, "type" if kind is None else _NODE_TYPES[words[kind]])
+    found = _places(words)
+    if len(found) == len(TRIPLE):
+        head, relation, tail = (found[column] for column in TRIPLE)
+        labels = tuple(_label(words, place) for place in (head, relation, tail))
+        whole = nodes if "labels" in words else Columns(())  # Neo4j's export of nodes and edges in one table
+        return replace(whole, places=(head, relation, tail), labels=labels)
+    return None if node is None or label is kind is None else nodes
+
+
+def chosen(columns: str, fields: Sequence[str]) -> tuple[Columns | None, bool]:
+    """The columns that somebody chose, ``None`` where the line has them not, and whether it is a header then.
+
+    Args:
+        columns: HEAD,RELATION,TAIL, each the name of a column or its number from 1 on; ``=NAME`` is the relation of all
+            rows.
+
+    Raises:
+        InputError: these are not three.
+    """
+    names = chosen_names(columns)
+    head, relation, tail = (find_column(fields, name) for name in names)
+    if head is None or relation is None or tail is None:
+        return None, False
+    named = any(_plain(name) in map(_plain, fields) and not name.isdecimal() for name in names)
+    whole = names[1][1:] if relation < 0 else relation
+    return Columns((head, whole, tail)), named or recognised(fields) is not None
+
+
+def find_column(fields: Sequence[str], name: str) -> int | None:
+    """Where a column stands that somebody names, or gives the number of; -1 of ``=NAME``, ``None`` if it is not there.
+
+    Capitals and blanks around names do not matter.
+    """
+    if name.isdecimal():
+        return int(name) - 1 if 0 < int(name) <= len(fields) else None
+    plain = [_plain(field) for field in fields]
+    if plain.count(_plain(name)) == 1:
+        return plain.index(_plain(name))
+    return -1 if name.startswith("=") and _plain(name) not in plain else None
+
+
+def chosen_names(columns: str) -> list[str]:
+    """The three names in ``--columns``, which are quoted as in a CSV.
+
+    Raises:
+        InputError: these are not three.
+    """
+    names = next(csv.reader([columns]), [])
+    wrong = len(names) != len(TRIPLE) or not all(name.strip("= ") for name in names)
+    if wrong or names[0].startswith("=") or names[2].startswith("="):
+        raise InputError(
+            f"--columns {columns}: name three, HEAD,RELATION,TAIL, or their numbers (=NAME: one relation for all)"
+        )
+    return names
+
+
+def asked(fields: Sequence[str], columns: str | None = None) -> dict[str, int]:
+    """Which of head, relation and tail a header of questions names, and where they stand; see `chosen`."""
+    plain = [_plain(field) for field in fields]
+    names = [_plain(name) for name in chosen_names(columns)] if columns else []
+    found = {what: plain.index(name) for what, name in zip(TRIPLE, names, strict=False) if plain.count(name) == 1}
+    return found if len(found) > 1 else _places([_word(field) for field in fields])
+
+
+def names_column(fields: Sequence[str], columns: str | None = None) -> int | None:
+    """Where a header of a table of entities has their names; ``None`` of a line that is a name itself."""
+    plain = [_plain(field) for field in fields]
+    names = [_plain(name) for name in chosen_names(columns)[::-2]] if columns else []
+    places = [plain.index(name) for name in names if plain.count(name) == 1]
+    words = [_word(field) for field in fields] if len(fields) > 1 else []
+    places += [words.index(word) for word in ("tail", "object", "target", "id", "name", "entity") if word in words]
+    return next(iter(places), None)
+
+
+def looks_like_one(fields: Sequence[str]) -> bool:
+    """Whether some field is a word that headers are made of."""
+    words = {word for family in _FAMILIES for word in family} | {*_RELATIONS, *_NODE_NAMES, "id"}
+    return any(_word(field) in words for field in fields if len(_word(field)) > 1)
+
+
+def _places(words: Sequence[str]) -> dict[str, int]:
+    """Where head, relation and tail stand, as many of them as a family of words has, at least two."""
+    best: dict[str, int] = {}
+    ways = words, [_ENDING.sub("", word) for word in words]
+    for (head, tail), relations in _FAMILIES.items():
+        ends = {"head": _find(ways, head), "tail": _find(ways, tail)}
+        more = [] if len(head) == 1 else _RELATIONS
+        relation = next((p for word in [*relations.split(), *more] if (p := _find(ways, word)) is not None), None)
+        found = {what: place for what, place in (ends | {"relation": relation}).items() if place is not None}
+        if len(found) > max(len(best), 1) and len(set(found.values())) == len(found):
+            best = found
+    return best
+
+
+def _find(ways: Sequence[Sequence[str]], wanted: str) -> int | None:
+    """Where a word stands that is there once, as it is or before an ending: words both ways."""
+    for found in ways:
+        if wanted in found:
+            return found.index(wanted) if found is not ways[0] or found.count(wanted) == 1 else None
+    return None
+
+
+def _label(words: Sequence[str], place: int) -> int | None:
+    """Where labels of a column stand."""
+    stems = words[place], _ENDING.sub("", words[place])
+    return next((words.index(stem + end) for stem in stems for end in _LABELS if stem + end in words), None)
+
+
+def _plain(field: str) -> str:
+    return field.strip().casefold()
+
+
+def _word(field: str) -> str:
+    """A header's field as a word of small letters and digits; a long one is no word."""
+    if len(field) > _LONGEST:
+        return ""
+    before, _, after = field.rpartition(":")
+    after = re.sub(r"\(.*\)$", "", after)
+    if after in _NEO4J:
+        return _NEO4J[after]
+    return re.sub(r"[\W_]", "", before or after).lower()

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
-from trivium.graph.header import TRIPLE, chosen, recognised
+from trivium.graph.formats import TRIPLE, chosen, recognised
 from trivium.graph.names import Names
 from trivium.kernels.csr import IntArray, OffsetArray, find_edges, sorted_unique, targets_of
 

@@ -28,9 +28,22 @@ import polars as pl
 import pyarrow as pa
 
 from trivium.errors import GraphError
-from trivium.graph.formats import INDEX, PACKED, REPORTED, Pass, ending_of, fail, format_of, is_packed, opened
+from trivium.graph.formats import (
+    INDEX,
+    PACKED,
+    REPORTED,
+    TRIPLE,
+    Pass,
+    asked,
+    chosen_names,
+    ending_of,
+    fail,
+    format_of,
+    is_packed,
+    names_column,
+    opened,
+)
 from trivium.graph.graph import Graph
-from trivium.graph.header import TRIPLE, asked, chosen_names, names_column
 from trivium.graph.index import open_index
 from trivium.graph.names import Names
 from trivium.graph.rdf import statement_lines

@@ -23,8 +23,24 @@ from pyarrow import compute, parquet, types
 from pyarrow import csv as arrow_csv
 
 from trivium.errors import GraphError
-from trivium.graph.formats import ANY_BYTES, MAX_RATIO, READ_BYTES, Pass, ending_of, fail, format_of, is_packed, opened
-from trivium.graph.header import TRIPLE, Columns, chosen, chosen_names, find_column, looks_like_one, recognised
+from trivium.graph.formats import (
+    ANY_BYTES,
+    MAX_RATIO,
+    READ_BYTES,
+    TRIPLE,
+    Columns,
+    Pass,
+    chosen,
+    chosen_names,
+    ending_of,
+    fail,
+    find_column,
+    format_of,
+    is_packed,
+    looks_like_one,
+    opened,
+    recognised,
+)
 from trivium.graph.rdf import LABELS, rdf_triples
 
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer

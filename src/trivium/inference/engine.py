@@ -2,7 +2,7 @@
 
 Relation representations are kept, as long as a budget of bytes allows.
 
-What it saves, beside `trivium.model.entity` (figures in docs/benchmarks.md):
+What it saves, beside `trivium.model.encoders` (figures in docs/benchmarks.md):
 
 - *Base trajectory.* Without its head a query's states depend on the relation alone. Those base states are computed once
   per relation; a query computes only the entities that its head has reached so far, each from its full sum of messages,
@@ -31,7 +31,7 @@ from trivium.kernels.chains import raise_scores
 from trivium.kernels.layer import reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
 from trivium.model.chains import Chains
-from trivium.model.entity import EntityEncoder
+from trivium.model.encoders import EntityEncoder
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 

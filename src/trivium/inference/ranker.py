@@ -17,8 +17,8 @@ from torch import Tensor
 from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import digest
+from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.header import TRIPLE
 from trivium.graph.read import read_graph
 from trivium.inference.answers import (
     Confidence,

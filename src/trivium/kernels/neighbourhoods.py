@@ -1,4 +1,4 @@
-"""The compiled loops of `trivium.model.prompt`: a bounded neighbourhood around each example fact, by structure.
+"""The compiled loops of `trivium.model.enhancers`: a bounded neighbourhood around each example fact, by structure.
 
 Choices are made by hashes of structure, smallest first: a hash is a fixed draw that no renaming changes. Equal ones
 are settled by the order of names, so the order of triples never matters.
@@ -47,7 +47,7 @@ def _smallest(keys: Any, ties: Any, count: int) -> Any:
 def neighbourhoods(  # type: ignore[no-untyped-def]
     edges, num_relations, colours, ranks, salt, asked, examples, hops, max_entities, max_triples
 ):
-    """The entities and triples around each example; see `trivium.model.prompt.extract`.
+    """The entities and triples around each example; see `trivium.model.enhancers.extract`.
 
     Neighbours are taken by key: those that both ends reach have one in [0, 1), the others of a relation's ``m`` at
     random in ``[1, m + 1)``, so that the smallest keys take from each relation in turn.

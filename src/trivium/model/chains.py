@@ -77,7 +77,6 @@ class ChainIndex:
         runs = edges.by_target[:3]
         found = joining_chains(runs, self.by_source, relations, relation, heads, tails, length, room)
         codes, support = np.unique(room[:found], return_counts=True)
-        codes, support = codes[support >= 1], support[support >= 1]
         digits = np.stack([codes // (relations + 1) ** place % (relations + 1) for place in (2, 1, 0)], 1)
         sizes = np.concatenate([[0], np.diff(facts.offsets)]).astype(np.uint64)
         colours = hashed(hashed(hashed(sizes[digits[:, 0]]) + sizes[digits[:, 1]]) + sizes[digits[:, 2]])

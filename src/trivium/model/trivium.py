@@ -15,12 +15,10 @@ from trivium.errors import CheckpointError, ConfigError
 from trivium.model.chains import Chains
 from trivium.model.checkpoint import Provenance, find_checkpoint, read_checkpoint, write_checkpoint
 from trivium.model.config import ModelConfig
-from trivium.model.entity import EntityEncoder
+from trivium.model.encoders import AlternatingEncoder, EntityEncoder, RelationGraphEncoder
+from trivium.model.enhancers import PromptEnhancer, SimilarityEnhancer
 from trivium.model.fusion import Fusion
-from trivium.model.prompt import PromptEnhancer
 from trivium.model.semantics import Semantics, text_nearest
-from trivium.model.similarity import SimilarityEnhancer
-from trivium.model.structure import AlternatingEncoder, RelationGraphEncoder
 from trivium.model.topology import Topology
 
 BRANCHES: dict[str, Callable[[ModelConfig], nn.Module]] = {

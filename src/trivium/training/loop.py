@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from trivium.errors import ConfigError, InputError, TrainingError
 from trivium.graph.graph import Graph
 from trivium.kernels.threads import set_threads
+from trivium.model.enhancers import cosine_quantile
 from trivium.model.semantics import kept_texts
-from trivium.model.similarity import cosine_quantile
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium, load_checkpoint
 from trivium.text.graph import TextGraph
