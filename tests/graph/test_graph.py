@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import numpy as np
 import polars as pl
@@ -6,15 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import graph_of
+from tests.conftest import graph_of, random_graph, small_model
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph, inverse, triples_sha256
 from trivium.graph.names import Names
+from trivium.inference.ranker import Ranker
 from trivium.kernels.csr import incidence_rows, order_by, sorted_unique
 from trivium.model.topology import Topology
 
 N, R = 7, 3
 Triple = tuple[int, int, int]
+Row = tuple[str, str, str]
 TRIPLE = st.tuples(st.integers(0, N - 1), st.integers(0, R - 1), st.integers(0, N - 1))
 TRIPLES = st.lists(TRIPLE, min_size=1, max_size=40)
 EDGE = st.tuples(st.integers(-1, N), st.integers(-1, 2 * R), st.integers(-1, N))
@@ -125,6 +128,55 @@ def test_incidence_and_meetings_are_those_of_the_dense_matrix(triples: list[Trip
     meetings = Topology(graph).relation_graph
     head_to_head = np.stack([meetings.targets, meetings.sources], axis=1)[meetings.relations == 0]
     assert head_to_head.tolist() == np.argwhere(table.T @ table).tolist()
+
+
+NAMED = st.lists(st.tuples(*(st.sampled_from(names) for names in ("acegi", "pr", "acegi"))), min_size=1, max_size=20)
+NEW = st.lists(st.tuples(*(st.sampled_from(names) for names in ("abcdz", "opqr", "abcdz"))), max_size=8)
+
+
+@QUICK
+@given(NAMED, NEW, st.data())
+def test_a_changed_graph_is_the_graph_of_the_changed_list(
+    facts: list[Row], new: list[Row], data: st.DataObject
+) -> None:
+    gone = data.draw(st.lists(st.sampled_from(facts), max_size=4))
+    rest = [fact for fact in facts if fact not in gone] + new
+    before = Graph.from_triples(facts)
+    kept = Graph.from_triples(facts)
+    if not rest:
+        with pytest.raises(GraphError, match="form no graph"):
+            before.with_changes(new, gone)
+        return
+    changed, scratch = before.with_changes(new, gone), Graph.from_triples(rest)
+    assert same(changed, scratch)
+    assert changed.entities.names.equals(scratch.entities.names)
+    assert changed.relations.names.equals(scratch.relations.names)
+    assert same(before, kept), "the graph before is as it was"
+
+
+def test_a_ranker_answers_on_a_changed_graph_as_on_a_new_one_to_the_bit() -> None:
+    graph = random_graph(1)
+    facts = graph.named(graph.triples).rows()
+    new = [("e", "2", "7"), ("7", "s", "e"), ("11", "0", "7")]
+    changed, scratch = graph.with_changes(new, facts[:5]), Graph.from_triples(facts[5:] + new)
+    ranked = [Ranker(small_model(), one).rank(["7", "11"], "0", k=99, include_known=True) for one in (changed, scratch)]
+    assert ranked[0].equals(ranked[1])
+
+
+def test_changes_keep_labels_and_say_what_is_wrong() -> None:
+    labels = {"q1": "Nepal", "q2": "India", "q3": "Lyon", "q4": "Lyon"}
+    entities = Names(["q1", "q2", "q3", "q4"]).with_labels(labels)
+    graph = graph_of([[0, 0, 1], [2, 0, 3]], entities, Names(["borders"], ["touches"]))
+    changed = graph.with_changes([("India", "touches", "q0")], [("Nepal", "borders", "q2")])
+    assert changed.named(changed.triples).rows() == [("q2", "borders", "q0"), ("q3", "borders", "q4")]
+    assert changed.entities.called.to_list() == ["q0", "India", "Lyon", "Lyon"]
+    for add, remove, words in (
+        ((), [("q2", "borders", "q1")], "'q2 borders q1' is not in the graph, so it cannot be removed"),
+        ([("Lyon", "borders", "q1")], (), "'Lyon' belongs to 2 names: give one of them (q3, q4)"),
+        ([("q1", "borders")], (), "row 0 is ('q1', 'borders'): give a head, a relation and a tail, each a name"),
+    ):
+        with pytest.raises(GraphError, match=re.escape(words)):
+            graph.with_changes(add, remove)
 
 
 def test_the_inverse_of_the_inverse() -> None:

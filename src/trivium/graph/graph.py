@@ -59,24 +59,7 @@ class Graph:
         Raises:
             GraphError: a row is none of three names, or the frame lacks a column.
         """
-        if hasattr(triples, "columns"):
-            fields = [str(name) for name in triples.columns]
-            found = recognised(fields) if columns is None else chosen(columns, fields)[0]
-            if found is None or not found.places:
-                has = ", ".join(map(repr, fields))
-                raise GraphError(f"no columns that are head, relation and tail in {has}: columns='HEAD,RELATION,TAIL'")
-            held = [triples[triples.columns[place]] if isinstance(place, int) else None for place in found.places]
-            count = len(triples)
-            parts = [[found.places[1]] * count if column is None else column.to_list() for column in held]
-            rows = list(zip(*parts, strict=True))
-        else:
-            rows = list(triples)
-        for number, row in enumerate(rows):
-            if len(row) != len(TRIPLE) or not all(
-                isinstance(name, str | int | np.integer) and name != "" for name in row
-            ):
-                raise GraphError(f"row {number} is {row!r}: give a head, a relation and a tail, each a name")
-        heads, relations, tails = (pl.Series([str(row[i]) for row in rows], dtype=pl.String) for i in range(3))
+        heads, relations, tails = _columns(triples, columns)
         entities, kinds = (Names(column.unique().sort()) for column in (pl.concat([heads, tails]), relations))
         ids = entities.ids(heads), kinds.ids(relations), entities.ids(tails)
         return cls.from_ids(*ids, entities=entities, relation_names=kinds)
@@ -208,10 +191,40 @@ class Graph:
         facts = np.concatenate([self.triples, triples])
         return Graph.from_ids(*facts.T, entities=self.entities, relation_names=self.relations)
 
+    def with_changes(self, add: Any = (), remove: Any = ()) -> Graph:
+        """The graph with facts more and facts less, as `from_triples` makes it of all that is then known; labels stay.
+
+        Ids follow the sorted order of names again, so new names come in between and those without a fact go. What is
+        removed and added stays.
+
+        Args:
+            add, remove: facts by name (or by what one alone is called), as `from_triples` takes them. An added one may
+                name new entities and relations; one that the graph holds changes nothing.
+
+        Raises:
+            GraphError: a row is none of three names, a fact to remove is not there, or none is left.
+
+        Cost: O(triples + entities · log entities).
+        """
+        gone = self.ids(*(columns := _columns(remove)))
+        if (places := self._places(gone)).min(initial=0) < 0:
+            fact = " ".join(str(column[int(places.argmin())]) for column in columns)
+            raise GraphError(f"{fact!r} is not in the graph, so it cannot be removed")
+        heads, relations, tails = _columns(add)
+        entities, (head_ids, tail_ids) = self.entities.with_all(heads, tails)
+        kinds, (relation_ids,) = self.relations.with_all(relations)
+        numbers = np.cumsum(self.edge_relations < self.num_relations) - 1  # of the triples, by place of their edge
+        kept = np.delete(self.triples, numbers[places], axis=0)
+        heads, relations, tails = np.concatenate([kept, np.stack([head_ids, relation_ids, tail_ids], 1)]).T
+        entities, moved = entities.sorted(np.concatenate([heads, tails]))
+        kinds, moved_kinds = kinds.sorted(relations)
+        ids = moved[heads], moved_kinds[relations], moved[tails]
+        return Graph.from_ids(*ids, entities=entities, relation_names=kinds)
+
     def with_relation(self, name: str) -> Graph:
         """The graph with one relation more, which has no edge; its id is ``num_relations``, inverses move up by one."""
         kinds = self.edge_relations + (self.edge_relations >= self.num_relations).astype(np.int32)
-        return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_name(name))
+        return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_all([name])[0])
 
     def ids(self, heads: Column, relations: Column, tails: Column) -> IntArray:
         """``[n, 3]`` ids of triples by name; -1 where a name is not held, see `Names.ids`."""
@@ -228,6 +241,26 @@ class Graph:
     def sha256(self) -> str:
         """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each."""
         return triples_sha256(self.named(self.triples))
+
+
+def _columns(triples: Any, columns: str | None = None) -> list[pl.Series]:
+    """The heads, relations and tails of rows or of a frame, as strings; see `Graph.from_triples`."""
+    if hasattr(triples, "columns"):
+        fields = [str(name) for name in triples.columns]
+        found = recognised(fields) if columns is None else chosen(columns, fields)[0]
+        if found is None or not found.places:
+            has = ", ".join(map(repr, fields))
+            raise GraphError(f"no columns that are head, relation and tail in {has}: columns='HEAD,RELATION,TAIL'")
+        held = [triples[triples.columns[place]] if isinstance(place, int) else None for place in found.places]
+        count = len(triples)
+        parts = [[found.places[1]] * count if column is None else column.to_list() for column in held]
+        rows = list(zip(*parts, strict=True))
+    else:
+        rows = list(triples)
+    for number, row in enumerate(rows):
+        if len(row) != len(TRIPLE) or not all(isinstance(name, str | int | np.integer) and name != "" for name in row):
+            raise GraphError(f"row {number} is {row!r}: give a head, a relation and a tail, each a name")
+    return [pl.Series([str(row[i]) for row in rows], dtype=pl.String) for i in range(3)]
 
 
 def triples_sha256(triples: pl.DataFrame) -> str:

@@ -87,10 +87,31 @@ class Names:
         """What people call ids ``[n]``, or their names where several are called so."""
         return self._shown.gather(ids)
 
-    def with_name(self, name: str) -> Names:
-        """The names with one more at the end, which is its own label."""
-        texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(1)])
-        return Names([*self.names, name], None if self.labels is None else [*self.labels, name], texts)
+    def with_all(self, *columns: pl.Series | Sequence[str]) -> tuple[Names, list[NDArray[np.int32]]]:
+        """The names with those at the end that columns name and they lack, and the ids of the columns, as `ids`.
+
+        Raises:
+            GraphError: something that several names are called.
+        """
+        asked = pl.concat([pl.Series("name", column, dtype=pl.String) for column in columns])
+        new = asked.filter(self.ids(asked) < 0).unique(maintain_order=True)
+        if self.called is not self.names and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
+            raise GraphError(self.unknown(odd[0], "name"))
+        labels = None if self.labels is None else pl.concat([self.labels, new])
+        texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(len(new))])
+        names = Names(pl.concat([self.names, new]), labels, texts)
+        return names, np.split(names.ids(asked), np.cumsum([len(column) for column in columns])[:-1])
+
+    def sorted(self, ids: NDArray[np.integer]) -> tuple[Names, NDArray[np.int32]]:
+        """The names of these ids alone, each once, in sorted order, and where every id went."""
+        used = np.zeros(len(self), np.bool_)
+        used[ids] = True
+        kept = np.flatnonzero(used)
+        kept = kept[self.names.gather(kept).arg_sort().to_numpy()]
+        places = np.full(len(self), -1, np.int32)
+        places[kept] = np.arange(len(kept))
+        labels = None if self.labels is None else self.labels.gather(kept)
+        return Names(self.names.gather(kept), labels, None if self.texts is None else self.texts[kept]), places
 
     def with_labels(self, labels: Mapping[str, str]) -> Names:
         """The names with more labels, by name, in place of those that they have."""
