@@ -231,6 +231,18 @@ def test_complete_writes_only_what_is_not_there(run: Run) -> None:
     assert not known & set(found.select("head", "relation", "tail").rows())
 
 
+def test_complete_asks_as_it_is_told(run: Run) -> None:
+    Path("heads.txt").write_text("c\n")
+    Path("some.txt").write_text("a\nb\n")
+    more = "--heads", "heads.txt", "--candidates", "some.txt", "--both-directions", "--relation", "knows", "-k", 1
+    status, _, err = run("complete", "ok.tsv", "-o", "some.csv", *more, *MODEL)
+    assert (status, "2 questions, 1 of them without an answer yet" in err) == (0, True), err
+    rows = pl.read_csv("some.csv").select("head", "relation", "tail", "asked", "held").rows(named=True)
+    assert {(row["asked"], row["held"]) for row in rows} == {("tail", 0), ("head", 1)}
+    assert {row["head" if row["asked"] == "tail" else "tail"] for row in rows} == {"c"}
+    assert {row[row["asked"]] for row in rows} <= {"a", "b"}
+
+
 VERBS = {
     "rank": ("rank", "ok.tsv", "--queries", "q.tsv", *MODEL),
     "score": ("score", "ok.tsv", "t.tsv", *MODEL),

@@ -81,9 +81,7 @@ def rank(
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text)
-    chosen = (
-        None if candidates is None else ranker.graph.entities.each(read_names(candidates, opening.columns), "candidate")
-    )
+    chosen = _named_in(ranker.graph, candidates, opening)
     if queries is None:
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
     else:
@@ -204,6 +202,10 @@ def complete(
     *,
     output: Required,
     relation: list[str] | None = None,
+    heads: Path | None = None,
+    both_directions: bool = False,
+    also_second: bool = False,
+    candidates: Path | None = None,
     k: Count = 10,
     min_confidence: float | None = None,
     yes: bool = False,
@@ -211,18 +213,29 @@ def complete(
     opening: Opening = Opening(),
     force: Force = False,
 ) -> None:
-    """Writes the most plausible links that are not there, asking each relation of the heads that occur with it.
+    """Writes the most plausible links that are not there, asking each relation where links seem to be missing.
 
-    Says first how many questions that is and how long it takes. Interrupted, the same command goes on.
+    First of the heads that have no answer and are like those that have one, by the relations they take part in; then of
+    those that have one, unless nearly every head of the relation has exactly one. Says first how many questions that is
+    and how long it takes. Interrupted, the same command goes on.
 
     Parameters
     ----------
     graph
         The graph.
     output
-        The table to write (.tsv, .csv, .parquet, .jsonl).
+        The table to write (.tsv, .csv, .parquet, .jsonl). Its column held says how many answers to the same question
+        the graph has.
     relation
         Relations to complete (repeatable); all by default.
+    heads
+        A file of names: ask these alone; with --relation each of them, whether like the others or not.
+    both_directions
+        Ask for heads too, (?, relation, tail); the column asked says which end was.
+    also_second
+        Ask for second answers also where nearly every head has exactly one.
+    candidates
+        A file of names, to which the answers are narrowed.
     k
         Links for each head and relation.
     min_confidence
@@ -236,21 +249,36 @@ def complete(
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
-    heads, relations = open_questions(ranker, relation)
-    seconds = estimate_seconds(ranker, heads, relations, k)
-    warn(f"{len(heads):,} questions, about {_duration(seconds)}")
+    chosen, narrowed = (_named_in(ranker.graph, file, opening) for file in (candidates, heads))
+    questions = open_questions(
+        ranker.graph, relation, narrowed, both_directions=both_directions, also_second=also_second
+    )
+    asked_of, relations = questions.heads, questions.relations
+    seconds = estimate_seconds(ranker, asked_of, relations, k)
+    if single := len(np.unique(questions.single % ranker.graph.num_relations)):
+        warn(f"{single:,} relations whose heads have one answer each get no second one (--also-second)")
+    warn(
+        f"{len(asked_of):,} questions, {(questions.held == 0).sum():,} of them without an answer yet, "
+        f"about {_duration(seconds)}"
+    )
     if seconds > HOUR and not yes:
         raise InputError(f"this takes about {_duration(seconds)}: add --yes, or choose relations with --relation")
 
     def links(part: Ids) -> pl.DataFrame:
-        table = ranker.rank_ids(heads[part], relations[part], k, confidence=confidence).drop("query", "known")
+        table = ranker.rank_ids(asked_of[part], relations[part], k, candidates=chosen, confidence=confidence)
+        query = part[table["query"]]
+        table = table.drop("query", "known").with_columns(held=questions.held[query])
+        if both_directions:
+            table = table.with_columns(asked=np.where(relations[query] < ranker.graph.num_relations, "tail", "head"))
         return table if min_confidence is None else table.filter(pl.col("confidence") >= min_confidence)
 
     def arrange(table: pl.DataFrame) -> pl.DataFrame:
-        return table.sort("relation", pl.col("score").round(4), descending=[False, True], maintain_order=True)
+        keys = "relation", pl.col("held") > 0, pl.col("score").round(4)
+        return table.sort(*keys, descending=[False, False, True], maintain_order=True)
 
-    asked = "complete", calibrated, k, min_confidence, heads, relations
-    _give(ranker, asked, output, force, [split(np.arange(len(heads)))], links, arrange)
+    names = chosen is None or chosen.tolist()
+    asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
+    _give(ranker, asked, output, force, [split(np.arange(len(asked_of)))], links, arrange)
 
 
 def split(places: Ids, size: int = 0) -> list[Ids]:
@@ -278,6 +306,11 @@ def _open(
         return ranker, None, ""
     held = Calibration.load(calibration, ranker, opening.checkpoint)
     return ranker, held.confidence, held.sha256
+
+
+def _named_in(graph: Graph, path: Path | None, reading: Reading) -> Ids | None:
+    """The ids of the entities that a file names, if there is one."""
+    return None if path is None else graph.entities.each(read_names(path, reading.columns), "entity")
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:

@@ -4,30 +4,127 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trivium.errors import InputError
+from trivium.graph.graph import Graph, inverse
 from trivium.inference.answers import Ids
 from trivium.inference.ranker import Ranker
 
+ONE_ANSWER = 0.95  # of a relation's heads, and one head more: from 19 on it can be that a relation has one answer
+CELLS = 1 << 22  # of entities and relations that are compared together: 32 MB
 
-def open_questions(ranker: Ranker, relations: Sequence[str] | None = None) -> tuple[Ids, Ids]:
-    """Heads and relations ``[queries]`` of ``(head, relation, ?)`` of every head that the relation has already.
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked to complete a graph: ``(head, relation, ?)``, by relation, ``[queries]`` each.
+
+    Attributes:
+        heads, relations: ids; relations over ``2 · num_relations``.
+        held: how many answers the graph has already. Heads without one come first, the likeliest first.
+        single: relations that are not asked for a second answer, as nearly each of their heads has one.
+    """
+
+    heads: Ids
+    relations: Ids
+    held: Ids
+    single: Ids
+
+
+def open_questions(
+    graph: Graph,
+    relations: Sequence[str] | None = None,
+    heads: Ids | None = None,
+    *,
+    both_directions: bool = False,
+    also_second: bool = False,
+) -> Questions:
+    """The questions whose answers a graph seems to lack.
+
+    Of each relation: the heads that have an answer and may have another, and those that have none and are *like* the
+    heads that have one, at most as many as these. Like are those that more probably have the relation than not, judged
+    by which other relations they take part in, at either end. Where all but one in twenty of a relation's heads have
+    exactly one answer, those that have one are not asked for a second.
 
     Args:
         relations: names of the relations to complete; all by default.
+        heads: the only ones to ask; with ``relations`` each of them, like or not.
+        both_directions: ask ``(?, relation, tail)`` too.
+        also_second: ask for second answers everywhere.
 
-    Returns:
-        Ids, sorted by relation.
+    Raises:
+        GraphError: an unknown relation.
+        InputError: nothing is left to ask.
+
+    Cost: O(relations · pairs of an entity and a relation that it has).
     """
-    graph = ranker.graph
-    pairs = np.unique(graph.triples[:, [1, 0]].astype(np.int64), axis=0)
-    if relations is not None:
-        pairs = pairs[np.isin(pairs[:, 0], graph.relations.each(relations, "relation"))]
-    if not len(pairs):
-        raise InputError("the chosen relations have no triple, so there is no head to ask about: choose others")
-    return pairs[:, 1], pairs[:, 0]
+    from scipy.sparse import csr_array  # no other verb pays for it
+
+    count = graph.num_relations
+    asked = np.arange(count) if relations is None else np.unique(graph.relations.each(relations, "relation"))
+    if both_directions:
+        asked = np.concatenate([asked, inverse(asked, count)])
+    targets = np.repeat(np.arange(graph.num_entities), np.diff(graph.offsets))
+    pairs = targets, inverse(graph.edge_relations, count)
+    answers = csr_array((np.ones(len(targets)), pairs), shape=(graph.num_entities, 2 * count))
+    answers.sum_duplicates()
+    takes_part = answers.sign()
+    chosen = np.ones(graph.num_entities, np.bool_)
+    if heads is not None:
+        chosen[:] = False
+        chosen[heads] = True
+    parts: list[tuple[Ids, Ids, Ids]] = []
+    single: list[int] = []
+    width = max(1, CELLS // graph.num_entities)
+    for begin in range(0, len(asked), width):
+        some = asked[begin : begin + width]
+        held = answers[:, some].toarray().astype(np.int64)
+        likeness = log_odds(takes_part, some)
+        for relation, own, odds in zip(some.tolist(), held.T, likeness.T, strict=True):
+            has, lacks = np.flatnonzero((own > 0) & chosen), (own == 0) & chosen
+            if heads is None or relations is None:
+                lacks &= odds >= 0
+            without = np.flatnonzero(lacks)
+            without = without[np.argsort(-odds[without], kind="stable")]
+            if heads is None:
+                without = without[: (own > 0).sum()]
+            if (own == 1).sum() >= ONE_ANSWER * (1 + (own > 0).sum()) and not also_second:
+                single.append(relation)
+                has = has[:0]
+            those = np.concatenate([without, has])
+            parts.append((those, np.full(len(those), relation), own[those]))
+    found, kinds, answered = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not len(found):
+        raise InputError(
+            "there is nothing to ask: no head that is like those of the relation lacks an answer, and each has its one "
+            "(--also-second asks for more)"
+        )
+    return Questions(found, kinds, answered, np.array(single, np.int64))
+
+
+def log_odds(takes_part: Any, relations: Ids) -> NDArray[np.float64]:
+    """How much more probable it is than not that an entity has a relation, ``[entities, relations]``: naive Bayes over
+    the other relations that it has or lacks, each share with one count more on either side.
+
+    Args:
+        takes_part: sparse, ``[entities, 2 · num_relations]``, 1 where the entity has an answer.
+        relations: ``[relations]`` ids, columns of these.
+    """
+    count = takes_part.shape[0]
+    has = takes_part[:, relations].toarray()
+    size = has.sum(0)
+    both, every = takes_part.T @ has, np.asarray(takes_part.sum(0))[:, None]
+    among, beside = (both + 1) / (size + 2), (every - both + 1) / (count - size + 2)
+    absent = np.log1p(-among) - np.log1p(-beside)
+    present = np.log(among) - np.log(beside) - absent
+    itself = relations, np.arange(len(relations))
+    present[itself] = absent[itself] = 0
+    odds: NDArray[np.float64] = takes_part @ present + absent.sum(0) + np.log((size + 1) / (count - size + 1))
+    return odds
 
 
 def estimate_seconds(ranker: Ranker, heads: Ids, relations: Ids, k: int = 10) -> float:
