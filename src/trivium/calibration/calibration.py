@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Calibration:
         graph = ranker.graph
         for what, own, given in (
             ("another checkpoint", record.checkpoint, checkpoint_sha256(checkpoint)),
-            ("another graph", record.graph, graph.sha256),
+            ("another graph", record.graph, ranker.given.sha256),
             ("other relation texts", record.texts, ranker.texts_sha256),
         ):
             if own != given:
@@ -86,7 +86,8 @@ class Calibration:
             if len(np.unique(answers.queries[those])) < FOLDS:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
         named = checkpoint_sha256(checkpoint), ranker.texts_sha256
-        return cls(fit(answers, hidden, graph, *named, share, seed), ranker, checkpoint)
+        record = fit(answers, hidden, graph, *named, share, seed)
+        return cls(replace(record, graph=ranker.given.sha256), ranker, checkpoint)
 
     @classmethod
     def load(cls, path: str | Path, ranker: Ranker, checkpoint: str | Path) -> Calibration:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph
-from trivium.inference.answers import Ids, best_answers, both_directions, filtered_entities
+from trivium.inference.answers import Ids, best_answers, both_directions
 from trivium.inference.ranker import Ranker
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
@@ -92,7 +92,7 @@ def ask(
     known = None if known is None else known.without(hidden.triples)
     parts: list[tuple[Any, ...]] = []
     for done, (place, head, relation, scores) in enumerate(ranker.each(heads, relations), 1):
-        filtered = filtered_entities(ranker.graph, head, relation, known)
+        filtered = ranker.filtered(head, relation, known)
         best = best_answers(scores, int(PLACES[-1]) + 1, filtered)
         ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best[:3])
         true = np.isin(ids, hidden.answers(head, relation))

@@ -33,7 +33,8 @@ class Record:
     """What a calibration's file holds: finite numbers, checked when a record is made.
 
     Attributes:
-        graph, checkpoint: SHA-256 of the graph's triples and of the checkpoint's file.
+        graph, checkpoint: SHA-256 of the graph's triples as they were read, without what was decided since, and of the
+            checkpoint's file.
         texts: SHA-256 of the relations' texts, empty where the model reads none.
         share, seed: what was hidden; see `trivium.calibration.Calibration.fit`.
         hidden, questions: how many facts were hidden, and how many questions asked.

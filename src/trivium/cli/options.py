@@ -48,3 +48,5 @@ class Opening(Reading):
     """With which model a graph is opened, as `trivium.Ranker.open` takes it."""
 
     checkpoint: Checkpoint = DEFAULT
+    decisions: Path | None = None
+    """A file of decisions, from `trivium review`; by default the one beside the graph, if it is there."""

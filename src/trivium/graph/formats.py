@@ -132,6 +132,12 @@ def ending_of(path: Path) -> str:
     return ending
 
 
+def decisions_of(path: str | Path) -> Path:
+    """Where decisions about a graph's file are kept unless another place is named: beside it, without its endings."""
+    path = Path(path)
+    return (path.with_suffix("") if is_packed(path) else path).with_suffix(".decisions")
+
+
 def format_of(path: Path) -> str:
     """``tsv``, ``csv``, ``json``, ``parquet`` or ``rdf``; see `ending_of`."""
     return FORMATS[ending_of(path)]

@@ -77,18 +77,16 @@ def filtered_ranks(table: Scores, rows: Ids, answers: Ids, known: Sequence[Entit
     return Ranks(better, tied)
 
 
-def filtered_entities(graph: Graph, head: int, relation: int, known: Graph | None = None) -> EntityIds:
+def filtered_entities(graph: Graph, head: int, relation: int, *others: Graph | None) -> EntityIds:
     """The entities that are no new answer to ``(head, relation, ?)``: what is known already, and the head itself.
 
     The head is an answer where the graph holds a triple of an entity with itself and this relation.
 
     Args:
         relation: an id over ``2 · num_relations``.
-        known: a graph over the same ids that holds more facts.
+        others: graphs over the same ids that hold more that is no new answer.
     """
-    filtered = [graph.answers(head, relation)]
-    if known is not None:
-        filtered.append(known.answers(head, relation))
+    filtered = [held.answers(head, relation) for held in (graph, *others) if held is not None]
     if relation % graph.num_relations not in graph.reflexive:
         filtered.append(np.array([head]))
     return np.concatenate(filtered)

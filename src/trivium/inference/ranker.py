@@ -17,11 +17,12 @@ from torch import Tensor
 from trivium import __version__
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import digest
-from trivium.graph.formats import TRIPLE
+from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_graph
 from trivium.inference.answers import (
     Confidence,
+    EntityIds,
     Ids,
     Ranks,
     Scores,
@@ -32,6 +33,7 @@ from trivium.inference.answers import (
     ranks_and_margins,
 )
 from trivium.inference.engine import Engine, Representations
+from trivium.kernels.csr import IntArray
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
@@ -53,6 +55,7 @@ class Ranker:
         texts: of the graph's relations, for a model that reads them; by default made from the graph's own names and
             labels, ``None`` leaves them out.
         disabled: parts of the model that are switched off, ``text`` among them (F9).
+        excluded: ``[n, 3]`` ids of triples that are no answers and nobody's rivals, though the graph lacks them.
         cache_bytes: budget for relation representations.
         base_trajectory: an exact shortcut of `Engine`; off only to measure it.
 
@@ -67,6 +70,7 @@ class Ranker:
         *,
         texts: TextGraph | Literal["names"] | None = "names",
         disabled: Collection[str] = (),
+        excluded: IntArray | None = None,
         cache_bytes: int = 512 << 20,
         base_trajectory: bool = True,
     ) -> None:
@@ -74,7 +78,10 @@ class Ranker:
         if unknown := set(disabled) - PARTS:
             raise ConfigError(f"there is no part {min(unknown)!r} to disable: choose from {', '.join(sorted(PARTS))}")
         self.model = model.eval()
-        self.graph = graph
+        self.graph = self.given = graph
+        self.excluded: Graph | None = None
+        if excluded is not None and len(excluded):
+            self.excluded = Graph.from_ids(*excluded.T, entities=graph.entities, relation_names=graph.relations)
         if texts == "names":
             texts = model_texts(model, graph)
         self.topology = Topology(graph, texts)
@@ -91,6 +98,7 @@ class Ranker:
         *,
         relation_text: str | None = None,
         disabled: Collection[str] = (),
+        decisions: str | Path | None = None,
         **reading: Any,
     ) -> Ranker:
         """A ranker of a checkpoint over a graph, with the texts of its relations where the model reads them.
@@ -101,21 +109,36 @@ class Ranker:
             relation_text: adds a relation that only has a text, such as ``is the capital of``, which is its name too.
                 Words that name a relation of the graph add none.
             disabled: parts of the model that are switched off.
+            decisions: a file of what `trivium review` was told; by default the one beside the graph's file, if it is
+                there. Accepted links join the graph, rejected ones are excluded.
             **reading: how a file is read, as `trivium.graph.read.read_graph` takes it.
 
         Raises:
             CheckpointError: there is no such checkpoint.
+            InputError: there is no such file of decisions, or it is none.
             GraphError: the graph cannot be read.
             ConfigError: a relation text for a model without text, without the text encoder, or one that says nothing.
         """
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
         source = "" if isinstance(graph, Graph) else graph
-        graph = with_texts(graph if isinstance(graph, Graph) else read_graph(graph, **reading), source)
+        given = graph if isinstance(graph, Graph) else read_graph(graph, **reading)
+        if decisions is None and source and (beside := decisions_of(source)).exists():
+            decisions = beside
+        graph, excluded = given, None
+        if decisions is not None:
+            if not Path(decisions).is_file():
+                raise InputError(f"{decisions}: no such file of decisions: `trivium review` makes one")
+            from trivium.review.decisions import Decisions, decided
+
+            graph, excluded = decided(given, Decisions(decisions).state())
+        graph = with_texts(graph, source)
         if relation_text is None:
             texts = model_texts(model, graph)
         else:
             graph, texts = asked_in_words(model, graph, relation_text)
-        return cls(model, graph, texts=texts, disabled=disabled)
+        ranker = cls(model, graph, texts=texts, disabled=disabled, excluded=excluded)
+        ranker.given = given
+        return ranker
 
     @cached_property
     def sha256(self) -> str:
@@ -126,7 +149,8 @@ class Ranker:
         names = graph.entities.names.to_list(), graph.relations.names.to_list()
         settings = __version__, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
-        return digest(settings, *edges, *(tensor.numpy() for tensor in tensors))
+        excluded = () if self.excluded is None else (self.excluded.triples,)
+        return digest(settings, *edges, *excluded, *(tensor.numpy() for tensor in tensors))
 
     @property
     def texts_sha256(self) -> str:
@@ -135,9 +159,13 @@ class Ranker:
 
     def over(self, graph: Graph) -> Ranker:
         """The same model, texts and switched-off parts over another graph with the same names, without a cache."""
-        return Ranker(
-            self.model, graph, texts=self.topology.texts, disabled=self.representations.disabled, cache_bytes=0
-        )
+        excluded = None if self.excluded is None else self.excluded.triples
+        disabled = self.representations.disabled
+        return Ranker(self.model, graph, texts=self.topology.texts, disabled=disabled, excluded=excluded, cache_bytes=0)
+
+    def filtered(self, head: int, relation: int, *others: Graph | None) -> EntityIds:
+        """The entities that are no new answer; see `trivium.inference.answers.filtered_entities`."""
+        return filtered_entities(self.graph, head, relation, self.excluded, *others)
 
     def blocks(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Iterator[tuple[Ids, Ids, Tensor]]:
         """Scores for many queries, a block at a time, grouped by relation; equal queries are computed once.
@@ -264,7 +292,7 @@ class Ranker:
         graph = self.graph
         parts: list[tuple[NDArray[Any], ...]] = []
         for place, head, relation, scores in self.each(heads, relations):
-            held, filtered = graph.answers(head, relation), filtered_entities(graph, head, relation)
+            held, filtered = graph.answers(head, relation), self.filtered(head, relation)
             hidden = np.setdiff1d(filtered, held) if include_known else filtered
             ids, ranks, _, tied = best_answers(scores, k, hidden, candidates)
             among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
@@ -312,7 +340,7 @@ class Ranker:
             rest = self.over(self.graph.without(facts[chosen])) if known[chosen].any() else self
             heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
             for place, head, relation, scores in rest.each(heads, relations):
-                filtered = filtered_entities(rest.graph, head, relation)
+                filtered = rest.filtered(head, relation)
                 rank, margin = ranks_and_margins(scores, filtered, answers[[place]])
                 direction, triple = place // len(chosen), chosen[place % len(chosen)]
                 ranks[direction, triple] = rank[0]

@@ -55,6 +55,13 @@ def known_relations(graph: Graph, heads: Ids, tails: Ids) -> list[Ids]:
     return [np.flatnonzero(row) for row in held]
 
 
+def no_answers(ranker: Ranker, heads: Ids, tails: Ids, include_known: bool) -> list[Ids]:
+    """The relations of each pair that are no answers, by pair: those of facts that are excluded, or known."""
+    graphs = ranker.excluded, None if include_known else ranker.graph
+    out = [known_relations(graph, heads, tails) for graph in graphs if graph is not None]
+    return [np.concatenate(pair) for pair in zip(*out, strict=True)] or [np.zeros(0, np.int64)] * len(heads)
+
+
 def relate(
     ranker: Ranker,
     head: str | Sequence[str],
@@ -92,8 +99,9 @@ def relate_ids(ranker: Ranker, heads: Ids, tails: Ids, k: int = 5, include_known
         some = slice(begin, begin + PAIRS)
         scores = relation_scores(ranker, heads[some], tails[some])
         known = known_relations(graph, heads[some], tails[some])
-        for place, (row, held) in enumerate(zip(scores, known, strict=True), begin):
-            ids, ranks, _, tied = best_answers(row, k, held[:0] if include_known else held)
+        hidden = no_answers(ranker, heads[some], tails[some], include_known)
+        for place, (row, held, out) in enumerate(zip(scores, known, hidden, strict=True), begin):
+            ids, ranks, _, tied = best_answers(row, k, out)
             parts.append((np.full(len(ids), place), ids, ranks, tied, row[ids], np.isin(ids, held)))
     query, relations, ranks, tied, values, known_too = (np.concatenate(column) for column in zip(*parts, strict=True))
     table = graph.named(np.stack([heads[query], relations, tails[query]], 1))

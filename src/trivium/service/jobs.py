@@ -15,7 +15,7 @@ from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import inverse
 from trivium.graph.names import Names
 from trivium.inference import relate
-from trivium.inference.answers import Ids, Scores, best_answers, filtered_entities, ranks_and_margins
+from trivium.inference.answers import Ids, Scores, best_answers, ranks_and_margins
 from trivium.service import schemas
 from trivium.service.snapshot import Snapshot
 
@@ -62,7 +62,7 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
     graph, calibration = snapshot.ranker.graph, snapshot.calibration
     scores = snapshot.scores(head, relation)
     held = graph.answers(head, relation)
-    filtered = filtered_entities(graph, head, relation)
+    filtered = snapshot.ranker.filtered(head, relation)
     hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
     ids, ranks, _, tied = best_answers(scores, question.k, hidden)
     known = np.isin(ids, held)
@@ -105,7 +105,8 @@ def related(snapshot: Snapshot, pair: schemas.Pair, head: int, tail: int, scores
     """The relations that join a pair best; ``scores`` has all of them."""
     graph = snapshot.ranker.graph
     [held] = relate.known_relations(graph, np.array([head]), np.array([tail]))
-    ids, ranks, _, tied = best_answers(scores, pair.k, held[:0] if pair.include_known else held)
+    [hidden] = relate.no_answers(snapshot.ranker, np.array([head]), np.array([tail]), pair.include_known)
+    ids, ranks, _, tied = best_answers(scores, pair.k, hidden)
     columns = ids, ranks, tied, scores[ids], np.isin(ids, held)
     relations = [
         schemas.Joining(**_named(graph.relations, i), rank=place, tied=sharing, score=score, known=known)

@@ -1,0 +1,165 @@
+"""What people decided about links: a log in an SQLite file, and the state that it replays to.
+
+The log only grows; to undo is an entry too. An entry is on disk before the call that made it returns, so that a kill at
+any moment loses none. Several processes may read and write at once, on one machine: the journal (WAL) needs memory that
+they share, so a network folder is no place for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, get_args
+
+import polars as pl
+
+from trivium.errors import InputError, OutputError
+from trivium.files import write_whole
+from trivium.graph.formats import TRIPLE
+from trivium.graph.graph import Graph
+from trivium.kernels.csr import IntArray
+
+Verdict = Literal["accepted", "rejected", "undecided"]
+
+VERDICTS = get_args(Verdict)
+WAIT_SECONDS = 60.0  # for others who write
+_APPLICATION = 0x54524956
+_GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", "model", "graph", "note")
+_COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
+_STANDING = "undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"
+_SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA application_id = {_APPLICATION};
+CREATE TABLE log (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    head TEXT NOT NULL, relation TEXT NOT NULL, tail TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'rejected', 'undecided')),
+    reviewer TEXT NOT NULL, confidence REAL, model TEXT NOT NULL, graph TEXT NOT NULL, note TEXT NOT NULL,
+    undoes INTEGER UNIQUE REFERENCES log
+);
+CREATE VIEW state AS SELECT *, max(id) FROM log WHERE {_STANDING} GROUP BY head, relation, tail;
+"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody said of a link.
+
+    Attributes:
+        head, relation, tail: names.
+        reviewer: who.
+        confidence: that the link was suggested with, in [0, 1]; ``None`` without one.
+        model, graph: SHA-256 of the checkpoint's file and of the graph as it was read; empty where none was asked.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    verdict: Verdict
+    reviewer: str
+    confidence: float | None = None
+    model: str = ""
+    graph: str = ""
+    note: str = ""
+
+
+class Decisions:
+    """A file of decisions; made when the first is recorded.
+
+    Raises (every method):
+        InputError: the file is none of these, or it cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def record(self, *decisions: Decision) -> None:
+        """Adds entries, all or none; on disk when it returns."""
+        if not self.path.exists():
+            self._make()
+        marks = ", ".join("?" * len(_GIVEN))
+        with self._connected() as log:
+            log.executemany(f"INSERT INTO log ({', '.join(_GIVEN)}) VALUES ({marks})", map(astuple, decisions))
+
+    def undo(self, reviewer: str) -> Decision | None:
+        """Undoes the last of a reviewer's decisions that stands, and returns it; ``None`` where none does."""
+        if not self.path.exists():
+            return None
+        columns = ", ".join(_GIVEN)
+        last = f"SELECT {columns}, id FROM log WHERE reviewer = ? AND {_STANDING} ORDER BY id DESC LIMIT 1"
+        with self._connected() as log:
+            undone = log.execute(f"INSERT INTO log ({columns}, undoes) {last} RETURNING {columns}", [reviewer])
+            row = undone.fetchone()
+        return None if row is None else Decision(*row)
+
+    def state(self) -> pl.DataFrame:
+        """The last decision about each link that stands, in the order in which they were made.
+
+        Returns:
+            Columns id, at (UTC, ISO 8601), head, relation, tail, verdict, reviewer, confidence, model, graph, note.
+        """
+        return self._rows("state")
+
+    def log(self) -> pl.DataFrame:
+        """Every entry in its order: the columns of `state`, and ``undoes``, the id of the entry that one undoes."""
+        return self._rows("log", {"undoes": pl.Int64})
+
+    def _rows(self, table: str, more: dict[str, type[pl.DataType]] | None = None) -> pl.DataFrame:
+        columns = _COLUMNS | (more or {})
+        if not self.path.exists():
+            return pl.DataFrame(schema=columns)
+        with self._connected("BEGIN") as log:
+            rows = log.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()
+        return pl.DataFrame(rows, columns, orient="row")
+
+    def _make(self) -> None:
+        """An empty log that takes its place whole; whoever comes second finds the first one's."""
+        with TemporaryDirectory() as folder:
+            place = Path(folder, "log")
+            with closing(sqlite3.connect(place)) as log:
+                log.executescript(_SCHEMA)
+            content = place.read_bytes()
+        try:
+            write_whole(content, self.path)
+        except OutputError:
+            if not self.path.exists():
+                raise
+
+    @contextmanager
+    def _connected(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """A connection in one transaction, to write by default, which ends well with the block."""
+        try:
+            place = f"{self.path.resolve().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(place, timeout=WAIT_SECONDS, isolation_level=None, uri=True)) as log:
+                if log.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+                    raise InputError(f"{self.path} holds no decisions: name the file that `trivium review` made")
+                log.execute("PRAGMA synchronous = FULL")
+                log.execute(begin)
+                yield log
+                log.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path} cannot be used for decisions: {error}") from error
+
+
+def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:
+    """A graph with what was decided, and ``[n, 3]`` ids of what was rejected and can be asked of it.
+
+    Accepted links join it; a rejected one that it holds goes.
+
+    Args:
+        state: see `Decisions.state`.
+
+    Raises:
+        GraphError: every fact was rejected.
+    """
+    accepted, rejected = (state.filter(pl.col("verdict") == verdict).select(TRIPLE) for verdict in VERDICTS[:2])
+    held = graph.contains(graph.ids(*rejected))
+    if len(accepted) or held.any():
+        graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)))
+    ids = graph.ids(*rejected)
+    return graph, ids[(ids >= 0).all(1)]
