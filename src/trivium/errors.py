@@ -16,6 +16,10 @@ class GraphError(InputError):
     """Triples that form no graph, or a name that the graph does not hold."""
 
 
+class PairsError(GraphError):
+    """A table of pairs, and nobody has said what joins them."""
+
+
 class ConfigError(InputError):
     """A setting that is unknown, of the wrong type or out of range."""
 

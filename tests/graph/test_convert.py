@@ -54,7 +54,8 @@ def test_a_graph_from_triples_is_that_of_their_file(tmp_path: Path, triples: Any
 def test_numbers_are_names_and_one_relation_may_serve_all() -> None:
     assert named(Graph.from_triples([(1, 0, 2)])) == [("1", "0", "2")]
     pairs = pl.DataFrame({"who": [1, 2], "whom": [2, 3]})
-    assert named(Graph.from_triples(pairs, "who,=knows,whom")) == [("1", "knows", "2"), ("2", "knows", "3")]
+    assert named(Graph.from_triples(pairs, "who,whom", "knows")) == [("1", "knows", "2"), ("2", "knows", "3")]
+    assert named(Graph.from_triples([("a", "b"), ("b", "s", "c")], relation="r")) == [("a", "r", "b"), ("b", "s", "c")]
     graph = Graph.from_ids([0], [0], [1], entities=["a", "b"], relation_names=["r"])  # type: ignore[arg-type]
     assert named(graph) == [("a", "r", "b")] and graph.entities.ids(["a", "zz"]).tolist() == [0, -1]
     assert Graph.from_triples([(1, 0, 2)]).entities.ids([2]).tolist() == [1]  # type: ignore[list-item]
@@ -90,7 +91,7 @@ def test_networkx_and_back() -> None:
     plain.add_edge("a", "b", type="r", how="q")
     assert named(from_networkx(plain)) == [("a", "r", "b")]
     assert named(from_networkx(plain, "how")) == [("a", "q", "b")]
-    assert named(from_networkx(plain, "=knows")) == [("a", "knows", "b")]
+    assert named(from_networkx(plain, relation="knows")) == [("a", "knows", "b")]
 
 
 def test_pyg() -> None:

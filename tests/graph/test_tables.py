@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tests.graph.test_read import named, rows
-from trivium.errors import GraphError, InputError
+from tests.graph.test_read import Triple, named, rows
+from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import Columns, recognised
 from trivium.graph.read import read_graph, read_names, read_queries, read_triples
 
@@ -124,18 +124,27 @@ def test_what_stands_between_fields_and_lines(tmp_path: Path, name: str, text: s
 def test_pairs_get_a_relation(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("who,whom,weight\nAnn,Bob,2\nBob,Cem,1\n")
     (tmp_path / "p.txt").write_text("# Nodes: 3\n# FromNodeId\tToNodeId\n1\t2\n2\t3\n")
-    assert named(read_graph(tmp_path / "p.csv", columns="who,=knows,whom")) == [
-        ("Ann", "knows", "Bob"),
-        ("Bob", "knows", "Cem"),
-    ]
-    assert named(read_graph(tmp_path / "p.txt", columns='1,"=cites, says",2'))[0] == ("1", "=cites, says"[1:], "2")
-    with pytest.raises(GraphError, match=r"p\.txt line 3: '1', '2': .* of pairs, --columns 1,=NAME,2"):
-        read_graph(tmp_path / "p.txt")
+    (tmp_path / "q.csv").write_text("weight;target;source\n2;Bob;Ann\n1;Cem;Bob\n")
+    (tmp_path / "p.json").write_text('[["Ann", "Bob"], ["Bob", "Cem"]]')
     pl.read_csv(tmp_path / "p.csv").write_parquet(tmp_path / "p.parquet")
-    assert read_graph(tmp_path / "p.parquet", columns="who,=knows,whom").relations.names.to_list() == ["knows"]
+    wanted = [("Ann", "knows", "Bob"), ("Bob", "knows", "Cem")]
+    for name, columns in (("p.csv", "who,whom"), ("p.parquet", "who,whom"), ("q.csv", None), ("p.json", None)):
+        assert named(read_graph(tmp_path / name, columns=columns, relation="knows")) == wanted
+        assert rows(read_triples(tmp_path / name, columns=columns, relation="knows")) == wanted
+        with pytest.raises(PairsError if name != "q.csv" else GraphError):
+            read_graph(tmp_path / name, columns=columns)
+    assert named(read_graph(tmp_path / "p.txt", relation="cites, says")) == [
+        ("1", "cites, says", "2"),
+        ("2", "cites, says", "3"),
+    ]
+    (tmp_path / "g.tsv").write_text("a\tr\tb\n")
+    with pytest.raises(InputError, match=r"g\.tsv has relations of its own: --relation NAME serves pairs"):
+        read_graph(tmp_path / "g.tsv", relation="knows")
+    both = read_graph(tmp_path / "g.tsv", also=[tmp_path / "p.txt"], relation="knows")
+    assert both.relations.names.to_list() == ["knows", "r"]
 
 
-@pytest.mark.parametrize("columns", ["a,b", "a,b,c,d", "=a,b,c", "a,=,c", "", "a,,c"])
+@pytest.mark.parametrize("columns", ["a", "a,b,c,d", "a, ,c", "", "a,,c"])
 def test_bad_columns(tmp_path: Path, columns: str) -> None:
     (tmp_path / "g.csv").write_text("a,b,c\nx,y,z\n")
     with pytest.raises(InputError, match=r"--columns .*: name three"):
@@ -166,10 +175,10 @@ def zstd(data: bytes) -> bytes:
 
 def test_bad_lines_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = {
-        "g.tsv": b"a\tr\tb\nb\tr\n\xff\tr\tb\nb\t\tc\nb\tr\tc\n",
+        "g.tsv": b"a\tr\tb\nb\tr\n\xff\tr\tb\nb\tr\tr\tc\nb\tr\tc\n",
         "g.csv": b'head,relation,tail\na,r,b\nb,r\n\xff,r,c\n"b"c,r,d\nb,r,c\n',
-        "g.nt": b'<a:a> <a:r> <a:b> .\n<a:a> <a:r> <a:#c#> .\n<a:a> <a:r> <b> .\n<a:a> <a:r> "x\n<a:b> <a:r> <a:c>.\n',
-        "g.ttl": b"@prefix a: <a:> .\na:a a:r a:b .\na:a a:r <a:#c#> .\na:a a:r .\na:a a:r <a b> .\na:b a:r a:c .\n",
+        "g.nt": b'<a:a> <a:r> <a:b> .\n<a:a> <a:r> .\n<a:a> <a:r> x .\n<a:a> <a:r> "x\n<a:b> <a:r> <a:c>.\n',
+        "g.ttl": b"@prefix a: <a:> .\na:a a:r a:b .\na:a b:r a:c .\na:a b:r a:d .\na:a a:r b:b .\na:b a:r a:c .\n",
         "g.jsonl": b'["a","r","b"]\n["a"]\n{"head":"b","relation":"r"}\n{"x"\n["b","r","c"]\n',
     }
     for name, data in files.items():
@@ -183,12 +192,7 @@ def test_bad_lines_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCap
             read_graph(tmp_path / name)
     (tmp_path / "many.tsv").write_text("a\tr\tb\n" + "a\tr\n" * 50)
     assert read_graph(tmp_path / "many.tsv", skip_bad=True).left_out == {"bad lines": 50}
-    assert "many.tsv: 50 lines could not be read and are left out" in caplog.text and "line 9" not in caplog.text
-    pl.DataFrame({"head": ["a", None, "b"], "relation": ["r"] * 3, "tail": ["b", "x", ""]}).write_parquet(
-        tmp_path / "g.parquet"
-    )
-    assert named(read_graph(tmp_path / "g.parquet", skip_bad=True)) == [("a", "r", "b")]
-    assert read_triples(tmp_path / "g.parquet", skip_bad=True)["line"].to_list() == [1]
+    assert "many.tsv: 50 bad lines are left out" in caplog.text and "line 9" not in caplog.text
 
 
 def test_a_fault_that_nothing_is_read_behind_ends(tmp_path: Path) -> None:
@@ -209,12 +213,30 @@ def test_several_files_are_one_graph(tmp_path: Path) -> None:
 
 
 def test_swapped_columns_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "g.tsv").write_text("".join(f"e{i}\te{i + 1}\tr{i % 2}\n" for i in range(40)))
-    read_graph(tmp_path / "g.tsv")
-    assert "40 relations, and 2 tails: are the columns in another order?" in caplog.text
-    caplog.clear()
-    read_graph(tmp_path / "g.tsv", columns="1,3,2")
-    assert not caplog.text
+    facts = [(f"e{i}", f"e{i + 1}", f"r{i % 2}") for i in range(40)]
+    for columns, order, said in (
+        ((0, 1, 2), "1,3,2", "40 relations, 39 of them heads too, and 2 tails: are the columns in another order?"),
+        ((2, 0, 1), "2,1,3", "40 relations, 39 of them tails too, and 2 heads: are the columns in another order?"),
+    ):
+        (tmp_path / "g.tsv").write_text("".join("\t".join(fact[place] for place in columns) + "\n" for fact in facts))
+        read_graph(tmp_path / "g.tsv")
+        assert f"{said} --columns {order}, say" in caplog.text
+        caplog.clear()
+        graph = read_graph(tmp_path / "g.tsv", columns=order)
+        assert not caplog.text and graph.num_relations == 2
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [(f"patient{i}", f"symptom{j}", "yes" if i < j else "no") for i in range(9) for j in range(60)],
+        [("Nepal", f"indicator {j}", f"{j * j}") for j in range(60)],
+        [(f"p{j}", "type", "Property") for j in range(60)] + [("a", f"p{j}", f"b{j}") for j in range(60)],
+    ],
+)
+def test_many_relations_are_no_swap(tmp_path: Path, caplog: pytest.LogCaptureFixture, facts: list[Triple]) -> None:
+    (tmp_path / "g.tsv").write_text("".join("\t".join(fact) + "\n" for fact in facts))
+    assert read_graph(tmp_path / "g.tsv").num_relations >= 60 and not caplog.text
 
 
 ADMIN = {
@@ -377,8 +399,48 @@ def test_triples_take_the_columns_where_they_have_them(tmp_path: Path) -> None:
         read_graph(tmp_path / "b.tsv", columns="who,how,where")
 
 
-def test_rows_without_an_edge_are_counted(tmp_path: Path) -> None:
+def test_rows_without_an_edge_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "g.csv").write_text("head,relation,tail\na,r,b\n,,\n")
-    assert read_graph(tmp_path / "g.csv").left_out == {"rows without an edge": 1}
+    assert read_graph(tmp_path / "g.csv").left_out == {"rows without an edge": 1} and not caplog.text
+    (tmp_path / "g.tsv").write_text("a\tr\tb\n\n\nb\t\tc\r\nb\tr\t\r\n")
+    (tmp_path / "h.csv").write_text("head,relation,tail\na,r,b\n\nb,,c\nb,r,\n")
+    (tmp_path / "g.jsonl").write_text('["a","r","b"]\n\n\n["b",null,"c"]\n["b","r",""]\n')
+    for name in ("g.tsv", "h.csv", "g.jsonl"):
+        graph = read_graph(tmp_path / name)
+        assert named(graph) == [("a", "r", "b")] and graph.left_out == {"rows that lack a name": 2}
+        assert f"{name} line 4: the relation is empty: skipped" in caplog.text
+        assert f"{name} line 5: the tail is empty: skipped" in caplog.text
+    frame = pl.DataFrame({"head": ["a", None, "b"] * 3, "relation": ["r"] * 9, "tail": ["b", "x", ""] * 3})
+    frame.write_parquet(tmp_path / "g.parquet")
+    graph = read_graph(tmp_path / "g.parquet")
+    assert named(graph) == [("a", "r", "b")] and graph.left_out == {"rows that lack a name": 6}
+    assert "g.parquet row 2: the head is empty: skipped" in caplog.text
+    assert "g.parquet: 6 rows that lack a name are left out" in caplog.text
+    assert read_triples(tmp_path / "g.parquet")["line"].to_list() == [1, 4, 7]
     assert recognised(["a", "b", "c"]) is None and recognised(["id", "x"]) is None
     assert recognised(["id", "name"]) == Columns((), (), 0, 1)
+
+
+def test_numbers_beside_three_columns_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "scored.tsv").write_text("Bergen\tlies in\tNorway\t0.9\t{}\nOslo\tcapital of\tNorway\t0\t{}\n")
+    assert named(read_graph(tmp_path / "scored.tsv")) == FACTS
+    assert "scored.tsv has no header: Bergen, lies in, Norway are head, relation and tail" in caplog.text
+    (tmp_path / "net.tsv").write_text('/a/[/r/In/,/c/en/b/,/c/en/n/]\t/r/In\t/c/en/b\t/c/en/n\t{"weight": 1.0}\n')
+    assert named(read_graph(tmp_path / "net.tsv")) == [("/c/en/b", "/r/In", "/c/en/n")]
+    for truth in ("1", "-1"):  # a triple that is true, or one that is not
+        (tmp_path / "judged.tsv").write_text(f"Bergen\tlies in\tNorway\t{truth}\n")
+        with pytest.raises(GraphError, match="no columns that are known"):
+            read_graph(tmp_path / "judged.tsv")
+
+
+def test_odd_iris_are_names_and_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = ["x:New York", "x:a#b#c", 'x:"quoted"', "relative", "x:%zz"]
+    for name in ("g.nt", "g.ttl"):
+        caplog.clear()
+        (tmp_path / name).write_text("".join(f"<x:a> <x:r> <{iri}> .\n" for iri in [*odd, "x:é_(b)?c=d#e"]))
+        assert [tail for _, _, tail in named(read_graph(tmp_path / name))] == sorted([*odd, "x:é_(b)?c=d#e"])
+        assert f"{name}: 4 names are no valid IRIs, and are read as they stand: 'x:New York' …" in caplog.text
+    (tmp_path / "g.ttl").write_text("<x:a> <x:r> <x:b>, <> .")
+    graph = read_graph(tmp_path / "g.ttl")
+    assert graph.num_triples == 1 and graph.left_out == {"statements with an empty IRI": 1}

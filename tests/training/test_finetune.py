@@ -20,7 +20,7 @@ from trivium.model.config import ModelConfig
 from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
 from trivium.training import finetune as fitting
-from trivium.training.config import TrainingConfig
+from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
@@ -309,7 +309,7 @@ def test_a_plan_fits_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Trainer, "step", lambda *_: take(0.5))
     monkeypatch.setattr(Validation, "mrr", lambda self, _: take(0.01 * 2 * len(self.questions.triples)))
-    config = fitting.finetune_config(str(graph), start, minutes=2)
+    config = fitting.finetune_config(SourceConfig(str(graph)), start, minutes=2)
     plan = fitting.measured(config, None)
     asked = 0.01 * min(plan.questions / 2, 80 / 2) * 8
     steps = plan.trial * len(config.rates) + plan.steps
@@ -321,7 +321,7 @@ def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
     """From random weights on a graph with structure: the fitted ones beat the start on facts that chose nothing."""
     graph = write_triples(tmp_path / "s.tsv", synthesize(3, entities=120, base_relations=4, rules=6).triples)
     start, output = saved(tmp_path / "start.safetensors"), tmp_path / "fitted.safetensors"
-    config = replace(fitting.finetune_config(str(graph), start, steps=60, threads=1), rates=(1e-3, 1e-2))
+    config = replace(fitting.finetune_config(SourceConfig(str(graph)), start, steps=60, threads=1), rates=(1e-3, 1e-2))
     found = fitting.finetune(RunFolder(tmp_path / "run"), output, None, config, lambda _: nullcontext(), False)
     assert found.kept and found.now > found.start + 0.01
     assert not same(load_checkpoint(output)[0].state_dict(), load_checkpoint(start)[0].state_dict())

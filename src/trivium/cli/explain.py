@@ -8,7 +8,7 @@ from typing import Literal
 
 from cyclopts.types import PositiveInt
 
-from trivium.cli.options import Force, Opening
+from trivium.cli.options import Asking, Force
 from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
@@ -27,7 +27,7 @@ def explain(
     paths: PositiveInt = 5,
     json: bool = False,
     png: Path | None = None,
-    opening: Opening = Opening(),
+    opening: Asking = Asking(),
     force: Force = False,
 ) -> None:
     """Says why an answer has its score: the paths that carried it, each with its weight.
@@ -42,7 +42,7 @@ def explain(
     head
         The fact's head.
     relation
-        Its relation.
+        Its relation; also what joins the pairs of a table of two columns.
     tail
         Its tail.
     asked
@@ -56,7 +56,8 @@ def explain(
     """
     if png is not None:
         check_place(png, force, ".png")
-    explanation = explained(Ranker.open(graph, **vars(opening)), head, relation, tail, asked=asked, max_paths=paths)
+    ranker = Ranker.open(graph, asked=relation, **vars(opening))
+    explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:
         save_figure(draw_reasons(explanation), png, force)
     if json:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trivium.cli.options import Force, Output, Reading, Required
+from trivium.cli.options import Force, Output, Pairs, Reading, Required
 from trivium.datasets import table
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import check_place
@@ -25,7 +25,14 @@ from trivium.report import show, warn
 MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
 
 
-def info(what: str | None = None, /, *, flags: Path | None = None, reading: Reading = Reading()) -> None:
+def info(
+    what: str | None = None,
+    /,
+    *,
+    flags: Path | None = None,
+    relation: Pairs = None,
+    reading: Reading = Reading(),
+) -> None:
     """Describes a graph or a checkpoint, or what a flags.yaml yields.
 
     Parameters
@@ -44,7 +51,7 @@ def info(what: str | None = None, /, *, flags: Path | None = None, reading: Read
     else:
         from trivium.text.graph import with_texts
 
-        _show_graph(Path(what), with_texts(read_graph(what, **vars(reading)), what))
+        _show_graph(Path(what), with_texts(read_graph(what, relation=relation, **vars(reading)), what))
 
 
 def _show_flags(path: Path) -> None:
@@ -131,6 +138,7 @@ def index(
     *,
     output: Output = None,
     check: bool = False,
+    relation: Pairs = None,
     reading: Reading = Reading(),
     force: Force = False,
 ) -> None:
@@ -153,7 +161,7 @@ def index(
         from trivium.text.graph import with_texts
 
         check_place(output, force, INDEX)
-        held = with_texts(read_graph(graph, **vars(reading)), graph)
+        held = with_texts(read_graph(graph, relation=relation, **vars(reading)), graph)
         save_index(held, output, force)
         warn(
             f"{output}: {held.num_triples:,} triples, {held.num_entities:,} entities, {held.num_relations:,} relations"

@@ -19,10 +19,9 @@ Calibrated = Annotated[Path | None, Parameter(help="From `trivium calibrate`: a 
 DataDir = Annotated[Path | None, Parameter(help="A folder of data sets; they are downloaded into a cache by default.")]
 Columns = Annotated[
     str | None,
-    Parameter(
-        help="The columns of tables: HEAD,RELATION,TAIL, by name or by number; =NAME is one relation for all rows."
-    ),
+    Parameter(help="The columns of tables: HEAD,RELATION,TAIL, by name or by number; of pairs HEAD,TAIL."),
 ]
+Pairs = Annotated[str | None, Parameter(name="--relation", help="What joins the pairs of a table of two columns.")]
 Resume = Annotated[Path | None, Parameter(help="Continue what stands in this folder instead.")]
 
 
@@ -44,9 +43,17 @@ class Reading:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Opening(Reading):
-    """With which model a graph is opened, as `trivium.Ranker.open` takes it."""
+class Asking(Reading):
+    """With which model a graph is opened, as `trivium.Ranker.open` takes it; the verb has a relation of its own."""
 
     checkpoint: Checkpoint = DEFAULT
     decisions: Path | None = None
     """A file of decisions, from `trivium review`; by default the one beside the graph, if it is there."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Opening(Asking):
+    """As `trivium.Ranker.open` takes it."""
+
+    relation: Pairs = None

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
-from trivium.cli.options import Calibrated, Count, Force, Opening, Output, Reading, Required
+from trivium.cli.options import Asking, Calibrated, Count, Force, Opening, Output, Reading, Required
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv, digest
 from trivium.graph.formats import TRIPLE
@@ -46,7 +46,7 @@ def rank(
     strict: bool = False,
     calibration: Calibrated = None,
     output: Output = None,
-    opening: Opening = Opening(),
+    opening: Asking = Asking(),
     force: Force = False,
 ) -> None:
     """Answers questions: (head, relation, ?) or (?, relation, tail), with what the graph does not already hold.
@@ -58,7 +58,7 @@ def rank(
     head
         The entity that is asked about; its answers are tails.
     relation
-        The relation that is asked.
+        The relation that is asked; also what joins the pairs of a table of two columns.
     relation_text
         Instead of a relation of the graph: one that it does not hold, in words ("is the capital of").
     tail
@@ -74,13 +74,16 @@ def rank(
     strict
         Stop at an unknown name in the file of questions, instead of skipping its line.
     """
-    if queries is not None and any(name is not None for name in (head, relation, relation_text, tail)):
-        raise InputError("give --queries FILE or one question (--head and --relation), not both")
+    one = "give --queries FILE or one question (--head and --relation), not both"
+    if queries is not None and any(name is not None for name in (head, relation_text, tail)):
+        raise InputError(one)
     if head is not None and tail is not None:
         raise InputError("give --head or --tail, not both: the other is what is asked (`score`, `relate` take both)")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
-    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text)
+    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text, relation)
+    if queries is not None and relation is not None and ranker.graph.relations.names.to_list() != [relation]:
+        raise InputError(one)
     chosen = _named_in(ranker.graph, candidates, opening)
     if queries is None:
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
@@ -126,7 +129,10 @@ def score(
     """
     ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
     asked, places = _known_ids(
-        ranker.graph, triples, read_triples(triples, columns=opening.columns, skip_bad=opening.skip_bad), strict
+        ranker.graph,
+        triples,
+        read_triples(triples, columns=opening.columns, relation=opening.relation, skip_bad=opening.skip_bad),
+        strict,
     )
 
     def scored(part: Ids) -> pl.DataFrame:
@@ -210,7 +216,7 @@ def complete(
     min_confidence: float | None = None,
     yes: bool = False,
     calibration: Calibrated = None,
-    opening: Opening = Opening(),
+    opening: Asking = Asking(),
     force: Force = False,
 ) -> None:
     """Writes the most plausible links that are not there, asking each relation where links seem to be missing.
@@ -227,7 +233,7 @@ def complete(
         The table to write (.tsv, .csv, .parquet, .jsonl). Its column held says how many answers to the same question
         the graph has.
     relation
-        Relations to complete (repeatable); all by default.
+        Relations to complete (repeatable), or what joins pairs; all by default.
     heads
         A file of names: ask these alone; with --relation each of them, whether like the others or not.
     both_directions
@@ -248,7 +254,9 @@ def complete(
         raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
-    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
+    ranker, confidence, calibrated = _open(
+        graph, opening, calibration, output, force, asked=relation[0] if relation else None
+    )
     chosen, narrowed = (_named_in(ranker.graph, file, opening) for file in (candidates, heads))
     questions = open_questions(
         ranker.graph, relation, narrowed, both_directions=both_directions, also_second=also_second
@@ -288,17 +296,24 @@ def split(places: Ids, size: int = 0) -> list[Ids]:
 
 
 def _open(
-    graph: Path, opening: Opening, calibration: Path | None, output: Path | None, force: bool, words: str | None = None
+    graph: Path,
+    opening: Asking,
+    calibration: Path | None,
+    output: Path | None,
+    force: bool,
+    words: str | None = None,
+    asked: str | None = None,
 ) -> tuple[Ranker, Confidence | None, str]:
     """A ranker, and what a calibration gives that serves it, with its SHA-256; none and nothing of none.
 
     Args:
         output: is checked first, and that its format can hold the graph's names.
         words: the text of a relation that the graph does not hold.
+        asked: the relation that is asked.
     """
     if output is not None:
         check_output(output, force)
-    ranker = Ranker.open(graph, relation_text=words, **vars(opening))
+    ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
     if output is not None and output.suffix.lower() == ".tsv":
         for names in (ranker.graph.entities, ranker.graph.relations):
             check_tsv(names.names, output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Required, Resume
+from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Pairs, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table
@@ -16,6 +16,7 @@ from trivium.training import finetune as fitting
 from trivium.training import pretrain as training
 from trivium.training.ablation import ablate as run_ablation
 from trivium.training.ablation import read_ablation
+from trivium.training.config import SourceConfig
 from trivium.training.evidence import differences, draw, suggest
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.weights import draw_fusion, fusion_course
@@ -78,6 +79,7 @@ def finetune(
     minutes: float | None = None,
     steps: int | None = None,
     columns: Columns = None,
+    relation: Pairs = None,
     run: Path | None = None,
     resume: Resume = None,
     data_dir: DataDir = None,
@@ -105,14 +107,15 @@ def finetune(
         The folder of the run; runs/NAME by default, after the output's name.
     """
     began = {"checkpoint": checkpoint, "only": only, "valid": valid, "minutes": minutes, "steps": steps}
-    began |= {"columns": columns}
+    began |= {"columns": columns, "relation": relation}
     folder = run_folder("a graph", graph and output, resume, run=run, **began)
     check_place(output, force, ENDING)
     check_range(1, steps=steps)
     config = None
     if graph is not None:
         config = fitting.finetune_config(
-            graph, checkpoint or DEFAULT, only or (), str(valid or ""), minutes, steps, columns=columns or ""
+            SourceConfig(graph, columns=columns or "", relation=relation or ""),
+            *(checkpoint or DEFAULT, only or (), str(valid or ""), minutes, steps),
         )
     with claimed(folder.path, folder.path):
         found = fitting.finetune(folder, output, data_dir, config, progress, force)

@@ -139,20 +139,22 @@ def training_graph(
     name: str,
     data_dir: str | Path | None = None,
     excluded: Exclusion | None = None,
+    columns: str = "",
+    relation: str = "",
     *,
     download: bool = True,
-    columns: str = "",
 ) -> Graph:
     """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
 
     Args:
-        columns: of a file, see `trivium.graph.read.read_graph`.
+        columns, relation: of a file, see `trivium.graph.read.read_graph`.
 
     Raises:
         InputError: it cannot be read, or nothing is left of it.
     """
     less = {key: tuple(names) for key, names in (excluded or {}).items()}
-    graph = _training_graph(name, data_dir, download, less.get("exclude", ()), less.get("exclude_graphs", ()), columns)
+    taken = less.get("exclude", ()), less.get("exclude_graphs", ())
+    graph = _training_graph(name, data_dir, download, *taken, columns or None, relation or None)
     if not graph.num_triples:
         raise InputError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
     return graph
@@ -165,12 +167,13 @@ def _training_graph(
     download: bool,
     exclude: tuple[str, ...],
     exclude_graphs: tuple[str, ...],
-    columns: str,
+    columns: str | None,
+    relation: str | None,
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
     own = is_file(name)
     if own:
-        graph = read_graph(graph_file(name), columns=columns or None)
+        graph = read_graph(graph_file(name), columns=columns, relation=relation)
     else:
         graph = load_dataset(name, data_dir, download=download).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -21,12 +21,13 @@ from trivium.graph.read import read_graph
 _ATTRIBUTES = ("relation", "predicate", "label", "type")
 
 
-def from_networkx(graph: Any, relation: str | None = None) -> Graph:
+def from_networkx(graph: Any, attribute: str | None = None, *, relation: str | None = None) -> Graph:
     """A graph of networkx; the edges of an undirected one as they stand, each once.
 
     Args:
-        relation: the edges' attribute that names their relation, or ``=NAME`` for one relation of all. By default
-            ``relation``, ``predicate``, ``label`` or ``type``, else the key of a multigraph's edge.
+        attribute: of the edges, which names their relation; by default ``relation``, ``predicate``, ``label`` or
+            ``type``, else the key of a multigraph's edge.
+        relation: one for all edges instead.
 
     Raises:
         GraphError: an edge has no relation.
@@ -34,15 +35,12 @@ def from_networkx(graph: Any, relation: str | None = None) -> Graph:
     keys = {"keys": True} if graph.is_multigraph() else {}
     rows = []
     for head, tail, *key, held in graph.edges(data=True, **keys):
-        name: Any = None
-        if relation is not None and relation.startswith("="):
-            name = relation[1:]
-        else:
-            names = (held[a] for a in ([relation] if relation else _ATTRIBUTES) if a in held)
-            name = next(names, key[0] if key and isinstance(key[0], str) and relation is None else None)
+        names = (held[a] for a in ([attribute] if attribute else _ATTRIBUTES) if a in held)
+        name: Any = next(names, key[0] if key and isinstance(key[0], str) and attribute is None else None)
+        name = name if relation is None else relation
         if name is None:
-            wanted = relation or ", ".join(_ATTRIBUTES)
-            raise GraphError(f"the edge from {head!r} to {tail!r} has no {wanted}: name one for all, relation='=NAME'")
+            wanted = attribute or ", ".join(_ATTRIBUTES)
+            raise GraphError(f"the edge from {head!r} to {tail!r} has no {wanted}: name one for all, relation=NAME")
         rows.append((str(head), str(name), str(tail)))
     return Graph.from_triples(rows)
 

@@ -47,6 +47,9 @@ READ_BYTES = 1 << 17
 ANY_BYTES = 1 << 26  # of a packed file, whatever its ratio
 _BOM = b"\xef\xbb\xbf"
 REPORTED = 5  # bad lines of a file that are named
+BAD = "bad lines"
+LACKING = "rows that lack a name"
+COLUMNS = "name three, HEAD,RELATION,TAIL, or their numbers (two, HEAD,TAIL, of pairs, with --relation NAME)"
 
 TRIPLE = ("head", "relation", "tail")
 
@@ -77,17 +80,20 @@ class Pass:
     """One reading of a graph's files: how they are read, and what they hold beside triples.
 
     Attributes:
-        columns, named_graph, skip_bad: see `trivium.graph.read.read_graph`.
+        columns, relation, named_graph, skip_bad: see `trivium.graph.read.read_graph`.
         strict: whether a table must have the columns; else they serve where it has them.
+        paired: whether a table of pairs took the relation.
         labels: by name.
         left_out: how many of each kind.
         number: of the file that is read; nodes without a name are its own.
     """
 
     columns: str | None = None
+    relation: str | None = None
     named_graph: str | None = None
     skip_bad: bool = False
     strict: bool = True
+    paired: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     number: int = 1
@@ -96,15 +102,19 @@ class Pass:
         """A line that cannot be read: counted where such are skipped, and the first few named; else as `fail`."""
         if not self.skip_bad or line is None:
             fail(path, line, f"{what} (--skip-bad goes on past such lines)" if line is not None else what, unit)
-        self.left_out["bad lines"] += 1
-        if self.left_out["bad lines"] <= REPORTED:
-            log.warning("%s %s %d: %s: skipped", path, unit, line, _short(what))
+        self.without(BAD, path, line, what, unit)
+
+    def without(self, kind: str, path: Path, line: int | None, what: str, unit: str = "line") -> None:
+        """What is left out, counted by its kind, and the first few named."""
+        self.left_out[kind] += 1
+        if self.left_out[kind] <= REPORTED:
+            log.warning("%s %s %s: %s: skipped", path, unit, line, _short(what))
 
 
-def fail(path: Path, line: int | None, what: str, unit: str = "line") -> NoReturn:
+def fail(path: Path, line: int | None, what: str, unit: str = "line", error: type[GraphError] = GraphError) -> NoReturn:
     """Raises the error that every reader raises: file, 1-based line where it is known, what is wrong there."""
     where = f"{path} {unit} {line}" if line else str(path)
-    raise GraphError(f"{where}: {_short(what)}")
+    raise error(f"{where}: {_short(what)}")
 
 
 def _short(what: str) -> str:
@@ -205,8 +215,12 @@ class Columns:
     kind_name: str = "type"
 
 
-def recognised(fields: Sequence[str]) -> Columns | None:
-    """The columns that a header's words name; ``None`` of a line that is no header."""
+def recognised(fields: Sequence[str], relation: str | None = None) -> Columns | None:
+    """The columns that a header's words name; ``None`` of a line that is no header.
+
+    Args:
+        relation: of all rows, where no column is one of relations.
+    """
     words = [_word(field) for field in fields]
     node, label, kind = (
         next((words.index(word) for word in known if word in words), None)
@@ -214,73 +228,72 @@ def recognised(fields: Sequence[str]) -> Columns | None:
     )
     nodes = Columns((), (), node, label, kind, "type" if kind is None else _NODE_TYPES[words[kind]])
     found = _places(words)
-    if len(found) == len(TRIPLE):
-        head, relation, tail = (found[column] for column in TRIPLE)
-        labels = tuple(_label(words, place) for place in (head, relation, tail))
+    head, kinds, tail = (found.get(column) for column in TRIPLE)
+    between = relation if kinds is None else kinds
+    if head is not None and between is not None and tail is not None:
+        labels = tuple(None if place is None else _label(words, place) for place in (head, kinds, tail))
         whole = nodes if "labels" in words else Columns(())  # Neo4j's export of nodes and edges in one table
-        return replace(whole, places=(head, relation, tail), labels=labels)
+        return replace(whole, places=(head, between, tail), labels=labels)
     return None if node is None or label is kind is None else nodes
 
 
-def chosen(columns: str, fields: Sequence[str]) -> tuple[Columns | None, bool]:
+def chosen(columns: str, fields: Sequence[str], relation: str | None = None) -> tuple[Columns | None, bool]:
     """The columns that somebody chose, ``None`` where the line has them not, and whether it is a header then.
 
     Args:
-        columns: HEAD,RELATION,TAIL, each the name of a column or its number from 1 on; ``=NAME`` is the relation of all
-            rows.
+        columns: see `chosen_names`.
+        relation: of all rows, where no column is one of relations.
 
     Raises:
-        InputError: these are not three.
+        InputError: as `chosen_names`.
     """
     names = chosen_names(columns)
-    head, relation, tail = (find_column(fields, name) for name in names)
-    if head is None or relation is None or tail is None:
+    head, kinds, tail = (find_column(fields, names[what]) if what in names else None for what in TRIPLE)
+    between = relation if "relation" not in names else kinds
+    if head is None or between is None or tail is None:
         return None, False
-    named = any(_plain(name) in map(_plain, fields) and not name.isdecimal() for name in names)
-    whole = names[1][1:] if relation < 0 else relation
-    return Columns((head, whole, tail)), named or recognised(fields) is not None
+    named = any(_plain(name) in map(_plain, fields) and not name.isdecimal() for name in names.values())
+    return Columns((head, between, tail)), named or recognised(fields, relation) is not None
 
 
 def find_column(fields: Sequence[str], name: str) -> int | None:
-    """Where a column stands that somebody names, or gives the number of; -1 of ``=NAME``, ``None`` if it is not there.
+    """Where a column stands that somebody names, or gives the number of; ``None`` if it is not there.
 
     Capitals and blanks around names do not matter.
     """
     if name.isdecimal():
         return int(name) - 1 if 0 < int(name) <= len(fields) else None
     plain = [_plain(field) for field in fields]
-    if plain.count(_plain(name)) == 1:
-        return plain.index(_plain(name))
-    return -1 if name.startswith("=") and _plain(name) not in plain else None
+    return plain.index(_plain(name)) if plain.count(_plain(name)) == 1 else None
 
 
-def chosen_names(columns: str) -> list[str]:
-    """The three names in ``--columns``, which are quoted as in a CSV.
+def chosen_names(columns: str | None) -> dict[str, str]:
+    """What ``--columns`` calls the head, the relation and the tail: names, which are quoted as in a CSV, or numbers.
 
     Raises:
-        InputError: these are not three.
+        InputError: they are not three, nor two, of heads and tails.
     """
+    if columns is None:
+        return {}
     names = next(csv.reader([columns]), [])
-    wrong = len(names) != len(TRIPLE) or not all(name.strip("= ") for name in names)
-    if wrong or names[0].startswith("=") or names[2].startswith("="):
-        raise InputError(
-            f"--columns {columns}: name three, HEAD,RELATION,TAIL, or their numbers (=NAME: one relation for all)"
-        )
-    return names
+    wanted = TRIPLE[::2] if len(names) == 2 else TRIPLE
+    if len(names) != len(wanted) or not all(name.strip() for name in names):
+        raise InputError(f"--columns {columns}: {COLUMNS}")
+    return dict(zip(wanted, names, strict=True))
 
 
 def asked(fields: Sequence[str], columns: str | None = None) -> dict[str, int]:
-    """Which of head, relation and tail a header of questions names, and where they stand; see `chosen`."""
+    """Which of head, relation and tail a header of questions names, and where they stand; see `chosen_names`."""
     plain = [_plain(field) for field in fields]
-    names = [_plain(name) for name in chosen_names(columns)] if columns else []
-    found = {what: plain.index(name) for what, name in zip(TRIPLE, names, strict=False) if plain.count(name) == 1}
+    names = {what: _plain(name) for what, name in chosen_names(columns).items()}
+    found = {what: plain.index(name) for what, name in names.items() if plain.count(name) == 1}
     return found if len(found) > 1 else _places([_word(field) for field in fields])
 
 
 def names_column(fields: Sequence[str], columns: str | None = None) -> int | None:
     """Where a header of a table of entities has their names; ``None`` of a line that is a name itself."""
     plain = [_plain(field) for field in fields]
-    names = [_plain(name) for name in chosen_names(columns)[::-2]] if columns else []
+    names = [_plain(chosen_names(columns)[what]) for what in ("tail", "head") if columns]
     places = [plain.index(name) for name in names if plain.count(name) == 1]
     words = [_word(field) for field in fields] if len(fields) > 1 else []
     places += [words.index(word) for word in ("tail", "object", "target", "id", "name", "entity") if word in words]

@@ -48,18 +48,19 @@ class Graph:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_triples(cls, triples: Any, columns: str | None = None) -> Graph:
+    def from_triples(cls, triples: Any, columns: str | None = None, relation: str | None = None) -> Graph:
         """Builds a graph from triples by name; ids follow the sorted order of the names, as from a file.
 
         Args:
             triples: rows of head, relation and tail (strings, or numbers whose digits are names), or a frame of polars
                 or pandas.
             columns: of a frame, ``HEAD,RELATION,TAIL``; by default they are recognised by their words.
+            relation: what joins the two names of each row, or those of a frame without a column of relations.
 
         Raises:
             GraphError: a row is none of three names, or the frame lacks a column.
         """
-        heads, relations, tails = _columns(triples, columns)
+        heads, relations, tails = _columns(triples, columns, relation)
         entities, kinds = (Names(column.unique().sort()) for column in (pl.concat([heads, tails]), relations))
         ids = entities.ids(heads), kinds.ids(relations), entities.ids(tails)
         return cls.from_ids(*ids, entities=entities, relation_names=kinds)
@@ -243,11 +244,11 @@ class Graph:
         return triples_sha256(self.named(self.triples))
 
 
-def _columns(triples: Any, columns: str | None = None) -> list[pl.Series]:
+def _columns(triples: Any, columns: str | None = None, relation: str | None = None) -> list[pl.Series]:
     """The heads, relations and tails of rows or of a frame, as strings; see `Graph.from_triples`."""
     if hasattr(triples, "columns"):
         fields = [str(name) for name in triples.columns]
-        found = recognised(fields) if columns is None else chosen(columns, fields)[0]
+        found = recognised(fields, relation) if columns is None else chosen(columns, fields, relation)[0]
         if found is None or not found.places:
             has = ", ".join(map(repr, fields))
             raise GraphError(f"no columns that are head, relation and tail in {has}: columns='HEAD,RELATION,TAIL'")
@@ -256,7 +257,7 @@ def _columns(triples: Any, columns: str | None = None) -> list[pl.Series]:
         parts = [[found.places[1]] * count if column is None else column.to_list() for column in held]
         rows = list(zip(*parts, strict=True))
     else:
-        rows = list(triples)
+        rows = [(row[0], relation, row[1]) if relation and len(row) == 2 else row for row in triples]
     for number, row in enumerate(rows):
         if len(row) != len(TRIPLE) or not all(isinstance(name, str | int | np.integer) and name != "" for name in row):
             raise GraphError(f"row {number} is {row!r}: give a head, a relation and a tail, each a name")

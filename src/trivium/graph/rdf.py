@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow as pa
+from pyarrow import compute
 from pyoxigraph import BlankNode, Literal, Quad, RdfFormat, Triple, parse
 
-from trivium.graph.formats import RDF, Pass, ending_of, fail, opened
+from trivium.graph.formats import RDF, TRIPLE, Pass, ending_of, fail, opened
+
+log = logging.getLogger(__name__)
 
 _DRAWN = re.compile("[a-f][0-9a-f]{15,31}")  # as the parser calls an anonymous node
 LABELS = (  # in order of worth
@@ -20,6 +25,7 @@ LABELS = (  # in order of worth
     "https://schema.org/name",
     "http://xmlns.com/foaf/0.1/name",
 )
+_ODD = r'[\x00-\x20"{}|\\^`]|#.*#|^[^:/?#]*([/?#]|$)'  # of an IRI: what none may hold, or no scheme
 _BLOCK_LINES = 1_000
 _WORTH = {label: 3 * place for place, label in enumerate(reversed(LABELS))}
 
@@ -27,6 +33,7 @@ _WORTH = {label: 3 * place for place, label in enumerate(reversed(LABELS))}
 def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
     """Triples of IRIs and blank nodes, with the statement's number; labels go to the pass, other literals are counted.
 
+    An IRI that no standard allows is a name as it stands, unless it is empty or seems not to end.
     Of several labels of a name the one by the first of `LABELS` is taken; of these the one without a language, else
     the English one, else the first.
     """
@@ -57,7 +64,14 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
                 if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple):
                     run.left_out["statements about statements"] += 1
                 elif not isinstance(quad.object, Literal):
-                    yield name(quad.subject), quad.predicate.value, name(quad.object), number
+                    triple = name(quad.subject), quad.predicate.value, name(quad.object)
+                    if (text := "\n".join(triple)).count("\n") > 2 or "<" in text:
+                        place, unit = _place(path, form, number)
+                        run.bad(path, place, "an IRI is not closed", unit)
+                    elif not all(triple):
+                        run.left_out["statements with an empty IRI"] += 1
+                    else:
+                        yield *triple, number
                 elif quad.predicate.value not in _WORTH or not quad.object.value:
                     run.left_out["literals"] += 1
                 else:
@@ -66,10 +80,24 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
                         best[subject] = worth
                         run.labels[subject] = quad.object.value
     except MemoryError:
-        place = (statement_lines(path)[number], "line") if form == RdfFormat.N_QUADS else (number + 1, "statement")
-        fail(path, place[0], "a name or text of more than 16 MiB: shorten it", place[1])
+        place, unit = _place(path, form, number + 1)
+        fail(path, place, "a name or text of more than 16 MiB: shorten it", unit)
     if not found:
         fail(path, None, f"has no graph {run.named_graph!r}: it has {', '.join(sorted(others)[:5]) or 'none'}")
+
+
+def warn_of_odd_names(path: Path, table: Any) -> None:
+    """Says which names of a file's triples, an Arrow table, are no IRIs as RFC 3987 has them."""
+    parts = [table[what].unify_dictionaries() for what in TRIPLE]
+    names = pa.concat_arrays([part.chunk(0).dictionary for part in parts if part.num_chunks]).unique()
+    odd = names.filter(compute.match_substring_regex(names, _ODD))
+    if len(odd):
+        log.warning("%s: %d names are no valid IRIs, and are read as they stand: %r …", path, len(odd), odd[0].as_py())
+
+
+def _place(path: Path, form: RdfFormat, number: int) -> tuple[int, str]:
+    """Where a statement stands, by its number."""
+    return (statement_lines(path)[number - 1], "line") if form == RdfFormat.N_QUADS else (number, "statement")
 
 
 def _statements(path: Path, file: IO[bytes], form: RdfFormat, run: Pass) -> Iterator[Quad | None]:
@@ -82,17 +110,17 @@ def _statements(path: Path, file: IO[bytes], form: RdfFormat, run: Pass) -> Iter
         begin = 1
         while block := list(islice(file, _BLOCK_LINES)):
             try:
-                yield from list(parse(b"".join(block), format=form))
+                yield from list(parse(b"".join(block), format=form, lenient=True))
             except (SyntaxError, MemoryError):
                 for line, content in enumerate(block, begin):
                     try:
-                        yield from list(parse(content, format=form))
+                        yield from list(parse(content, format=form, lenient=True))
                     except SyntaxError as reason:
                         run.bad(path, line, _reason(reason))
                         yield None
             begin += len(block)
         return
-    parser, before = parse(file, format=form), ""
+    parser, before = parse(file, format=form, lenient=True), ""
     while True:
         try:
             yield from parser

@@ -27,9 +27,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from trivium.errors import GraphError
+from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import (
+    BAD,
     INDEX,
+    LACKING,
     PACKED,
     REPORTED,
     TRIPLE,
@@ -60,6 +62,7 @@ def read_graph(
     *,
     also: Iterable[str | Path] = (),
     columns: str | None = None,
+    relation: str | None = None,
     named_graph: str | None = None,
     labels: Iterable[str | Path] = (),
     skip_bad: bool = False,
@@ -68,15 +71,17 @@ def read_graph(
 
     Args:
         also: further files of the graph: more triples, or a table of nodes with their labels and types.
-        columns: of a table, ``HEAD,RELATION,TAIL``, each by its name or its number from 1 on; ``=NAME`` is one relation
-            for all rows. By default a header is recognised by its words, and three columns without one are these.
+        columns: of a table, ``HEAD,RELATION,TAIL``, each by its name or its number from 1 on; two of pairs. By default
+            a header is recognised by its words, and three columns without one are these.
+        relation: what joins the pairs of a table that has no column of relations.
         named_graph: the IRI of an RDF file's named graph; by default all its graphs are read, names dropped.
         labels: tables of names and labels, or RDF that has labels.
         skip_bad: go on past lines that cannot be read, count them and name the first.
 
     Raises:
         GraphError: a file cannot be read or none holds a triple; a line at fault is named.
-        InputError: the columns are not three.
+        PairsError: a table holds pairs, and no relation is given.
+        InputError: the columns are not three, or a relation is given, and no table holds pairs.
 
     Cost: O(files) time; memory of the ids, and of the distinct names of each batch.
     """
@@ -95,27 +100,27 @@ def read_graph(
     if indexes:
         graph = open_index(files[0])
         return _labelled(graph, said.labels) if said.labels else graph
-    if columns is not None:
-        chosen_names(columns)
-    run = Pass(columns, named_graph, skip_bad)
+    if relation is None and len(chosen_names(columns)) == 2:
+        raise PairsError(f"--columns {columns} are a head and a tail: --relation NAME says what joins them")
+    run = Pass(columns, relation, named_graph, skip_bad)
     tables = []
     for number, file in enumerate(files, 1):
         run.number, run.strict = number, number == 1
         tables.append(read_table(file, run).select(TRIPLE))
-    if (bad := run.left_out["bad lines"]) > REPORTED:
-        log.warning("%s: %s lines could not be read and are left out", path, f"{bad:,}")
+    for kind in (BAD, LACKING):
+        if (count := run.left_out[kind]) > REPORTED:
+            log.warning("%s: %s %s are left out", path, f"{count:,}", kind)
+    if run.paired:
+        log.info("%s holds pairs: each is a fact of the relation %r", path, relation)
+    elif relation is not None:
+        raise InputError(f"{path} has relations of its own: --relation NAME serves pairs (of --columns HEAD,TAIL, say)")
     table = pa.concat_tables(tables)
     heads, relations, tails = (_encoded(table[column]) for column in TRIPLE)
     del table, tables
     if not len(heads[1]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
-    counts = [len(held) for held, _ in (heads, relations, tails)]
-    if counts[1] >= MANY_RELATIONS and counts[1] > 2 * min(counts[0], counts[2]):
-        few = "heads" if counts[0] < counts[2] else "tails"
-        log.warning(
-            "%s: %s relations, and %s %s: are the columns in another order? --columns 1,3,2, say, names them",
-            *(path, f"{counts[1]:,}", f"{min(counts[0], counts[2]):,}", few),
-        )
+    if kinds - {"rdf"}:
+        _warn_of_order(path, *(held for held, _ in (heads, relations, tails)))
     entity_names = _names(run.labels, heads[0], tails[0])
     relation_names = _names(run.labels, relations[0])
     columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
@@ -126,14 +131,38 @@ def read_graph(
     return _labelled(graph, said.labels) if said.labels else graph
 
 
+def _warn_of_order(path: str | Path, heads: pl.Series, relations: pl.Series, tails: pl.Series) -> None:
+    """Says that columns look swapped: many relations that are entities too, and few at one end that are none.
+
+    By counts alone a table of many attributes and few values looks so; relations that are described in the graph are
+    fewer than what they are described by.
+    """
+    few, (many, order) = sorted([(heads, (tails, "2,1,3")), (tails, (heads, "1,3,2"))], key=lambda end: len(end[0]))[0]
+    if len(relations) < max(MANY_RELATIONS, 2 * len(few)):
+        return
+    shared, odd = int(relations.is_in(many.implode()).sum()), int(few.is_in(many.implode()).sum())
+    if 10 * shared >= len(relations) and 10 * odd <= len(few):
+        what = "heads" if few is heads else "tails"
+        log.warning(
+            "%s: %s relations, %s of them %s too, and %s %s: are the columns in another order? --columns %s, say",
+            *(path, f"{len(relations):,}", f"{shared:,}", "tails" if few is heads else "heads"),
+            *(f"{len(few):,}", what, order),
+        )
+
+
 def read_triples(
-    path: str | Path, lines: bool = True, *, columns: str | None = None, skip_bad: bool = False
+    path: str | Path,
+    lines: bool = True,
+    *,
+    columns: str | None = None,
+    relation: str | None = None,
+    skip_bad: bool = False,
 ) -> pl.DataFrame:
     """Reads triples by name, in the file's order, repeats kept.
 
     Args:
         lines: whether to say where each stands (a TSV is read faster without).
-        columns, skip_bad: as in `read_graph`; the columns of a table that has them.
+        columns, relation, skip_bad: as in `read_graph`; the columns of a table that has them.
 
     Returns:
         Columns ``head``, ``relation``, ``tail`` (strings) and ``line`` (1-based; the row's number in
@@ -147,7 +176,7 @@ def read_triples(
         graph = open_index(path)
         frame = graph.named(graph.triples)
         return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"))
-    table = read_table(path, Pass(columns, skip_bad=skip_bad, strict=False), lines)
+    table = read_table(path, Pass(columns, relation, skip_bad=skip_bad, strict=False), lines)
     if not len(table):
         raise GraphError(f"{path} holds no triple")
     encoded = {column: _encoded(table[column]) for column in TRIPLE}

@@ -22,14 +22,16 @@ import pyarrow as pa
 from pyarrow import compute, parquet, types
 from pyarrow import csv as arrow_csv
 
-from trivium.errors import GraphError
+from trivium.errors import GraphError, PairsError
 from trivium.graph.formats import (
     ANY_BYTES,
+    LACKING,
     MAX_RATIO,
     READ_BYTES,
     TRIPLE,
     Columns,
     Pass,
+    asked,
     chosen,
     chosen_names,
     ending_of,
@@ -41,7 +43,7 @@ from trivium.graph.formats import (
     opened,
     recognised,
 )
-from trivium.graph.rdf import LABELS, rdf_triples
+from trivium.graph.rdf import LABELS, rdf_triples, warn_of_odd_names
 
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
@@ -49,6 +51,7 @@ _ROW_BYTES = 100  # of memory for a row of Parquet, about
 _NAME = pa.dictionary(pa.int32(), pa.large_string())
 _ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
 _BLANKS = " "  # as a delimiter: a run of them
+_BESIDE = re.compile(r"-?\d+(\.\d*)?([eE]-?\d+)?|[{\[].*[}\]]|")  # no name: a number, JSON, nothing
 _DELIMITERS = {"tsv": ("\t", ",", ";", "|", _BLANKS), "csv": (",", ";", "\t", "|")}
 
 log = logging.getLogger(__name__)
@@ -99,7 +102,10 @@ def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
     if kind == "parquet":
         return pa.Table.from_batches(_parquet_batches(path, run), _ROW)
     if kind == "rdf":
-        return pa.Table.from_batches(_batches(rdf_triples(path, run)), _ROW)
+        table = pa.Table.from_batches(_batches(rdf_triples(path, run)), _ROW)
+        if len(table):
+            warn_of_odd_names(path, table)
+        return table
     if kind == "json":
         return pa.Table.from_batches(_batches(_triples(path, _json_rows(path, run), run)), _ROW)
     form = layout(path, run)
@@ -137,23 +143,45 @@ def _columns(
     """The columns of a table, and whether its first row, which has these fields, is a header.
 
     Args:
-        unnamed: three columns without a header are head, relation and tail.
+        unnamed: columns without a header are head, relation and tail, or head and tail of pairs.
     """
-    found, header = chosen(run.columns, fields) if run.columns else (None, False)
+    found, header = chosen(run.columns, fields, run.relation) if run.columns else (None, False)
     if found is None and not (run.columns and run.strict):
-        found, header = recognised(fields), True
-        if found is None and unnamed and len(fields) == len(TRIPLE):
-            found, header = Columns((0, 1, 2)), False
+        found, header = recognised(fields, run.relation), True
+        if found is None and unnamed:
+            found, header = _unnamed(path, fields, run.relation), False
     if found is None:
         has = ", ".join(map(repr, fields[:12]))
         if run.columns and run.strict:
-            missing = next(name for name in chosen_names(run.columns) if find_column(fields, name) is None)
-            fail(path, line, f"--columns {run.columns}: {missing!r} is not, or not once, among {has}")
+            missing = [name for name in chosen_names(run.columns).values() if find_column(fields, name) is None]
+            fail(path, line, f"--columns {run.columns}: {missing[0]!r} is not, or not once, among {has}")
         advice = "--columns HEAD,RELATION,TAIL says which they are, by name or by number (1,2,3)"
+        if len(fields) == 2 and run.relation is None and "relation" not in asked(fields):
+            fail(path, line, f"{has}: pairs: --relation NAME says what joins them", error=PairsError)
         if len(fields) == 2:
-            advice = "of pairs, --columns 1,=NAME,2 gives them a relation"
+            advice = "--columns HEAD,TAIL says which they are, by name or by number (1,2)"
         fail(path, line, f"{has}: no columns that are known for head, relation and tail: {advice}")
+    run.paired |= run.relation in found.places
     return found, header
+
+
+def _unnamed(path: Path, fields: Sequence[str], relation: str | None) -> Columns | None:
+    """The columns of a table without a header: three, or two of pairs; beside three, numbers and JSON are left out.
+
+    A number that may say whether a triple is true (1, 0, -1) is a question that nobody but its owner can answer.
+    ConceptNet's dump begins with the names of an edge and its relation.
+    """
+    if len(fields) == 2 and relation is not None:
+        return Columns((0, relation, 1))
+    if [field[:3] for field in fields[:4]] == ["/a/", "/r/", "/c/", "/c/"]:
+        return Columns((2, 1, 3))
+    names = [place for place, field in enumerate(fields) if not _BESIDE.fullmatch(field)]
+    if len(names) != len(TRIPLE) or any(field in ("1", "0", "-1") for field in fields):
+        return Columns((0, 1, 2)) if len(fields) == len(TRIPLE) else None
+    if len(fields) > len(TRIPLE):
+        said = ", ".join(fields[place] for place in names)
+        log.info("%s has no header: %s are head, relation and tail, the columns beside them are left out", path, said)
+    return Columns((names[0], names[1], names[2]))
 
 
 def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = recognised) -> Layout | None:
@@ -182,7 +210,11 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
     ways = {delimiter: _split(text, delimiter) for delimiter in given if delimiter in text} or {given[0]: [text]}
     best = max(ways, key=lambda way: (len(ways[way]) == 3, len(ways[way])))
     usual = "\t" if "\t" in ways and given[0] == "\t" else best
-    heads = [way for way, fields in ways.items() if known(fields) or (run.columns and chosen(run.columns, fields)[0])]
+    heads = [
+        way
+        for way, fields in ways.items()
+        if known(fields) or (run.columns and chosen(run.columns, fields, run.relation)[0])
+    ]
     delimiter = heads[0] if heads else usual
     fields = ways[delimiter]
     quoted = given[0] != "\t" or delimiter != "\t" or all(re.fullmatch('".*"', field) for field in text.split("\t"))
@@ -318,7 +350,7 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
                 run.left_out["literals"] += 1
         elif any(row[place] for place in columns.places if isinstance(place, int)):
             empty = TRIPLE[[bool(name) for name in triple].index(False)]
-            run.bad(path, line, f"the {empty} is empty: every field needs a name")
+            run.without(LACKING, path, line, f"the {empty} is empty")
         elif columns.node is not None and (node := row[columns.node]):
             if columns.label is not None and row[columns.label]:
                 run.labels.setdefault(node, row[columns.label])
@@ -383,7 +415,8 @@ def _json_rows(path: Path, run: Pass) -> Iterator[tuple[int, Columns, list[str]]
             flat = dict(_flat(item))
             keys, row = tuple(flat), list(flat.values())
         else:
-            keys, row = TRIPLE, [_name(value) for value in item] if isinstance(item, list) else []
+            row = [_name(value) for value in item] if isinstance(item, list) else []
+            keys = TRIPLE[::2] if len(row) == 2 else TRIPLE
         if len(keys) != len(row):
             run.bad(path, number, "no object, and no list of a head, a relation and a tail")
             continue
@@ -393,6 +426,8 @@ def _json_rows(path: Path, run: Pass) -> Iterator[tuple[int, Columns, list[str]]
                     Columns(()) if recognised(keys) is None and "id" in keys else _columns(path, None, keys, run)[0]
                 )
             except GraphError as reason:
+                if not held and isinstance(reason, PairsError):
+                    raise
                 run.bad(path, number, str(reason).removeprefix(f"{path}: "))
                 continue
         yield number, held[keys], row
@@ -478,7 +513,7 @@ def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
                     empty = compute.equal(part.indices.fill_null(-1), part.dictionary.index("").as_py())
                     empty = compute.or_(empty, part.is_null())
                     for place in compute.indices_nonzero(empty).to_pylist():
-                        run.bad(path, before + place + 1, f"the {name} is empty", "row")
+                        run.without(LACKING, path, before + place + 1, f"the {name} is empty", "row")
                     keep = compute.and_not(keep, empty)
                 numbers = pa.array(np.arange(before + 1, before + len(rows) + 1))
                 yield pa.record_batch([*parts, numbers], schema=_ROW).filter(keep)

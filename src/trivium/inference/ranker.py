@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium import __version__
-from trivium.errors import ConfigError, InputError, MissingPackageError
+from trivium.errors import ConfigError, InputError, MissingPackageError, PairsError
 from trivium.files import digest
 from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.graph.graph import Graph, inverse
@@ -97,6 +97,7 @@ class Ranker:
         checkpoint: str | Path = "trivium",
         *,
         relation_text: str | None = None,
+        asked: str | None = None,
         disabled: Collection[str] = (),
         decisions: str | Path | None = None,
         **reading: Any,
@@ -108,6 +109,7 @@ class Ranker:
             checkpoint: a name or a file.
             relation_text: adds a relation that only has a text, such as ``is the capital of``, which is its name too.
                 Words that name a relation of the graph add none.
+            asked: what joins pairs, where the file holds such and nothing else says it.
             disabled: parts of the model that are switched off.
             decisions: a file of what `trivium review` was told; by default the one beside the graph's file, if it is
                 there. Accepted links join the graph, rejected ones are excluded.
@@ -121,7 +123,7 @@ class Ranker:
         """
         model = Trivium.load(checkpoint)  # before the graph, since it fails fast
         source = "" if isinstance(graph, Graph) else graph
-        given = graph if isinstance(graph, Graph) else read_graph(graph, **reading)
+        given = graph if isinstance(graph, Graph) else _read(graph, asked, reading)
         if decisions is None and source and (beside := decisions_of(source)).exists():
             decisions = beside
         graph, excluded = given, None
@@ -352,6 +354,16 @@ class Ranker:
             table = table.with_columns(confidence=judged)
         tail_ranks, head_ranks = ranks.astype(np.float64)  # floats, as files have had them
         return table.with_columns(tail_rank=tail_ranks, head_rank=head_ranks, known=known)
+
+
+def _read(path: str | Path, asked: str | None, reading: Mapping[str, Any]) -> Graph:
+    """The graph of a file; its pairs, if it holds such and nothing else says what joins them, by what is asked."""
+    try:
+        return read_graph(path, **reading)
+    except PairsError:
+        if asked is None:
+            raise
+        return read_graph(path, relation=asked, **reading)
 
 
 def model_texts(

@@ -26,6 +26,8 @@ class SourceConfig(Settings):
     the logarithm of one plus their number of relations with ten triples or more."""
     columns: str = ""
     """The columns of its files, and of ``valid``, where they are tables: HEAD,RELATION,TAIL, by name or number."""
+    relation: str = ""
+    """What joins the pairs of a table that has no column of relations."""
 
 
 @dataclass(frozen=True)

@@ -74,26 +74,24 @@ class Fitted:
 
 
 def finetune_config(
-    graph: str,
+    source: SourceConfig,
     checkpoint: str,
     only: Sequence[str] = (),
     valid: str = "",
     minutes: float | None = None,
     steps: int | None = None,
     threads: int | None = None,
-    columns: str = "",
 ) -> FitConfig:
     """The settings of a run that fits a checkpoint to a graph.
 
     What is the same for every such run stands in ``finetune.yaml``.
 
     Args:
-        graph: a file, or a data set's name.
+        source: a file, or a data set's name.
         only: the parts that learn, see `trivium.training.loop.PARTS`; all by default.
         valid: a file of validation triples; the data set's own, or a part of the graph, by default.
         minutes, steps: see `FitConfig`; 10 minutes by default.
         threads: as many as this process computes with by default.
-        columns: of the files, see `trivium.graph.read.read_graph`.
 
     Raises:
         ConfigError: the checkpoint lacks a part that is to learn, or a number is out of range.
@@ -102,7 +100,7 @@ def finetune_config(
     model, _ = load_checkpoint(checkpoint)
     narrow(model, only)
     training = TrainingConfig(
-        sources=(SourceConfig(graph, columns=columns),),
+        sources=(source,),
         model=model.config,
         start_from=checkpoint,
         train_only=tuple(only),

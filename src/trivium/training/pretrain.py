@@ -55,11 +55,12 @@ def training_graphs(
             sources.append(source)
             continue
         names = graphs_in(source.name, data_dir)
-        found = {name: training_graph(name, data_dir, exclusion(config), columns=source.columns) for name in names}
+        less, how = exclusion(config), (source.columns, source.relation)
+        found = {name: training_graph(name, data_dir, less, *how) for name in names}
         counts = [np.bincount(graph.triples[:, 1]) for graph in found.values()]
         schemas = np.log1p([int((count >= 10).sum()) for count in counts]) if len(names) > 1 else np.ones(1)
         shares = source.weight * schemas / max(schemas.sum(), 1e-9)
-        sources += [SourceConfig(name, float(share), source.columns) for name, share in zip(names, shares, strict=True)]
+        sources += [SourceConfig(name, float(share), *how) for name, share in zip(names, shares, strict=True)]
         graphs |= found
     return replace(config, sources=tuple(sources)), graphs
 

@@ -18,7 +18,7 @@ from trivium.inference.ranker import Ranker
 from trivium.kernels.csr import IntArray
 from trivium.model.trivium import Trivium
 from trivium.text.graph import TextGraph
-from trivium.training.config import TrainingConfig
+from trivium.training.config import SourceConfig, TrainingConfig
 
 SHARE = 0.1  # of a graph's triples, at most, that are held out where nobody brings any
 
@@ -72,7 +72,7 @@ def held_out(
         return graph, Validation(Questions.of(splits.validation()).sample(count, [0, 3]), texts)
     seed = [config.seed, 3]
     if config.valid:
-        triples = read_valid(config.valid, graph, config.sources[0].columns)
+        triples = read_valid(config.valid, graph, config.sources[0])
     else:
         share = int(SHARE * graph.num_triples)
         if share < 1:
@@ -84,13 +84,13 @@ def held_out(
     return rest, Validation(Questions(rest, triples, graph.with_triples(triples)).sample(count, seed), texts)
 
 
-def read_valid(path: str | Path, graph: Graph, columns: str = "") -> IntArray:
+def read_valid(path: str | Path, graph: Graph, source: SourceConfig) -> IntArray:
     """The triples of a file by the ids of a graph; those with a name that the graph lacks are left out, with a word.
 
     Raises:
         InputError: the file cannot be read, or no triple is left.
     """
-    frame = read_triples(path, columns=columns or None)
+    frame = read_triples(path, columns=source.columns or None, relation=source.relation or None)
     ids = graph.ids(frame["head"], frame["relation"], frame["tail"])
     known = (ids >= 0).all(1)
     if not known.any():
