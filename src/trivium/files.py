@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from trivium.errors import OutputError
+from trivium.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -173,12 +174,18 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def table_writer(path: str | Path, force: bool = False) -> Iterator[Callable[[pl.DataFrame], None]]:
+def table_writer(
+    path: str | Path, force: bool = False, provenance: Mapping[str, str] | None = None
+) -> Iterator[Callable[[pl.DataFrame], None]]:
     """A function that appends a batch to a table, in the format of the file's ending; see `check_output`.
 
     The file appears when the block ends well. Every batch has the columns of the first; memory is bounded by the
     largest. TSV has no quoting, so names that hold a tab or a line break are refused. CSV quotes where it must
     (RFC 4180). Missing values are empty fields, null in JSON lines.
+
+    Args:
+        provenance: is kept with the table: in Parquet as metadata named ``trivium``, else in a file beside it, with the
+            SHA-256 of the table's bytes; see `read_provenance`.
 
     Raises:
         OutputError: as `check_output` and `whole_file`, or a name cannot stand in a TSV.
@@ -198,7 +205,8 @@ def table_writer(path: str | Path, force: bool = False) -> Iterator[Callable[[pl
                 if parquet is None:
                     from pyarrow.parquet import ParquetWriter
 
-                    parquet = stack.enter_context(ParquetWriter(file, table.schema))
+                    metadata = None if provenance is None else {"trivium": json.dumps(provenance)}
+                    parquet = stack.enter_context(ParquetWriter(file, table.schema.with_metadata(metadata)))
                 parquet.write_table(table.cast(parquet.schema))
             elif form == "jsonl":
                 frame.write_ndjson(file)
@@ -210,15 +218,51 @@ def table_writer(path: str | Path, force: bool = False) -> Iterator[Callable[[pl
                 frame.write_csv(file, separator="\t", include_header=first, quote_style="never")
 
         yield write
+        if provenance is not None and form != "parquet":
+            file.seek(0)
+            said = {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), **provenance}  # type: ignore[arg-type]
+            write_whole(f"{json.dumps(said, indent=1)}\n".encode(), _beside(path), force=True)
 
 
-def write_table(frame: pl.DataFrame, path: str | Path, force: bool = False) -> None:
+def _beside(path: str | Path) -> Path:
+    return Path(path).with_name(f"{Path(path).name}.provenance.json")
+
+
+def read_provenance(path: str | Path) -> dict[str, str]:
+    """What a table carries of its provenance, see `table_writer`; nothing where it carries none.
+
+    Raises:
+        InputError: it cannot be read, or is not the table any more that it was.
+    """
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            from pyarrow.parquet import read_schema
+
+            said = json.loads((read_schema(path).metadata or {}).get(b"trivium", b"{}"))
+        else:
+            said = json.loads(_beside(path).read_bytes()) if _beside(path).exists() else {}
+            with path.open("rb") as file:
+                if said and said.pop("sha256", "") != hashlib.file_digest(file, "sha256").hexdigest():
+                    raise InputError(
+                        f"{path} has changed since it was written: {_beside(path)} describes another table"
+                    )
+        if said and not all(isinstance(value, str) for value in dict(said).values()):
+            raise ValueError("it is another's")
+    except (OSError, ValueError, TypeError) as reason:
+        raise InputError(f"{path}: its provenance cannot be read: {reason}") from reason
+    return dict(said)
+
+
+def write_table(
+    frame: pl.DataFrame, path: str | Path, force: bool = False, provenance: Mapping[str, str] | None = None
+) -> None:
     """Writes a table in the format of the file's ending: .tsv, .csv, .parquet, .jsonl or .ndjson.
 
     Raises:
         OutputError: as `table_writer`.
     """
-    with table_writer(path, force) as write:
+    with table_writer(path, force, provenance) as write:
         write(frame)
 
 

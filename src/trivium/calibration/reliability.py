@@ -37,8 +37,8 @@ def expected_error(bins: Sequence[Bin]) -> float:
     return sum(part.answers * abs(part.confidence - part.true) for part in bins) / answers
 
 
-def draw_curve(bins: Sequence[Bin], title: str) -> Any:
-    """The reliability curve, a matplotlib figure: the share of true answers over the confidence.
+def draw_curve(bins: Sequence[Bin], title: str, share: str = "share of hidden facts") -> Any:
+    """The reliability curve, a matplotlib figure: the share of true answers, in words, over the confidence.
 
     The diagonal is where the two agree.
     """
@@ -48,6 +48,6 @@ def draw_curve(bins: Sequence[Bin], title: str) -> Any:
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot([part.confidence for part in bins], [part.true for part in bins], marker="o", color="#1f5a96")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of hidden facts", aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel=share, aspect="equal")
     axes.set_title(title, fontsize=9, parse_math=False)
     return figure

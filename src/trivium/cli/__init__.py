@@ -20,6 +20,9 @@ VERBS = {
     "rank score": "scores and ranks given triples",
     "rank relate": "says which relation joins two entities",
     "rank complete": "lists the most plausible links that are not there",
+    "review": "keeps or rejects suggested links, one by one",
+    "review export": "writes the links that were kept, with where they come from",
+    "review verify": "says whether a table of answers still holds",
     "explain": "says why an answer has its score",
     "calibrate": "learns what a score is worth on a graph",
     "serve": "answers over HTTP, with a page to ask and browse",
@@ -38,7 +41,7 @@ VERBS = {
 }
 """The module of each verb in this package, the verb where it has another name, and a line about it."""
 
-OUTPUTS = ("output", "png", "table", "json")
+OUTPUTS = ("output", "png", "table", "json", "export")
 """The options that name a file to write."""
 
 

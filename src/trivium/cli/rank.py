@@ -197,7 +197,7 @@ def relate(
     def answers(part: Ids) -> pl.DataFrame:
         return _placed(relate_ids(ranker, pairs[part, 0], pairs[part, 1], k, include_known), part, places)
 
-    asked = "relate", k, include_known, pairs, _lines(places)
+    asked = "relate", "", k, include_known, pairs, _lines(places)
     hidden = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
     _give(ranker, asked, output, force, [split(np.arange(len(pairs)), PAIRS)], answers, lambda rows: rows, hidden)
 
@@ -399,7 +399,7 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
 
 def _give(
     ranker: Ranker,
-    asked: Sequence[object],
+    asked: tuple[Any, ...],
     output: Path | None,
     force: bool,
     blocks: Sequence[Sequence[Ids]],
@@ -407,7 +407,11 @@ def _give(
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
     hidden: Sequence[str] = (),
 ) -> None:
-    """Shows what was asked, without the hidden columns, or writes it in parts; see `write_in_parts`."""
+    """Shows what was asked, without the hidden columns, or writes it in parts; see `write_in_parts`.
+
+    Args:
+        asked: the verb, the calibration's SHA-256, and whatever else the answers depend on.
+    """
     if output is None:
         table = pl.concat([arrange(pl.concat(map(compute, block))) for block in blocks])
         _show(ranker.graph, table.drop(hidden))
@@ -415,7 +419,8 @@ def _give(
             _warn_of_ties(table)
         return
     with progress("answering") as update:
-        count = write_in_parts(output, force, digest(ranker.sha256, *asked), blocks, compute, arrange, update)
+        request, made_by = digest(ranker.sha256, *asked), ranker.provenance(*asked)
+        count = write_in_parts(output, force, request, blocks, compute, arrange, update, made_by)
     warn(f"{output}: {count:,} rows")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import compute
@@ -26,6 +27,7 @@ LABELS = (  # in order of worth
     "http://xmlns.com/foaf/0.1/name",
 )
 _ODD = r'[\x00-\x20"{}|\\^`]|#.*#|^[^:/?#]*([/?#]|$)'  # of an IRI: what none may hold, or no scheme
+NAMED = "urn:trivium:name:"  # before a name, quoted, that is no IRI: so `trivium export` writes it
 _BLOCK_LINES = 1_000
 _WORTH = {label: 3 * place for place, label in enumerate(reversed(LABELS))}
 
@@ -71,12 +73,12 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
                     elif not all(triple):
                         run.left_out["statements with an empty IRI"] += 1
                     else:
-                        yield *triple, number
+                        yield _plain(triple[0]), _plain(triple[1]), _plain(triple[2]), number
                 elif quad.predicate.value not in _WORTH or not quad.object.value:
                     run.left_out["literals"] += 1
                 else:
                     worth = _WORTH[quad.predicate.value] + {None: 3, "en": 2}.get(quad.object.language, 1)
-                    if worth > best.get(subject := name(quad.subject), 0):
+                    if worth > best.get(subject := _plain(name(quad.subject)), 0):
                         best[subject] = worth
                         run.labels[subject] = quad.object.value
     except MemoryError:
@@ -98,6 +100,11 @@ def warn_of_odd_names(path: Path, table: Any) -> None:
 def _place(path: Path, form: RdfFormat, number: int) -> tuple[int, str]:
     """Where a statement stands, by its number."""
     return (statement_lines(path)[number - 1], "line") if form == RdfFormat.N_QUADS else (number, "statement")
+
+
+def _plain(name: str) -> str:
+    """The name that an IRI of `NAMED` stands for."""
+    return unquote(name[len(NAMED) :]) if name.startswith(NAMED) else name
 
 
 def _statements(path: Path, file: IO[bytes], form: RdfFormat, run: Pass) -> Iterator[Quad | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -25,6 +25,7 @@ def write_in_parts(
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
     progress: Callable[[int, int], None] | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> int:
     """Writes a table, whole or not at all. Finished parts wait in a folder beside it, ``.NAME.parts``.
 
@@ -39,6 +40,7 @@ def write_in_parts(
         compute: answers the questions of one part.
         arrange: puts a block's rows in order.
         progress: called with the questions done and in all.
+        provenance: is kept with the table; see `trivium.files.table_writer`.
 
     Returns:
         How many rows the table has.
@@ -62,7 +64,7 @@ def write_in_parts(
             done += len(part)
             if progress is not None:
                 progress(done, total)
-        with table_writer(path, force) as write:
+        with table_writer(path, force, provenance) as write:
             for names in files:
                 table = arrange(pl.concat([_read(name, path) for name in names]))
                 write(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from trivium.inference.answers import (
 )
 from trivium.inference.engine import Engine, Representations
 from trivium.kernels.csr import IntArray
+from trivium.model.checkpoint import checkpoint_sha256
 from trivium.model.topology import Topology
 from trivium.model.trivium import Trivium
 from trivium.text.encoder import load_encoder
@@ -79,6 +81,7 @@ class Ranker:
             raise ConfigError(f"there is no part {min(unknown)!r} to disable: choose from {', '.join(sorted(PARTS))}")
         self.model = model.eval()
         self.graph = self.given = graph
+        self.checkpoint: str | Path = ""
         self.excluded: Graph | None = None
         if excluded is not None and len(excluded):
             self.excluded = Graph.from_ids(*excluded.T, entities=graph.entities, relation_names=graph.relations)
@@ -139,7 +142,7 @@ class Ranker:
         else:
             graph, texts = asked_in_words(model, graph, relation_text)
         ranker = cls(model, graph, texts=texts, disabled=disabled, excluded=excluded)
-        ranker.given = given
+        ranker.given, ranker.checkpoint = given, checkpoint
         return ranker
 
     @cached_property
@@ -158,6 +161,17 @@ class Ranker:
     def texts_sha256(self) -> str:
         """Of what the graph's relations say, by which what was made with it names it; empty if nothing is read."""
         return "" if self.topology.texts is None else self.topology.texts.sha256
+
+    def provenance(self, verb: str, calibration: str = "", *asked: object) -> dict[str, str]:
+        """What a table of its answers carries; see `trivium.review.provenance.Provenance`."""
+        from trivium.review.provenance import Provenance
+
+        decided = graph = self.given.sha256
+        if self.graph is not self.given or self.excluded is not None:
+            rejected = None if self.excluded is None else self.graph.named(self.excluded.triples).rows()
+            decided = digest(self.graph.sha256, rejected)
+        made_by = __version__, verb, graph, decided, self.texts_sha256, checkpoint_sha256(self.checkpoint)
+        return asdict(Provenance(*made_by, calibration, digest(sorted(self.representations.disabled), *asked)))
 
     def over(self, graph: Graph) -> Ranker:
         """The same model, texts and switched-off parts over another graph with the same names, without a cache."""

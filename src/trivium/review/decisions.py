@@ -26,9 +26,10 @@ from trivium.kernels.csr import IntArray
 Verdict = Literal["accepted", "rejected", "undecided"]
 
 VERDICTS = get_args(Verdict)
+RUN = ("checkpoint", "graph", "trivium", "settings")  # what a link was suggested by
 WAIT_SECONDS = 60.0  # for others who write
 _APPLICATION = 0x54524956
-_GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", "model", "graph", "note")
+_GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", *RUN, "note")
 _COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
 _STANDING = "undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"
 _SCHEMA = f"""
@@ -39,7 +40,7 @@ CREATE TABLE log (
     at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     head TEXT NOT NULL, relation TEXT NOT NULL, tail TEXT NOT NULL,
     verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'rejected', 'undecided')),
-    reviewer TEXT NOT NULL, confidence REAL, model TEXT NOT NULL, graph TEXT NOT NULL, note TEXT NOT NULL,
+    reviewer TEXT NOT NULL, confidence REAL, {", ".join(f"{name} TEXT NOT NULL" for name in RUN)}, note TEXT NOT NULL,
     undoes INTEGER UNIQUE REFERENCES log
 );
 CREATE VIEW state AS SELECT *, max(id) FROM log WHERE {_STANDING} GROUP BY head, relation, tail;
@@ -54,7 +55,8 @@ class Decision:
         head, relation, tail: names.
         reviewer: who.
         confidence: that the link was suggested with, in [0, 1]; ``None`` without one.
-        model, graph: SHA-256 of the checkpoint's file and of the graph as it was read; empty where none was asked.
+        checkpoint, graph, trivium, settings: by what it was suggested, see `trivium.review.provenance.Provenance`;
+            empty where nothing suggested it.
     """
 
     head: str
@@ -63,8 +65,10 @@ class Decision:
     verdict: Verdict
     reviewer: str
     confidence: float | None = None
-    model: str = ""
+    checkpoint: str = ""
     graph: str = ""
+    trivium: str = ""
+    settings: str = ""
     note: str = ""
 
 
@@ -101,7 +105,8 @@ class Decisions:
         """The last decision about each link that stands, in the order in which they were made.
 
         Returns:
-            Columns id, at (UTC, ISO 8601), head, relation, tail, verdict, reviewer, confidence, model, graph, note.
+            Columns id, at (UTC, ISO 8601), head, relation, tail, verdict, reviewer, confidence, checkpoint,
+            graph, trivium, settings, note.
         """
         return self._rows("state")
 

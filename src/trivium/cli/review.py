@@ -1,0 +1,348 @@
+"""Keep or reject suggested links, take them home, and see whether a table still holds."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+from cyclopts import Parameter
+
+from trivium.calibration.reliability import draw_curve, expected_error, reliability
+from trivium.cli.options import Force, Opening, Reading, Required
+from trivium.errors import InputError
+from trivium.explanation import explain
+from trivium.files import check_output, check_place, read_provenance, save_figure, write_table
+from trivium.graph.formats import TRIPLE, decisions_of
+from trivium.graph.graph import Graph
+from trivium.graph.read import read_graph
+from trivium.inference.ranker import Ranker
+from trivium.report import printable, show, warn
+from trivium.review.decisions import RUN, Decision, Decisions, Verdict
+from trivium.review.links import decisions_in, read_links, suggestions
+from trivium.review.provenance import Provenance
+
+AHEAD = 8  # links whose reasons are prepared while a person reads
+PATHS = 3
+SHOWN_FACTS = 5  # of each end
+KEYS: dict[str, Verdict] = {"a": "accepted", "r": "rejected", "d": "undecided"}
+HELP = "a accept · r reject · d don't know · u undo · q quit"
+DECIDED = {"reviewer": pl.String, "at": pl.String, "verdict": pl.String, "note": pl.String}
+
+Link = tuple[str, str, str]
+
+
+def review(
+    graph: Path,
+    /,
+    *,
+    suggestions: Path | None = None,
+    relation: list[str] | None = None,
+    min_confidence: float | None = None,
+    doubtful_first: bool = False,
+    reviewer: str | None = None,
+    import_: Annotated[Path | None, Parameter(name="--import")] = None,
+    export: Path | None = None,
+    agreement: bool = False,
+    png: Path | None = None,
+    opening: Opening = Opening(),
+    force: Force = False,
+) -> None:
+    """Shows suggested links one at a time, each with its reasons, and keeps what is decided of it by one key.
+
+    What is decided is on disk when the next link shows, in a file beside the graph that every verb reads. Several
+    people may review at once. Links that the graph holds or that somebody decided are passed over.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    suggestions
+        A table of links with their confidences, from `trivium complete`.
+    relation
+        Show links of these relations alone (repeatable).
+    min_confidence
+        Show links of at least this confidence.
+    doubtful_first
+        Show first those whose confidence is nearest to one half.
+    reviewer
+        Whose decisions these are; the user's name by default.
+    import_
+        Take decisions from a table instead: head, relation, tail, verdict, and perhaps confidence, reviewer, note.
+    export
+        Write the decisions that stand as a table instead (.tsv, .csv, .parquet, .jsonl).
+    agreement
+        Say instead how often links of each confidence were accepted.
+    png
+        Also draw that there.
+    """
+    if sum((suggestions is not None, import_ is not None, export is not None, agreement)) != 1:
+        raise InputError("give --suggestions FILE to review, or one of --import FILE, --export FILE and --agreement")
+    log = Decisions(opening.decisions or decisions_of(graph))
+    who = reviewer or getpass.getuser()
+    if import_ is not None:
+        _import(log, import_, who)
+    elif export is not None:
+        check_output(export, force)
+        write_table(state := log.state().drop("id"), export, force)
+        warn(f"{export}: {len(state):,} decisions")
+    elif agreement:
+        _agree(log, png, force)
+    elif suggestions is not None:
+        links = _chosen(suggestions, relation, min_confidence, doubtful_first)
+        reading = vars(opening) | {"decisions": log.path if log.path.exists() else None}
+        _go_through(Queue(Ranker.open(graph, **reading), log, links), who)
+
+
+def _import(log: Decisions, path: Path, who: str) -> None:
+    given = decisions_in(path, who)
+    before = {(row["head"], row["relation"], row["tail"]): row["verdict"] for row in log.state().iter_rows(named=True)}
+    new = [entry for entry in given if before.get((entry.head, entry.relation, entry.tail)) != entry.verdict]
+    if new:
+        log.record(*new)
+    warn(f"{log.path}: {len(new):,} decisions; {len(given) - len(new):,} stood already")
+
+
+def _agree(log: Decisions, png: Path | None, force: bool) -> None:
+    """How often links of each confidence were accepted, over those that somebody accepted or rejected."""
+    state = log.state().filter(pl.col("verdict") != "undecided", pl.col("confidence").is_not_null())
+    if state.is_empty():
+        raise InputError(f"{log.path}: no link that had a confidence was accepted or rejected yet")
+    bins = reliability(state["confidence"].to_numpy(), (state["verdict"] == "accepted").to_numpy())
+    rows = [(part.answers, part.confidence, part.true) for part in bins]
+    show(["links", "mean confidence", "accepted"], rows)
+    print(f"\nThey differ by {expected_error(bins):.3f} in the mean.")
+    if png is not None:
+        save_figure(draw_curve(bins, f"{len(state):,} decisions", "share accepted"), check_place(png, force), force)
+
+
+def _chosen(path: Path, relations: list[str] | None, least: float | None, doubtful_first: bool) -> pl.DataFrame:
+    """The links of a table that are to be shown, in the order in which they are."""
+    links = suggestions(path)
+    if (least is not None or doubtful_first) and links["confidence"].null_count() == len(links):
+        raise InputError(f"{path} has no confidences: complete with --calibration gives them")
+    if relations is not None:
+        links = links.filter(pl.col("relation").is_in(relations))
+    if least is not None:
+        links = links.filter(pl.col("confidence") >= least)
+    return links.sort((pl.col("confidence") - 0.5).abs(), maintain_order=True) if doubtful_first else links
+
+
+class Queue:
+    """Links that wait for a decision, and their reasons, which are prepared ahead on a thread of their own.
+
+    Args:
+        links: the columns of `trivium.review.links.suggestions`, in the order in which they are shown.
+    """
+
+    def __init__(self, ranker: Ranker, log: Decisions, links: pl.DataFrame) -> None:
+        self.ranker, self.log = ranker, log
+        self.rows = {(row["head"], row["relation"], row["tail"]): row for row in links.iter_rows(named=True)}
+        ids = ranker.graph.ids(*(links[column] for column in TRIPLE))
+        done = set(log.state().select(TRIPLE).iter_rows())
+        state = np.where((ids < 0).any(1), "unknown", np.where(ranker.graph.contains(ids), "held", "open")).tolist()
+        each = [(link, what) for link, what in zip(self.rows, state, strict=True) if link not in done]
+        if unknown := [link for link, what in each if what == "unknown"]:
+            warn(f"{len(unknown):,} links name what the graph lacks: passed over, {' '.join(unknown[0])!r} first")
+        self.waiting = [link for link, what in each if what == "open"]
+        self.total = len(self.waiting)
+        self.pool = ThreadPoolExecutor(1, "reasons")
+        self.prepared: dict[Link, Future[list[str]]] = {}
+
+    def next(self) -> Link | None:
+        """The link to decide now, the first that nobody has decided; the reasons of those after it are begun."""
+        done = set(self.log.state().select(TRIPLE).iter_rows())
+        self.waiting = [link for link in self.waiting if link not in done]
+        for link in self.waiting[:AHEAD]:
+            if link not in self.prepared:
+                self.prepared[link] = self.pool.submit(self._reasons, link)
+        return self.waiting[0] if self.waiting else None
+
+    def reasons(self, link: Link) -> list[str]:
+        """Lines for people: the paths that carried the link, and what is known of its ends."""
+        return self.prepared[link].result()
+
+    def decide(self, link: Link, verdict: Verdict, who: str) -> None:
+        row = self.rows[link]
+        self.log.record(Decision(*link, verdict, who, row["confidence"], **{name: row[name] for name in RUN}))
+
+    def undo(self, who: str) -> bool:
+        """Takes back the reviewer's last decision, whose link is the next one again; whether there was any."""
+        undone = self.log.undo(who)
+        if undone is not None and (link := (undone.head, undone.relation, undone.tail)) in self.rows:
+            self.waiting.insert(0, link)
+        return undone is not None
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _reasons(self, link: Link) -> list[str]:
+        graph = self.ranker.graph
+        lines = replace(explain(self.ranker, *link, max_paths=PATHS), leaned_on={}).words
+        return [*lines, *(_known(graph, name) for name in dict.fromkeys((link[0], link[2])))]
+
+
+def _known(graph: Graph, name: str) -> str:
+    """What a graph holds of an entity, the first facts of it."""
+    entity = graph.entities.id(name, "entity")
+    begin, end = graph.offsets[entity], graph.offsets[entity + 1]
+    facts = []
+    for edge in range(begin, min(end, begin + SHOWN_FACTS)):
+        other = graph.entities.shown(graph.sources[[edge]])[0]
+        kind = int(graph.edge_relations[edge])
+        relation = graph.relations.shown(np.array([kind % graph.num_relations]))[0]
+        facts.append(f"{other} {relation} ·" if kind < graph.num_relations else f"· {relation} {other}")
+    return f"{graph.entities.shown(np.array([entity]))[0]} ({end - begin:,} facts): {'; '.join(facts)}"
+
+
+def _go_through(queue: Queue, who: str) -> None:
+    """Asks for a key a link until none is left or somebody quits."""
+    counts = dict.fromkeys(KEYS.values(), 0)
+    pressed = keys()
+    try:
+        while (link := queue.next()) is not None:
+            sure = queue.rows[link]["confidence"]
+            said = "" if sure is None else f"confidence {sure:.2f}   "
+            place = queue.total - len(queue.waiting) + 1
+            counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+            print(f"\n[{place:,}/{queue.total:,}] {said}{counted}")
+            print("\n".join(printable(line) for line in queue.reasons(link)))
+            print(HELP, flush=True)
+            while (key := next(pressed, "q")) not in (*KEYS, "u", "q"):
+                pass
+            if key == "q":
+                break
+            if key == "u":
+                print("undone" if queue.undo(who) else "nothing to undo")
+                continue
+            queue.decide(link, KEYS[key], who)
+            counts[KEYS[key]] += 1
+    finally:
+        queue.close()
+        pressed.close()
+    warn(f"{queue.log.path}: {sum(counts.values()):,} decisions, {len(queue.waiting):,} links left")
+
+
+def keys() -> Generator[str, None, None]:
+    """Keys as they are pressed; where the input is no terminal, or one without such a mode, its characters."""
+    try:
+        import termios
+        import tty
+
+        before = termios.tcgetattr(sys.stdin)
+    except (ImportError, OSError, ValueError, termios.error):
+        yield from iter(lambda: sys.stdin.read(1), "")
+        return
+    tty.setcbreak(sys.stdin)
+    try:
+        yield from iter(lambda: sys.stdin.read(1), "")
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def export(
+    graph: Path,
+    /,
+    *,
+    output: Required,
+    suggestions: Path | None = None,
+    whole: bool = False,
+    annotations: bool = False,
+    neo4j: bool = False,
+    decisions: Path | None = None,
+    reading: Reading = Reading(),
+    force: Force = False,
+) -> None:
+    """Writes the accepted links, or suggested ones that nobody rejected, with where each comes from.
+
+    RDF has a named graph for each run that suggested links, and says in PROV-O which version, checkpoint and graph
+    that was, with the confidence, reviewer and time of each link.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    output
+        The file to write: .tsv, .csv, .parquet, .jsonl, or RDF (.nq, .trig, .jsonld).
+    suggestions
+        A table of links to write instead of the accepted ones.
+    whole
+        Also write the facts that the graph holds.
+    annotations
+        In RDF, say what is known of each link by RDF 1.2 annotations in place of statements.
+    neo4j
+        Write the .csv file as relationships for `neo4j-admin database import`, and NAME.nodes.csv beside it.
+    decisions
+        A file of decisions; by default the one beside the graph.
+    """
+    from trivium.review.export import RDF_FORMS, for_neo4j, write_rdf
+
+    ending = output.suffix.lower()
+    check_place(output, force, ".tsv", ".csv", ".parquet", ".jsonl", ".ndjson", *RDF_FORMS)
+    if neo4j and ending != ".csv":
+        raise InputError(f"{output}: --neo4j writes .csv")
+    if annotations and ending not in (".nq", ".trig"):
+        raise InputError(f"{output}: only .nq and .trig can hold annotations")
+    given = read_graph(graph, **vars(reading))
+    state = Decisions(decisions or decisions_of(graph)).state().drop("id")
+    links = state.filter(pl.col("verdict") == "accepted")
+    if suggestions is not None:
+        links = _suggested(suggestions, state)
+    facts = (
+        given.named(given.without(given.ids(*links.select(TRIPLE))).triples)
+        if whole
+        else given.named(given.triples[:0])
+    )
+    if facts.is_empty() and links.is_empty():
+        raise InputError(f"{graph}: no link was accepted yet: `trivium review` keeps some, or give --suggestions FILE")
+    if ending in RDF_FORMS:
+        write_rdf(links, facts, output, annotations, force)
+    else:
+        rows = pl.concat([links, facts], how="diagonal")
+        if neo4j:
+            nodes, rows = for_neo4j(rows)
+            write_table(nodes, output.with_suffix(".nodes.csv"), force)
+        write_table(rows, output, force)
+    warn(f"{output}: {len(links):,} links" + (f" and {len(facts):,} facts" if whole else ""))
+
+
+def _suggested(path: Path, state: pl.DataFrame) -> pl.DataFrame:
+    """The links of a table that nobody rejected, with what was decided of them."""
+    links = suggestions(path).join(state.select(*TRIPLE, *DECIDED), on=TRIPLE, how="left", maintain_order="left")
+    return links.filter(pl.col("verdict").fill_null("") != "rejected").select(state.columns)
+
+
+def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
+    """Says whether a table of answers still holds: that it, the graph, the model and the decisions are as they were.
+
+    Exit status 1 where something has changed.
+
+    Parameters
+    ----------
+    file
+        The table, written by a verb of trivium.
+    graph
+        The graph.
+    """
+    said = read_provenance(file)
+    if not said:
+        raise InputError(f"{file} carries no provenance: only tables of answers that trivium wrote do")
+    then = Provenance.of(said)
+    ranker = Ranker.open(graph, **vars(opening))
+    now = Provenance.of(ranker.provenance(then.verb))
+    words = {"trivium": "version", "graph": "graph", "texts": "relation texts", "checkpoint": "checkpoint"}
+    words |= {"decided": "decisions"}
+    same = {what: getattr(then, name) == getattr(now, name) for name, what in words.items()}
+    ids = ranker.graph.ids(*(links := read_links(file).select(TRIPLE)))
+    held = int(ranker.graph.contains(ids).sum())
+    rows = [(what, "as it was" if whether else "another") for what, whether in same.items()]
+    rows += [("links", f"{len(links):,}, of which the graph holds {held:,} now")]
+    show([str(file), ""], rows)
+    if not all(same.values()):
+        sys.exit(1)

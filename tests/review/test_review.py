@@ -1,0 +1,242 @@
+"""From suggestions to what is taken home, and round again."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pyoxigraph
+import pytest
+import rdflib
+from tests.conftest import Run, random_graph, small_model
+
+from trivium.files import read_provenance
+from trivium.graph.formats import TRIPLE
+from trivium.graph.read import read_graph
+from trivium.model.checkpoint import Provenance
+from trivium.model.trivium import save_checkpoint
+from trivium.review.decisions import Decision, Decisions
+
+PROV = rdflib.Namespace("http://www.w3.org/ns/prov#")
+OURS = rdflib.Namespace("urn:trivium:")
+MODEL = ["--checkpoint", "model.safetensors"]
+ASK = ["complete", "g.tsv", "-k", "3", *MODEL]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a graph of odd names and a model, where commands run."""
+    graph = random_graph(3, entities=40, triples=300)
+    facts = graph.named(graph.triples).with_columns(
+        head=pl.col("head").replace("5", "http://example.org/five"), tail=pl.col("tail").replace("7", "<seven> 7 %")
+    )
+    facts.write_csv(tmp_path / "g.tsv", separator="\t", include_header=False)
+    save_checkpoint(small_model(), Provenance(), tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def press(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(keys))
+
+
+def decided(verdict: str) -> set[tuple[str, ...]]:
+    state = Decisions("g.decisions").state()
+    return set(state.filter(pl.col("verdict") == verdict).select(TRIPLE).iter_rows())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")  # which it raises of itself
+def test_the_whole_loop_killed_on_the_way(folder: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command("calibrate", "g.tsv", "-o", "c.json", "--share", "0.5", *MODEL)[0] == 0
+    assert command(*ASK, "-o", "sure.parquet", "--calibration", "c.json")[0] == 0
+    suggested = pl.read_parquet("sure.parquet")
+    review = ["review", "g.tsv", "--suggestions", "sure.parquet", "--reviewer", "me", *MODEL]
+    answered: list[tuple[str, ...]] = []
+    for keys in ("ard", "rra"):
+        killed = subprocess.Popen(
+            [sys.executable, "-m", "trivium", *review], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        for key in keys:
+            while not killed.stdout.readline().startswith("a accept"):
+                pass
+            killed.stdin.write(key)
+            killed.stdin.flush()
+        while not killed.stdout.readline().startswith("a accept"):
+            pass  # the next link shows: what was answered is kept
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        answered += list(Decisions("g.decisions").state().select(TRIPLE).iter_rows())[len(answered) :]
+        assert len(answered) == len(set(answered))
+    verdicts = "accepted rejected undecided rejected rejected accepted"
+    assert Decisions("g.decisions").state()["verdict"].to_list() == verdicts.split()
+    press(monkeypatch, "ax?ruurdarararararararar")
+    status, shown, said = command(*review, "--doubtful-first")
+    assert status == 0
+    assert "18 decisions" not in said
+    accepted, rejected, undecided = map(decided, ("accepted", "rejected", "undecided"))
+    assert len(accepted | rejected | undecided) >= 20
+    state = Decisions("g.decisions").state()
+    made_by = read_provenance("sure.parquet")
+    assert state["checkpoint"].unique().to_list() == [made_by["checkpoint"]]
+    assert state["confidence"].null_count() == 0
+    confidences = {tuple(row[:3]): row[3] for row in suggested.select(*TRIPLE, "confidence").iter_rows()}
+    shown_first = state.filter(pl.col("id") > 6).row(0, named=True)
+    assert abs(shown_first["confidence"] - 0.5) == min(
+        abs(sure - 0.5) for link, sure in confidences.items() if link not in answered
+    )
+
+    assert command("export", "g.tsv", "-o", "kept.nq")[0] == 0
+    dataset, store = rdflib.Dataset(), pyoxigraph.Store()
+    dataset.parse(data=Path("kept.nq").read_text("utf-8"), format="nquads")
+    store.bulk_load(path="kept.nq")
+    [run] = set(dataset.subjects(rdflib.RDF.type, PROV.Entity))
+    found = {tuple(label(dataset, node) for node in triple) for triple in dataset.graph(str(run))}
+    assert found == accepted
+    assert len(store) == len(dataset)
+    back = read_graph("kept.nq", named_graph=str(run))
+    assert set(back.named(back.triples).iter_rows()) == accepted
+
+    assert command(*ASK, "-o", "again.parquet", "--calibration", "c.json")[0] == 0
+    again = set(pl.read_parquet("again.parquet").select(TRIPLE).iter_rows())
+    assert not again & (accepted | rejected)
+    assert undecided & again or not undecided & set(suggested.select(TRIPLE).iter_rows())
+    assert command("verify", "again.parquet", "g.tsv", *MODEL)[0] == 0
+    status, shown, _ = command("verify", "sure.parquet", "g.tsv", *MODEL)
+    assert status == 1
+    assert "decisions       another" in shown
+
+
+def label(dataset: rdflib.Dataset, node: object) -> str:
+    return str(next(dataset.objects(node, rdflib.RDFS.label), node))  # type: ignore[arg-type]
+
+
+def recorded(*more: tuple[str, str, str]) -> None:
+    """Two decisions of different runs, and an accepted link of a person's own."""
+    log = Decisions("g.decisions")
+    log.record(
+        Decision(
+            "http://example.org/five", "1", "<seven> 7 %", "accepted", "Ann B.", 0.75, "c", "g", "t", "s", 'so it "is"'
+        ),
+        Decision("1", "2", "3", "accepted", "me", 0.5, "c2", "g", "t", "s"),
+        Decision("_:b1", "2", "new", "accepted", "me"),
+        Decision("1", "2", "4", "rejected", "me"),
+        *(Decision(*link, "accepted", "me") for link in more),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")
+@pytest.mark.parametrize("ending", [".nq", ".trig", ".jsonld"])
+def test_exported_rdf_says_where_each_link_comes_from(folder: Path, command: Run, ending: str) -> None:
+    recorded()
+    assert command("export", "g.tsv", "-o", f"kept{ending}")[2] == f"kept{ending}: 3 links\n"
+    form = {".nq": "nquads", ".trig": "trig", ".jsonld": "json-ld"}[ending]
+    held = rdflib.Dataset()
+    held.parse(data=Path(f"kept{ending}").read_text("utf-8"), format=form)
+    runs = set(held.subjects(rdflib.RDF.type, PROV.Entity))
+    assert len(runs) == 3
+    assert sorted(len(held.graph(str(run))) for run in runs) == [1, 1, 1]
+    agent = next(held.subjects(rdflib.RDFS.label, rdflib.Literal("Ann B.")))
+    [link] = held.subjects(PROV.wasAttributedTo, agent)
+    assert held.value(link, OURS.confidence).toPython() == 0.75  # type: ignore[union-attr]
+    assert str(held.value(link, rdflib.RDFS.comment)) == 'so it "is"'
+    assert str(held.value(link, rdflib.RDF.subject)) == "http://example.org/five"
+    assert label(held, held.value(link, rdflib.RDF.object)) == "<seven> 7 %"
+    run = held.value(link, PROV.wasDerivedFrom)
+    activity = held.value(run, PROV.wasGeneratedBy)
+    assert {str(used) for used in held.objects(activity, PROV.used)} == {f"urn:trivium:sha256:{h}" for h in "cgs"}
+    assert str(held.value(activity, PROV.wasAssociatedWith)) == "urn:trivium:version:t"
+
+
+def test_annotations_are_triples_about_triples(folder: Path, command: Run) -> None:
+    recorded()
+    assert command("export", "g.tsv", "-o", "kept.trig", "--annotations")[0] == 0
+    quads = list(pyoxigraph.parse(path="kept.trig"))
+    reified = {str(quad.object) for quad in quads if str(quad.predicate).endswith("#reifies>")}
+    graphs = {quad.triple for quad in quads if quad.graph_name != pyoxigraph.DefaultGraph()}
+    assert reified == {str(triple) for triple in graphs}
+    assert len(reified) == 3
+    assert command("export", "g.tsv", "-o", "kept.jsonld", "--annotations")[2] == (
+        "trivium: kept.jsonld: only .nq and .trig can hold annotations\n"
+    )
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".parquet", ".jsonl"])
+def test_tables_that_are_exported_are_read_as_graphs(folder: Path, command: Run, ending: str) -> None:
+    recorded(("1", "0", "tab\tname") if ending != ".tsv" else ("1", "0", "x"))
+    assert command("export", "g.tsv", "-o", f"all{ending}", "--whole")[0] == 0
+    state = Decisions("g.decisions").state()
+    expected = read_graph("g.tsv").with_changes(state.filter(pl.col("verdict") == "accepted").select(TRIPLE))
+    assert read_graph(f"all{ending}").sha256 == expected.sha256
+
+
+def test_neo4j_takes_two_files_which_are_read_back(folder: Path, command: Run) -> None:
+    recorded()
+    assert command("export", "g.tsv", "-o", "kept.csv", "--neo4j")[0] == 0
+    assert Path("kept.nodes.csv").read_text().splitlines()[0] == "name:ID,:LABEL"
+    assert Path("kept.csv").read_text().splitlines()[0].startswith(":START_ID,:END_ID,:TYPE,confidence:double,at,")
+    assert read_graph("kept.csv").num_triples == 3
+
+
+def test_a_spreadsheet_decides(folder: Path, command: Run) -> None:
+    recorded()
+    assert command("review", "g.tsv", "--export", "d.tsv")[2] == "d.tsv: 4 decisions\n"
+    assert command("review", "g.tsv", "--import", "d.tsv")[2] == "g.decisions: 0 decisions; 4 stood already\n"
+    Path("more.csv").write_text(
+        "tail,head,relation,verdict,confidence\n3,1,2,rejected,\n9,1,2,accepted,0.25\n8,1,2,,\n"
+    )
+    assert command("review", "g.tsv", "--import", "more.csv", "--reviewer", "Eve")[2].startswith("g.decisions: 2 dec")
+    new = Decisions("g.decisions").log().filter(pl.col("reviewer") == "Eve")
+    assert new.select(*TRIPLE, "verdict", "confidence").rows() == [
+        ("1", "2", "3", "rejected", None),
+        ("1", "2", "9", "accepted", 0.25),
+    ]
+    for text, words in (
+        ("head,relation,tail\n1,2,3\n", "bad.csv has no column 'verdict'"),
+        ("head,relation,tail,verdict\n1,2,3,accepted\n1,2,3,yes\n", "bad.csv row 2: the verdict 'yes' is none of"),
+        ("head,relation,tail,verdict\n1,,3,accepted\n", "bad.csv row 1: a name is missing"),
+        ("head,relation,verdict\n1,2,accepted\n", "bad.csv has no column 'tail'"),
+        ("head,relation,tail,verdict,confidence\n1,2,3,accepted,2\n", "row 1: the confidence '2' is no number from 0"),
+    ):
+        Path("bad.csv").write_text(text)
+        status, _, said = command("review", "g.tsv", "--import", "bad.csv")
+        assert status == 2
+        assert words in said
+
+
+def test_agreement_is_the_share_accepted_by_confidence(folder: Path, command: Run) -> None:
+    status, _, said = command("review", "g.tsv", "--agreement")
+    assert (status, said) == (2, "trivium: g.decisions: no link that had a confidence was accepted or rejected yet\n")
+    log = Decisions("g.decisions")
+    log.record(*(Decision("1", "2", str(i), "accepted" if i % 5 else "rejected", "me", 0.75) for i in range(40)))
+    log.record(Decision("1", "2", "x", "undecided", "me", 0.0))
+    status, shown, _ = command("review", "g.tsv", "--agreement", "--png", "a.png")
+    assert status == 0
+    assert "They differ by 0.050 in the mean." in shown  # eight bins of ten have one of four wrong, two none
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_says_what_it_was_made_with(folder: Path, command: Run) -> None:
+    assert command("rank", "g.tsv", "--head", "1", "--relation", "2", "-o", "a.csv", *MODEL)[0] == 0
+    assert command("rank", "g.tsv", "--head", "1", "--relation", "2", "-o", "a.parquet", *MODEL)[0] == 0
+    said = read_provenance("a.csv")
+    assert said == read_provenance("a.parquet")
+    assert said["graph"] == said["decided"] == read_graph("g.tsv").sha256
+    assert set(json.loads(Path("a.csv.provenance.json").read_text())) == {*said, "sha256"}
+    assert command("verify", "a.csv", "g.tsv", *MODEL)[0] == 0
+    save_checkpoint(small_model(seed=1), Provenance(), folder / "other.safetensors")
+    status, shown, _ = command("verify", "a.parquet", "g.tsv", "--checkpoint", "other.safetensors")
+    assert status == 1
+    assert "checkpoint      another" in shown
+    assert "graph           as it was" in shown
+    Path("a.csv").write_text(Path("a.csv").read_text().replace("1", "2", 1))
+    assert "a.csv has changed since it was written" in command("verify", "a.csv", "g.tsv", *MODEL)[2]
+    assert "g.tsv carries no provenance" in command("verify", "g.tsv", "g.tsv", *MODEL)[2]
+    Path("a.csv.provenance.json").write_text("[1]")
+    assert "its provenance cannot be read" in command("verify", "a.csv", "g.tsv", *MODEL)[2]
