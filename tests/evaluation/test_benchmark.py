@@ -15,7 +15,7 @@ from trivium.evaluation.metrics import Metrics
 
 def result(name: str, mrr: float, leakage: float | None = 0.0) -> Result:
     same = Metrics(mrr, 3.0, mrr, mrr, mrr + 0.1, 100)
-    return Result(name, 100, 1.0, leakage, same, same, same, 0.01, (mrr - 0.02, mrr + 0.02), {})
+    return Result(name, 100, 1.0, leakage, 0.0, 0.25, 0.0, same, same, same, 0.01, (mrr - 0.02, mrr + 0.02), {})
 
 
 def test_suites_hold_known_graphs_and_as_many_as_they_are_known_for() -> None:

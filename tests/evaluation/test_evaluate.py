@@ -33,5 +33,5 @@ def test_groups_hold_every_query() -> None:
     splits = Splits("small", "own", graph, asked, asked, graph, asked[:0], graph, asked[:0])
     result = evaluate(small_model(), splits, groups=True, texts=None)
     assert {kind: sum(m.queries for m in found.values()) for kind, found in result.groups.items()} == dict.fromkeys(
-        ("direction", "half-links", "distance", "relation"), 4
+        ("standing", "direction", "half-links", "distance", "relation"), 4
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph
+from trivium.graph.hold_out import hold_out
 from trivium.inference.answers import Ids, best_answers, both_directions
 from trivium.inference.ranker import Ranker
 
@@ -41,7 +42,7 @@ class Answers:
 
 
 def hide(graph: Graph, share: float, max_hidden: int, seed: int) -> tuple[Graph, Graph]:
-    """The graph without some of its facts, and those facts as a graph over the same ids.
+    """The graph without some of its facts and their copies (`Graph.copies`), and these as a graph over the same ids.
 
     A fact whose entity or relation would lose its last fact stays.
 
@@ -53,26 +54,14 @@ def hide(graph: Graph, share: float, max_hidden: int, seed: int) -> tuple[Graph,
     """
     triples = graph.triples
     count = min(max_hidden, round(share * len(triples)))
-    degrees = np.diff(graph.offsets)
-    sizes = np.bincount(triples[:, 1], minlength=graph.num_relations)
-    chosen: list[int] = []
-    for place in np.random.default_rng(seed).permutation(len(triples)).tolist():
-        if len(chosen) == count:
-            break
-        h, r, t = triples[place]
-        if min(degrees[h], degrees[t]) > 1 + (h == t) and sizes[r] > 1:
-            chosen.append(place)
-            degrees[h] -= 1
-            degrees[t] -= 1
-            sizes[r] -= 1
-    if len(chosen) < MIN_HIDDEN:
+    facts = hold_out(graph, triples[np.random.default_rng(seed).permutation(len(triples))], count)
+    if len(facts) < MIN_HIDDEN:
         raise GraphError(
-            f"only {len(chosen)} of {len(triples)} facts can be hidden, and a calibration needs {MIN_HIDDEN}: "
+            f"only {len(facts)} of {len(triples)} facts can be hidden, and a calibration needs {MIN_HIDDEN}: "
             "take a larger graph, or a larger --share"
         )
-    facts = triples[np.sort(chosen)]
     hidden = Graph.from_ids(*facts.T, entities=graph.entities, relation_names=graph.relations)
-    return graph.without(facts), hidden
+    return graph.less(facts), hidden
 
 
 def ask(

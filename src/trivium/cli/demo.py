@@ -1,7 +1,7 @@
 """The demo: hides facts of a real graph, asks for them, and says how good the answers are."""
 
+import math
 import random
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from trivium.cli.options import DEFAULT, Checkpoint, Force, Output
 from trivium.evaluation.metrics import Metrics
 from trivium.files import check_place, write_whole
 from trivium.graph.graph import Graph
+from trivium.graph.hold_out import hold_out
 from trivium.graph.read import read_graph
 from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks
 from trivium.inference.ranker import Ranker
@@ -18,7 +19,6 @@ from trivium.report import show
 
 WORLD = Path(__file__).parent.parent / "demo" / "world.tsv"
 HIDDEN_SHARE = 0.05
-SYMMETRIC = "borders"
 # A country's capital belongs to no other country, so nothing in a graph can tell it; `part of` is context.
 NOT_ASKED = ("capital", "part of")
 # Hidden too, shown, and left out of the figures: they were chosen by hand.
@@ -60,7 +60,7 @@ def demo(
         return
     full = read_graph(WORLD)
     hidden = hide(full, seed)
-    graph = full.without(np.concatenate([hidden, both_sides(full, question_triples(full))]))
+    graph = full.less(np.concatenate([hidden, question_triples(full)]))
     print(
         f"{full.num_triples:,} facts about countries, {full.num_entities:,} entities, {full.num_relations} relations.\n"
         f"Hidden: {len(hidden)} facts at random (seed {seed}), and {len(QUESTIONS)} that these questions ask for (✓)."
@@ -76,12 +76,6 @@ def demo(
     show_quality(full, hidden, ours, frequency_ranks(graph, full, heads, relations, answers).realistic)
 
 
-def both_sides(graph: Graph, triples: Triples) -> Triples:
-    """``[n, 3]`` triples and, of each border among them, the same border told from the other side."""
-    borders = triples[triples[:, 1] == graph.relations.id(SYMMETRIC, "relation")]
-    return np.unique(np.concatenate([triples, borders[:, ::-1]]), axis=0)
-
-
 def question_triples(graph: Graph) -> Triples:
     """The ids of `QUESTIONS`, ``[questions, 3]``."""
     return graph.ids(*zip(*QUESTIONS, strict=True))
@@ -94,19 +88,9 @@ def hide(graph: Graph, seed: int) -> Triples:
     """
     askable = graph.triples[~np.isin(graph.triples[:, 1], graph.relations.ids(NOT_ASKED))]
     askable = askable[np.lexsort(askable.T[::-1])]
-    taken = {tuple(row) for row in both_sides(graph, question_triples(graph)).tolist()}
-    degree = Counter(graph.triples[:, [0, 2]].ravel().tolist())
-    degree.subtract([end for head, _, tail in taken for end in (head, tail)])
-    hidden: set[tuple[int, int, int]] = set()
-    for place in random.Random(seed).sample(range(len(askable)), len(askable)):
-        if len(hidden) >= HIDDEN_SHARE * len(askable):
-            break
-        facts = {tuple(row) for row in both_sides(graph, askable[place : place + 1]).tolist()}
-        ends = Counter(end for head, _, tail in facts for end in (head, tail))
-        if not facts & (hidden | taken) and all(degree[end] > count for end, count in ends.items()):
-            hidden |= facts
-            degree.subtract(ends)
-    return np.array(sorted(hidden), np.int32)
+    drawn = askable[random.Random(seed).sample(range(len(askable)), len(askable))]
+    visible = graph.less(question_triples(graph))
+    return hold_out(visible, drawn[visible.contains(drawn)], math.ceil(HIDDEN_SHARE * len(askable)))
 
 
 def frequency_ranks(graph: Graph, full: Graph, heads: Ids, relations: Ids, answers: Ids) -> Ranks:

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from trivium.cli.options import DEFAULT, DataDir, Force, Output
+from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Output
 from trivium.datasets import leakage
+from trivium.datasets.registry import OwnFiles
+from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
 from trivium.files import check_place, write_whole
@@ -17,7 +19,7 @@ from trivium.report import progress, show, warn
 
 
 def evaluate(
-    datasets: list[str],
+    datasets: list[str] | None = None,
     /,
     *,
     checkpoint: list[str] | None = None,
@@ -28,7 +30,10 @@ def evaluate(
     groups: bool = False,
     task: Literal["entity", "relation"] = "entity",
     disable: list[str] | None = None,
-    valid: bool = False,
+    valid: bool | Path = False,
+    train: Path | None = None,
+    test: Path | None = None,
+    columns: Columns = None,
     descriptions: bool = False,
     output: Output = None,
     json: Path | None = None,
@@ -57,7 +62,12 @@ def evaluate(
     disable
         Switch a part off (repeatable): text, similarity, prompt.
     valid
-        Ask the validation questions, to choose between checkpoints without looking at the test.
+        Ask the validation questions, to choose between checkpoints without looking at the test. With --train and
+        --test a file of more facts that are true, and so are no rivals.
+    train
+        Instead of a data set: a file of your own, the graph that is asked.
+    test
+        With --train: the file of the questions.
     descriptions
         Read what the folder of data sets says of relations in words, where it does; by default their own names alone,
         as on a graph of one's own.
@@ -73,7 +83,17 @@ def evaluate(
     disabled = sorted(disable or ())
     for model, _ in models.values():
         check_asked(model, sample, seed, disabled)
-    graphs = graphs_of(datasets, data_dir)
+    own = None
+    if train is not None and test is not None and not datasets and not (valid is True or output is not None):
+        own = OwnFiles(train, test, valid or None, columns)
+    elif train is not None or test is not None or not isinstance(valid, bool) or not datasets:
+        raise InputError(
+            "give data sets (and --valid last), or files: --train FILE and --test FILE, and --valid FILE if there are "
+            "more facts; their figures go to --json FILE, not to -o"
+        )
+    elif columns is not None:
+        raise InputError("--columns is for --train and --test: a data set's files have their own")
+    graphs = [str(test)] if own else graphs_of(datasets or (), data_dir)
     asked: dict[str, Any] = {
         "conditioning": conditioning,
         "sample": sample,
@@ -81,7 +101,7 @@ def evaluate(
         "groups": groups,
         "task": task,
         "disabled": disabled,
-        "valid": valid,
+        "valid": valid is True,
         "descriptions": descriptions,
     }
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
@@ -91,13 +111,13 @@ def evaluate(
             result = None if kept is None else kept.load(graph)
             if result is None:
                 with progress(f"{Path(name).stem} {number}/{len(graphs)} {graph}") as update:
-                    result = evaluate_dataset(model, provenance, graph, data_dir, progress=update, **asked)
+                    result = evaluate_dataset(model, provenance, graph, data_dir, own=own, progress=update, **asked)
                 if kept is not None:
                     kept.save(result)
             table[name][graph] = result
-    columns, rows = tabulate(table, graphs, MODELS if output and not valid and task == "entity" else ())
-    kind = f"{'validation' if valid else 'test'} questions{' for the relation' if task == 'relation' else ''}"
-    show(columns, rows, f"pessimistic figures, zero-shot, {kind}; ± is the error, clustered by relation")
+    header, rows = tabulate(table, graphs, MODELS if output and valid is False and task == "entity" else ())
+    kind = f"{'validation' if valid is True else 'test'} questions{' for the relation' if task == 'relation' else ''}"
+    show(header, rows, f"pessimistic figures, zero-shot, {kind}; ± is the error, clustered by relation")
     for name, results in table.items():
         for graph, result in results.items():
             for kind, found in result.groups.items():
@@ -107,7 +127,7 @@ def evaluate(
         entries = [{"checkpoint": n, **asdict(r)} for n, results in table.items() for r in results.values()]
         write_whole(to_json.dumps(entries, indent=2, allow_nan=False).encode(), json, force)
     if output is not None:
-        write_whole(markdown(columns, rows).encode(), output / "table.md", force=True)
+        write_whole(markdown(header, rows).encode(), output / "table.md", force=True)
         warn(f"{output / 'table.md'}: written")
 
 

@@ -33,7 +33,8 @@ def explain(
     """Says why an answer has its score: the paths that carried it, each with its weight.
 
     A path's weight says how much of the score depends on one of its facts. Where the checkpoint has enhancers, also
-    what shaped the relation's representation. A fact that the graph holds is judged with itself taken out.
+    what shaped the relation's representation. A fact that the graph holds is judged without itself and its
+    copies.
 
     Parameters
     ----------

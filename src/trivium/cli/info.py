@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from json import dumps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from trivium.model.trivium import branch_weights, load_checkpoint, save_checkpoi
 from trivium.model.ultra import import_ultra
 from trivium.report import show, warn
 
+SHOWN = 20  # rows of a table
 MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
 
 
@@ -30,6 +34,7 @@ def info(
     /,
     *,
     flags: Path | None = None,
+    json: bool = False,
     relation: Pairs = None,
     reading: Reading = Reading(),
 ) -> None:
@@ -41,6 +46,8 @@ def info(
         A graph file, a checkpoint file, or a shipped checkpoint's name.
     flags
         A flags.yaml of the public code.
+    json
+        Print what a graph holds as JSON.
     """
     if what is None and flags is not None:
         _show_flags(flags)
@@ -51,7 +58,7 @@ def info(
     else:
         from trivium.text.graph import with_texts
 
-        _show_graph(Path(what), with_texts(read_graph(what, relation=relation, **vars(reading)), what))
+        _show_graph(Path(what), with_texts(read_graph(what, relation=relation, **vars(reading)), what), json)
 
 
 def _show_flags(path: Path) -> None:
@@ -83,46 +90,73 @@ def _settings(config: ModelConfig) -> list[tuple[str, str]]:
     return [(key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in vars(config).items()]
 
 
-def _show_graph(path: Path, graph: Graph) -> None:
+def _show_graph(path: Path, graph: Graph, json: bool) -> None:
     degree = np.diff(graph.offsets)
-    rows = [
-        ("triples", f"{graph.num_triples:,}"),
-        ("entities", f"{graph.num_entities:,}"),
-        ("relations", f"{graph.num_relations:,}"),
-        ("labels", "yes" if graph.entities.labels is not None else "no"),
-        *((f"left out: {what}", f"{count:,}") for what, count in graph.left_out.items()),
-        ("median degree", f"{np.median(degree):.0f}"),
-        ("largest degree", f"{degree.max():,}"),
-        ("sha256", graph.sha256),
-    ]
-    show(["graph", ""], [*rows, *_text_rows(graph)], str(path))
+    facts: dict[str, object] = {
+        "triples": graph.num_triples,
+        "entities": graph.num_entities,
+        "relations": graph.num_relations,
+        "labels": "no" if graph.entities.labels is None else "yes",
+        **{f"left out: {what}": count for what, count in graph.left_out.items()},
+        "median degree": int(np.median(degree)),
+        "largest degree": int(degree.max()),
+        "sha256": graph.sha256,
+        **_text_rows(graph),
+    }
     counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)
-    largest = np.argsort(-counts, kind="stable")[:20]
-    names = graph.relations.shown(largest)
-    show(["relation", "triples"], list(zip(names, counts[largest].tolist(), strict=True)), "\nlargest relations")
-    if len(counts) > len(largest):
-        warn(f"{len(counts) - len(largest):,} more relations")
+    order = np.argsort(-counts, kind="stable")
+    if json:
+        relations = dict(zip(graph.relations.take(order), counts[order].tolist(), strict=True))
+        print(dumps({"graph": facts, "relations": relations, "twins": _twins(graph, graph.relations.take)}, indent=2))
+        return
+    values = [f"{value:,}" if isinstance(value, int) else str(value) for value in facts.values()]
+    show(["graph", ""], list(zip(facts, values, strict=True)), str(path))
+    largest = order[:SHOWN]
+    rows = list(zip(graph.relations.shown(largest), counts[largest].tolist(), strict=True))
+    show(["relation", "triples"], rows, "\nlargest relations")
+    if len(counts) > SHOWN:
+        warn(f"{len(counts) - SHOWN:,} more relations")
+    if twins := [[*twin.values()] for twin in _twins(graph, graph.relations.shown)]:
+        show(["relation", "says the same as", "turned round"], twins[:SHOWN], "\ntwins")
+    if len(twins) > SHOWN:
+        warn(f"{len(twins) - SHOWN:,} more twins")
 
 
-def _text_rows(graph: Graph) -> list[tuple[str, str]]:
+def _twins(graph: Graph, named: Callable[[Any], Iterable[str]]) -> list[dict[str, object]]:
+    """Each relation that says the same as others, the first of them once for each of the others; see `Graph.twins`."""
+    count = graph.num_relations
+    kinds = np.flatnonzero(np.bincount(graph.twins, minlength=2 * count)[graph.twins] > 1)
+    groups: dict[int, list[int]] = {}
+    for kind in kinds.tolist():
+        groups.setdefault(int(graph.twins[kind]), []).append(kind)
+    names = dict(zip(kinds.tolist(), named(kinds % count), strict=True))
+    return [
+        {"relation": names[first], "twin": names[other], "turned": other >= count}
+        for first, *others in groups.values()
+        for other in others
+        if first == min(kind % count for kind in (first, *others))
+    ]
+
+
+def _text_rows(graph: Graph) -> dict[str, object]:
     """What the relation names say to a model with text."""
     from trivium.text.encoder import load_encoder
     from trivium.text.graph import graph_texts
 
     if graph.num_relations > MAX_TEXTS:
-        return [("text edges", f"not counted: more than {MAX_TEXTS:,} relations")]
+        return {"text edges": f"not counted: more than {MAX_TEXTS:,} relations"}
     try:
         texts = graph_texts(graph, load_encoder())
     except MissingPackageError as error:
         warn(str(error))
-        return [("text edges", "unknown: the text encoder cannot be had")]
+        return {"text edges": "unknown: the text encoder cannot be had"}
     if texts.warning is not None:
         warn(texts.warning)
-    return [
-        ("relations with text", f"{int(texts.has_text[: graph.num_relations].sum()):,}"),
-        ("text edges", f"{len(texts.weight):,}"),
-        ("isolated relations", f"{texts.num_isolated:,}"),
-    ]
+    return {
+        "relations with text": int(texts.has_text[: graph.num_relations].sum()),
+        "text edges": len(texts.weight),
+        "isolated relations": texts.num_isolated,
+    }
 
 
 def datasets() -> None:

@@ -116,7 +116,8 @@ def score(
 ) -> None:
     """Scores given triples: score, filtered rank in both directions, and whether the graph holds it.
 
-    A triple that the graph holds is judged with itself and its inverse taken out.
+    A triple that the graph holds, itself or as a copy by a twin of its relation (see `trivium info`), is judged with
+    both taken out.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def score(
     def scored(part: Ids) -> pl.DataFrame:
         return ranker.score_ids(asked[part], confidence).insert_column(0, places["line"].gather(part))
 
-    known = ranker.graph.contains(asked.astype(np.int32))
+    known = ranker.graph.knows(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
     parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from trivium.datasets.download import fetch
@@ -10,6 +11,7 @@ from trivium.datasets.table import SPLITS, Dataset, datasets
 from trivium.errors import InputError
 from trivium.graph.formats import FORMATS, PACKED
 from trivium.graph.names import Names
+from trivium.graph.read import read_triples
 
 
 def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
@@ -36,7 +38,8 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
         if is_dataset(name, data_dir) and not dataset:
             if missing := [split for split in ("train", "test") if split not in splits]:
                 raise InputError(
-                    f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it"
+                    f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it, "
+                    "and trivium split makes one of a graph"
                 )
             dataset = Dataset(name, family_of(splits), "", None, None, {}, {}, {})
     if dataset is None:
@@ -45,6 +48,33 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
         folder, splits = fetch(dataset, download=download), list(dataset.homes)
     frames = {split: read_split(dataset, split, _path(folder, split)) for split in splits}
     return joined(dataset, frames)
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """A split of one's own: files in any form in which triples are read.
+
+    Attributes:
+        train: the graph that is asked.
+        test: the questions.
+        valid: more facts that are true, which are no rivals.
+        columns: of tables, see `trivium.graph.read.read_graph`.
+    """
+
+    train: Path
+    test: Path
+    valid: Path | None = None
+    columns: str | None = None
+
+    def load(self, name: str) -> Splits:
+        """Reads them.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        files = {"train": self.train, "valid": self.valid, "test": self.test}
+        frames = {split: read_triples(path, lines=False, columns=self.columns) for split, path in files.items() if path}
+        return joined(Dataset(name, family_of(frames), "", None, None, {}, {}, {}), frames)
 
 
 def graph_source(name: str, data_dir: str | Path | None) -> str | Path:

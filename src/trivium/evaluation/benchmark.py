@@ -110,6 +110,7 @@ def tabulate(
     for checkpoint in table:
         stem = f"{Path(checkpoint).stem} " if len(table) > 1 else ""
         columns += [stem + name for name in ("MRR / Hits@10", "±", "realistic", "optimistic", "leakage", "seconds")]
+    columns += ["in graph", "twins", "unseen"]
 
     def row(label: str, chosen: Sequence[str]) -> list[str]:
         cells = [label, f"{sum(first[graph].queries for graph in chosen):,}"]
@@ -124,6 +125,8 @@ def tabulate(
                 "-" if leakage is None else f"{leakage:.3f}",
                 f"{sum(r.seconds for r in found):.1f}",
             ]
+        shares = np.mean([(first[graph].in_graph, first[graph].twins, first[graph].unseen) for graph in chosen], axis=0)
+        cells += [f"{share:.3f}" if share else "-" for share in shares]
         for model in models:
             known = [published()[graph, model] for graph in chosen if (graph, model) in published()]
             cells.append(_pair(known) if len(known) == len(chosen) else "-")

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from trivium.datasets.leakage import leakage as leakage_of
-from trivium.datasets.registry import graph_source, load_dataset
+from trivium.datasets.registry import OwnFiles, graph_source, load_dataset
 from trivium.datasets.splits import Splits
+from trivium.datasets.table import datasets
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import Metrics, clustered_error
 from trivium.graph.graph import Graph, inverse
@@ -26,6 +27,7 @@ from trivium.model.trivium import Trivium
 from trivium.settings import check_range
 from trivium.text.graph import TextGraph
 
+STANDING = "other", "unseen name", "twin in the graph", "in the graph"
 HALF_LINKS = "nothing seen", "answer seen", "question seen", "both seen"
 FAR = 6  # steps, as many as the default model takes
 
@@ -42,6 +44,8 @@ class Result:
         queries: how many were asked, both directions counted.
         seconds: of evaluation, without loading.
         leakage: the share of test triples that the pretraining data holds; ``None`` where that data is not at hand.
+        in_graph, twins, unseen: the shares of test triples that the graph that is asked holds, that it holds only under
+            a twin of the relation (`Graph.copies`), and that name an entity or a relation without a fact there.
         optimistic, realistic, pessimistic: the metrics under each tie policy.
         mrr_error: standard error of the pessimistic MRR, clustered by relation; ``None`` where only one is asked.
         interval: 95 % interval of the pessimistic MRR, for a sample of the queries; else ``None``.
@@ -52,6 +56,9 @@ class Result:
     queries: int
     seconds: float
     leakage: float | None
+    in_graph: float
+    twins: float
+    unseen: float
     optimistic: Metrics
     realistic: Metrics
     pessimistic: Metrics
@@ -78,6 +85,16 @@ class Questions:
     def of(cls, splits: Splits) -> Questions:
         """The test questions of a data set."""
         return cls(splits.graph, splits.test, splits.graph.with_triples(splits.known))
+
+    def standing(self) -> Ids:
+        """Where each triple stands in the graph already, ``[n]`` places in `STANDING`."""
+        sizes = np.bincount(self.graph.triples[:, 1], minlength=self.graph.num_relations)
+        heads, relations, tails = self.triples.T
+        lone = np.diff(self.graph.offsets) == 0
+        out = np.where(lone[heads] | lone[tails] | (sizes[relations] == 0), 1, 0)
+        out[self.graph.copies(self.triples)[0]] = 2
+        out[self.graph.contains(self.triples)] = 3
+        return out
 
     def sample(self, queries: int, seed: int | list[int]) -> Questions:
         """Triples enough for so many queries, one in each direction; all of them if there are no more."""
@@ -160,6 +177,7 @@ def evaluate(
     relations, ranks = (questions.ranks if task == "entity" else questions.relation_ranks)(ranker, progress)
     seconds = time.monotonic() - started
     reciprocal = 1 / ranks.pessimistic
+    _, unseen, twins, held = np.bincount(every.standing(), minlength=len(STANDING)) / len(every.triples)
     error = clustered_error(reciprocal, relations % splits.graph.num_relations)
     mean = float(reciprocal.mean())
     return Result(
@@ -167,6 +185,9 @@ def evaluate(
         queries=len(relations),
         seconds=seconds,
         leakage=leakage,
+        in_graph=float(held),
+        twins=float(twins),
+        unseen=float(unseen),
         optimistic=Metrics.of(ranks.optimistic),
         realistic=Metrics.of(ranks.realistic),
         pessimistic=Metrics.of(ranks.pessimistic),
@@ -182,6 +203,7 @@ def evaluate_dataset(
     name: str,
     data_dir: str | Path | None = None,
     *,
+    own: OwnFiles | None = None,
     valid: bool = False,
     descriptions: bool = False,
     **choices: Any,
@@ -189,19 +211,32 @@ def evaluate_dataset(
     """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
 
     Args:
+        own: files instead, which the name is for.
         valid: ask the validation questions instead of the test's.
         descriptions: read what the folder of data sets says of the relations in words, where it does; by default only
             their own names are read, which is what a user has.
     """
-    splits = load_dataset(name, data_dir)
+    splits = load_dataset(name, data_dir) if own is None else own.load(name)
     if valid:
         splits = splits.validation()
-    if held := int(splits.graph.contains(splits.test).sum()):
-        log.warning("%s: %s of %s questions are in the graph that they are asked on", name, held, len(splits.test))
-    texts = model_texts(model, splits.graph, graph_source(name, data_dir), data_dir if descriptions else None)
+    _warn_of_standing(splits, every=name not in datasets())
+    source = graph_source(name, data_dir) if own is None else own.train
+    texts = model_texts(model, splits.graph, source, data_dir if descriptions else None)
     excluded = {source: provenance.excluded_from(source) for source in provenance.training_data}
     share = leakage_of(provenance.training_data, splits, data_dir, excluded)
     return evaluate(model, splits, leakage=share, texts=texts, **choices)
+
+
+def _warn_of_standing(splits: Splits, every: bool) -> None:
+    """Says what makes questions easier or harder than they look; twins and unseen names of one's ``every`` own data."""
+    _, unseen, twins, held = np.bincount(Questions.of(splits).standing(), minlength=len(STANDING)).tolist()
+    for count, what in (
+        (held, "are in the graph that they are asked on"),
+        (twins * every, "have a copy in the graph that they are asked on: `trivium split` keeps copies together"),
+        (unseen * every, "name what has no fact in the graph that they are asked on"),
+    ):
+        if count:
+            log.warning("%s: %s of %s questions %s", splits.name, count, len(splits.test), what)
 
 
 def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collection[str]) -> None:
@@ -222,6 +257,7 @@ def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collect
 def groups_of(questions: Questions, relations: Ids, ranks: Ranks) -> dict[str, dict[str, Metrics]]:
     """Pessimistic metrics by kind of query.
 
+    - ``standing``: see `Questions.standing`;
     - ``direction`` and ``relation``, inverses counted as their relation;
     - ``half-links``: whether the graph has an answer to the question already, and whether it has the answer at this end
       of the relation already: of a question ``(h, r, ?)`` with the answer ``t``, whether any ``(h, r, ·)`` and any
@@ -243,6 +279,7 @@ def groups_of(questions: Questions, relations: Ids, ranks: Ranks) -> dict[str, d
         steps[of_head] = graph.distances(int(head), FAR)[answers[of_head]]
     names = graph.relations.names
     labels = {
+        "standing": np.tile(np.array(STANDING)[questions.standing()], 2),
         "direction": np.where(turned, "head", "tail"),
         "half-links": np.array([HALF_LINKS[2 * q + a] for q, a in zip(seen, met, strict=True)]),
         "distance": np.array([*map(str, range(FAR + 1)), f"over {FAR}"])[steps],

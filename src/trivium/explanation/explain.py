@@ -46,7 +46,7 @@ class Explanation:
         head, relation, tail: the fact.
         asked: which of its ends is the answer, ``tail`` or ``head``.
         rank: among the answers that the graph does not hold; best is 1.
-        known: the graph holds the fact; then all figures are without it.
+        known: the graph holds the fact or a copy (`Graph.copies`); then all figures are without both.
         paths: heaviest first; only those that raise the score.
         leaned_on: by part of the model that is on: ``branches`` (weight and contribution by name, see
             `Trivium.contributions`), ``neighbours`` (of the similarity enhancer), ``examples`` (of
@@ -70,7 +70,7 @@ class Explanation:
     @property
     def words(self) -> list[str]:
         """Lines for people."""
-        held = " (the graph holds it; judged without it)" if self.known else ""
+        held = " (the graph holds it; judged without it and its copies)" if self.known else ""
         lines = [f"{self.head} {self.relation} {self.tail}: score {self.score:.3f}, rank {self.rank}{held}"]
         if not self.reached:
             start, end = (self.head, self.tail) if self.asked == "tail" else (self.tail, self.head)
@@ -142,9 +142,9 @@ def explain_ids(
     narrowed to what lies between the two entities, and gradients are those of the narrowed graph.
     """
     fact = np.array([[head, relation, tail]], np.int32)
-    known = bool(ranker.graph.contains(fact)[0])
+    known = bool(ranker.graph.knows(fact)[0])
     if known:
-        ranker = ranker.over(ranker.graph.without(fact))
+        ranker = ranker.over(ranker.graph.less(fact))
         check()
     graph, layers = ranker.graph, ranker.model.config.layers
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()

@@ -80,13 +80,15 @@ def filtered_ranks(table: Scores, rows: Ids, answers: Ids, known: Sequence[Entit
 def filtered_entities(graph: Graph, head: int, relation: int, *others: Graph | None) -> EntityIds:
     """The entities that are no new answer to ``(head, relation, ?)``: what is known already, and the head itself.
 
-    The head is an answer where the graph holds a triple of an entity with itself and this relation.
+    Known is, too, what the graph holds under a twin of the relation (`Graph.twins`). The head is an answer where the
+    graph holds a triple of an entity with itself and this relation.
 
     Args:
         relation: an id over ``2 · num_relations``.
         others: graphs over the same ids that hold more that is no new answer.
     """
-    filtered = [held.answers(head, relation) for held in (graph, *others) if held is not None]
+    more = (held.answers(head, relation) for held in others if held is not None)
+    filtered = [graph.told(head, relation), *more]
     if relation % graph.num_relations not in graph.reflexive:
         filtered.append(np.array([head]))
     return np.concatenate(filtered)

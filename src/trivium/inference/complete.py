@@ -83,7 +83,7 @@ def open_questions(
     for begin in range(0, len(asked), width):
         some = asked[begin : begin + width]
         held = answers[:, some].toarray().astype(np.int64)
-        likeness = log_odds(takes_part, some)
+        likeness = log_odds(takes_part, some, graph.twins)
         for relation, own, odds in zip(some.tolist(), held.T, likeness.T, strict=True):
             has, lacks = np.flatnonzero((own > 0) & chosen), (own == 0) & chosen
             if heads is None or relations is None:
@@ -106,13 +106,14 @@ def open_questions(
     return Questions(found, kinds, answered, np.array(single, np.int64))
 
 
-def log_odds(takes_part: Any, relations: Ids) -> NDArray[np.float64]:
+def log_odds(takes_part: Any, relations: Ids, twins: Ids) -> NDArray[np.float64]:
     """How much more probable it is than not that an entity has a relation, ``[entities, relations]``: naive Bayes over
-    the other relations that it has or lacks, each share with one count more on either side.
+    the other relations that it has or lacks, which do not say the same, each share with one count more on either side.
 
     Args:
         takes_part: sparse, ``[entities, 2 · num_relations]``, 1 where the entity has an answer.
         relations: ``[relations]`` ids, columns of these.
+        twins: `Graph.twins`.
     """
     count = takes_part.shape[0]
     has = takes_part[:, relations].toarray()
@@ -121,8 +122,8 @@ def log_odds(takes_part: Any, relations: Ids) -> NDArray[np.float64]:
     among, beside = (both + 1) / (size + 2), (every - both + 1) / (count - size + 2)
     absent = np.log1p(-among) - np.log1p(-beside)
     present = np.log(among) - np.log(beside) - absent
-    itself = relations, np.arange(len(relations))
-    present[itself] = absent[itself] = 0
+    same = twins[:, None] == twins[relations]
+    present[same] = absent[same] = 0
     odds: NDArray[np.float64] = takes_part @ present + absent.sum(0) + np.log((size + 1) / (count - size + 1))
     return odds
 

@@ -308,7 +308,7 @@ class Ranker:
         graph = self.graph
         parts: list[tuple[NDArray[Any], ...]] = []
         for place, head, relation, scores in self.each(heads, relations):
-            held, filtered = graph.answers(head, relation), self.filtered(head, relation)
+            held, filtered = graph.told(head, relation), self.filtered(head, relation)
             hidden = np.setdiff1d(filtered, held) if include_known else filtered
             ids, ranks, _, tied = best_answers(scores, k, hidden, candidates)
             among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
@@ -329,7 +329,7 @@ class Ranker:
     def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.
 
-        A triple that the graph holds is ``known`` and judged with itself and its inverse taken out of the graph.
+        A triple that the graph holds, itself or as a copy (`Graph.copies`), is ``known``, and judged without both.
 
         Returns:
             Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are those that `rank` gives.
@@ -349,11 +349,11 @@ class Ranker:
             confidence: adds a column, of each triple as an answer to its tail question.
         """
         facts = triples.astype(np.int32)  # as the graph holds them
-        known = self.graph.contains(facts)
+        known = self.graph.knows(facts)
         found, margins = np.zeros((2, len(triples)), np.float32)
         ranks = np.zeros((2, len(triples)), np.int64)
         for chosen in (np.flatnonzero(~known), *np.flatnonzero(known)[:, None]):
-            rest = self.over(self.graph.without(facts[chosen])) if known[chosen].any() else self
+            rest = self.over(self.graph.less(facts[chosen])) if known[chosen].any() else self
             heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
             for place, head, relation, scores in rest.each(heads, relations):
                 filtered = rest.filtered(head, relation)

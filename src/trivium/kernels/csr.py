@@ -104,6 +104,53 @@ def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, tri
     return places
 
 
+def coinciding(
+    offsets: OffsetArray, relations: IntArray, sources: IntArray, num_relations: int, most: int
+) -> tuple[OffsetArray, OffsetArray, OffsetArray]:
+    """How often two relations join the same two entities, the same way round or turned: over all pairs of relations.
+
+    Args:
+        offsets, relations, sources: edges sorted by target, each with its inverse, whose id is ``num_relations`` more.
+        most: two entities that more triples join, and an entity with itself, are passed over.
+
+    Returns:
+        ``[pairs, 2]`` relations that share at least one pair of entities, once each: the first below ``num_relations``,
+        the second over ``2 · num_relations`` and, inverses not counted, not below the first (it is the inverse of the
+        first where a relation holds both ways round); ``[pairs]``, the triples of the first that the second holds too;
+        and ``[num_relations]``, how many triples of each relation were not passed over.
+
+    Cost: O(``most`` · triples) where all entities are joined so often; else about O(triples).
+    """
+    targets = targets_of(offsets)
+    once = np.flatnonzero(sources < targets)  # each triple as one of its two edges
+    order, _ = order_by(sources[once], len(offsets) - 1)
+    order, _ = order_by(targets[once], len(offsets) - 1, order)
+    once = once[order]
+    new = np.ones(len(once), np.bool_)  # of the edges of two entities, which stand side by side, the first
+    new[1:] = (np.diff(targets[once]) != 0) | (np.diff(sources[once]) != 0)
+    pair = np.cumsum(new) - 1
+    few = np.bincount(pair)[pair] <= most
+    pair, kinds = pair[few], relations[once[few]].astype(np.int64)
+    plain, turned = kinds % num_relations, kinds >= num_relations
+    found, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    near = np.arange(len(kinds))
+    for ahead in range(1, most):
+        near = near[near < len(kinds) - ahead]
+        near = near[pair[near] == pair[near + ahead]]
+        if not len(near):
+            break
+        a, b = plain[near], plain[near + ahead]
+        first, second = np.minimum(a, b), np.maximum(a, b) + num_relations * (turned[near] != turned[near + ahead])
+        keys, count = np.unique(first * 2 * num_relations + second, return_counts=True)
+        found.append(keys)
+        counts.append(count)
+    keys, place = np.unique(np.concatenate(found), return_inverse=True)
+    shared = np.bincount(place, np.concatenate(counts), len(keys)).astype(np.int64)
+    pairs = np.stack(np.divmod(keys, 2 * num_relations), 1)
+    shared[pairs[:, 1] == pairs[:, 0] + num_relations] *= 2  # both triples of the two hold the other
+    return pairs, shared, np.bincount(plain, minlength=num_relations)
+
+
 @compiled()
 def edges_hold(offsets, relations, sources, num_relations, key):  # type: ignore[no-untyped-def]
     """Whether edges are those of a graph: ids in range, sorted by (target, relation, source), each once, and each with

@@ -61,7 +61,7 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
     """The best answers to a question of which the ids are given."""
     graph, calibration = snapshot.ranker.graph, snapshot.calibration
     scores = snapshot.scores(head, relation)
-    held = graph.answers(head, relation)
+    held = graph.told(head, relation)
     filtered = snapshot.ranker.filtered(head, relation)
     hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
     ids, ranks, _, tied = best_answers(scores, question.k, hidden)

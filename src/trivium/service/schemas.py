@@ -77,7 +77,7 @@ class Answer(Named):
     rank: int = Field(description="1 is best; equal scores share a rank.")
     tied: int = Field(description="How many answers, shown or not, share this rank.")
     score: float = Field(description="Orders the answers to one question; no probability.")
-    known: bool = Field(description="Whether the graph holds the answer already.")
+    known: bool = Field(description="Whether the graph holds the answer already, itself or as a copy.")
     confidence: float | None = Field(
         description="The estimated chance that an answer with this score and rank is a true one that the graph lacks; "
         "null for an answer that it holds, and without a calibration."
@@ -115,7 +115,7 @@ class Score(Fact):
     tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties share a rank.")
     head_rank: float = Field(description="The head's rank among heads.")
     confidence: float | None = Field(description="Of the tail, as of an answer; null without a calibration.")
-    known: bool = Field(description="Whether the graph holds it; it is then judged with itself taken out.")
+    known: bool = Field(description="Whether the graph holds it, itself or as a copy; it is then judged without both.")
 
 
 class Reasons(Fact):

@@ -63,6 +63,7 @@ def held_out(
     """What training may see of the first source, and the questions about the rest.
 
     The triples are those of ``config.valid``, or the data set's own, or up to a tenth of the graph's, drawn by seed.
+    Their copies (`Graph.copies`) are not seen either.
 
     Raises:
         InputError: the file holds none that the graph can be asked, or the graph is too small to hold some out.
@@ -78,7 +79,7 @@ def held_out(
         if share < 1:
             raise InputError(f"{name}: {graph.num_triples} triples are too few to hold some out: give --valid FILE")
         triples = Questions(graph, graph.triples, graph).sample(min(count, 2 * share), seed).triples
-    rest = graph.without(triples)
+    rest = graph.less(triples)
     if not rest.num_triples:
         raise InputError(f"{config.valid}: it holds every triple of the graph: leave some to train on")
     return rest, Validation(Questions(rest, triples, graph.with_triples(triples)).sample(count, seed), texts)
