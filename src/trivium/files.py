@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -171,6 +172,28 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
         raise OutputError(f"cannot write {path}: {reason.strerror or reason}") from reason
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A folder that takes its place at ``path``, where none is or an empty one, when the block ends well; else nothing
+    is left.
+
+    Raises:
+        OutputError: something stands there, or the system refuses to write.
+    """
+    place = Path(path).resolve()
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise OutputError(f"{path} exists already: choose another name")
+    part = place.with_name(f".{secrets.token_hex(8)}.part")
+    make_folder(part)
+    try:
+        yield part
+        part.replace(place)
+    except OSError as reason:
+        raise OutputError(f"cannot write {path}: {reason.strerror or reason}") from reason
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

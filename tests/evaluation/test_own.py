@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, graph_of, small_model
+from trivium.datasets.registry import load_dataset
 from trivium.datasets.splits import Splits
 from trivium.evaluation.evaluate import STANDING, Questions, evaluate
 from trivium.model.checkpoint import Provenance
@@ -71,3 +72,37 @@ def test_files_are_measured_like_a_folder_and_their_questions_are_judged(
     for words in (files[:2], [*files, "Mine"], [*files, "-o", tmp_path / "o"], ["--valid", tmp_path / "test.csv"], []):
         status, _, err = command("evaluate", *words)
         assert (status, "--train FILE and --test FILE" in err) == (2, True)
+
+
+def test_a_graph_is_split_into_a_data_set_or_not_at_all(tmp_path: Path, checkpoint: Path, command: Run) -> None:
+    rng = np.random.default_rng(0)
+    facts = [(f"e{h}", f"P{r}", f"e{t}") for h, r, t in rng.integers(0, (30, 3, 30), (300, 3))]
+    (tmp_path / "g.csv").write_text("head,relation,tail\n" + "".join(",".join(fact) + "\n" for fact in facts))
+    (tmp_path / "relations.tsv").write_text("P0\tborders\nP1\tis part of\tof a whole\n")
+    status, out, err = command("split", tmp_path / "g.csv", "--test", "0.1", "-o", tmp_path / "mine")
+    assert status == 0
+    assert f"trivium evaluate mine --data-dir {tmp_path}" in err
+    splits = load_dataset("mine", tmp_path)
+    assert splits.graph.num_triples + len(splits.test) + len(splits.valid) == len(set(facts))
+    assert [line.split()[:2] for line in out.splitlines()[2:]] == [
+        ["train", str(splits.graph.num_triples)],
+        ["test", str(len(splits.test))],
+        ["valid", str(len(splits.valid))],
+    ]
+    assert (tmp_path / "mine" / "relations.tsv").read_text().splitlines()[1:] == [
+        "P0\tborders\t\t",
+        "P1\tis part of\tof a whole\t",
+    ]
+    asked = ("evaluate", "mine", "--data-dir", tmp_path, "--checkpoint", checkpoint, "--json", tmp_path / "m.json")
+    status, _, err = command(*asked)
+    assert (status, "questions" in err) == (0, False)
+    (tmp_path / "few.csv").write_text("head,relation,tail\na,r,b\nb,r,c\n")
+    status, _, err = command("split", tmp_path / "few.csv", "-o", tmp_path / "few")
+    assert (status, "no fact of" in err, (tmp_path / "few").exists()) == (2, True, False)
+    rows = (json.dumps({"head": f"{h}\t", "relation": r, "tail": t}) for h, r, t in facts)
+    (tmp_path / "tab.jsonl").write_text("\n".join(rows))
+    status, _, err = command("split", tmp_path / "tab.jsonl", "-o", tmp_path / "tab")
+    assert (status, "tab" in err) == (2, True)
+    status, _, err = command("split", tmp_path / "g.csv", "-o", tmp_path / "mine")
+    assert (status, "exists already" in err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["mine"]

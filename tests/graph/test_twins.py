@@ -16,7 +16,7 @@ from tests.conftest import PLAIN, Run, graph_of, random_graph, renamed, small_mo
 from trivium.calibration.collect import hide
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import TWIN_PAIRS, TWIN_SHARE, Graph
-from trivium.graph.hold_out import hold_out
+from trivium.graph.hold_out import divided, hold_out
 from trivium.inference.answers import filtered_entities
 from trivium.inference.ranker import Ranker
 
@@ -182,3 +182,27 @@ def test_info_shows_them(tmp_path: Path, command: Run) -> None:
     plain = random_graph(0)
     plain.named(plain.triples).write_csv(tmp_path / "p.csv")
     assert "twins" not in command("info", tmp_path / "p.csv")[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.5, 1))
+def test_a_graph_is_divided_by_relation_and_copies_stay_together(seed: int, share: float) -> None:
+    graph = family(seed, share, 100)
+    train, test, valid = parts = divided(graph, [0.1, 0.05], seed)
+    assert sorted(np.concatenate(parts).tolist()) == sorted(graph.triples.tolist())
+    for part in parts:
+        rest = graph.without(part)
+        rest.twins = graph.twins
+        assert not rest.knows(part).any()
+        assert part.tolist() == sorted(part.tolist())
+    held = graph.without(np.concatenate([test, valid]))
+    assert sorted(held.triples.tolist()) == train.tolist()
+    assert ((np.diff(held.offsets) > 0) == (np.diff(graph.offsets) > 0)).all()
+    sizes = np.bincount(graph.triples[:, 1], minlength=R)
+    assert (np.bincount(train[:, 1], minlength=R) > 0).all()
+    for part, asked in ((test, 0.1), (valid, 0.05)):
+        taken = np.bincount(part[:, 1], minlength=R)
+        assert (abs(taken - asked * sizes)[[OTHER, SYMMETRIC]] < 2).all()  # a copy more, or what chance drew
+        assert taken.sum() <= asked * sizes.sum() + 2 * R
+    assert all((one == again).all() for one, again in zip(parts, divided(graph, [0.1, 0.05], seed), strict=True))
+    assert divided(graph, [0.1], seed + 1)[1].tolist() != test.tolist()

@@ -30,6 +30,7 @@ VERBS = {
     "info datasets": "lists the data sets that are known by name",
     "info index": "saves a graph in a form that opens at once",
     "info import": "turns a public ULTRA checkpoint into a safe file",
+    "split": "divides a graph into facts to answer from and facts to ask for",
     "evaluate": "measures checkpoints on data sets and suites, leakage beside each figure",
     "evaluate benchmark": "another name of evaluate",
     "evaluate overlap": "the share of B's triples that A's training triples contain",

@@ -1,0 +1,71 @@
+"""A graph divided, to measure on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
+from cyclopts.validators import Number
+
+from trivium.cli.options import Pairs, Reading, Required
+from trivium.errors import InputError
+from trivium.files import whole_folder, write_table
+from trivium.graph.hold_out import divided
+from trivium.graph.read import read_graph
+from trivium.report import show, warn
+from trivium.text.graph import with_texts
+
+Share = Annotated[float, Parameter(validator=Number(gte=0, lte=0.5))]
+
+
+def split(
+    graph: Path,
+    /,
+    *,
+    output: Required,
+    test: Share = 0.05,
+    valid: Share = 0.05,
+    seed: NonNegativeInt = 0,
+    relation: Pairs = None,
+    reading: Reading = Reading(),
+) -> None:
+    """Divides a graph into train.tsv, valid.tsv and test.tsv, to measure on with `trivium evaluate`.
+
+    Of each relation the same share is taken. Facts that say the same (see `trivium info`) stay together, and train.tsv
+    holds every entity and every relation; so the parts may be smaller than asked.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    output
+        The folder to write; what the graph says of its relations goes there too, as relations.tsv.
+    test
+        The share of facts to ask for, at most 0.5.
+    valid
+        The share to choose by, at most 0.5; 0 makes no such file.
+    seed
+        Of what is taken.
+    """
+    held = with_texts(read_graph(graph, relation=relation, **vars(reading)), graph)
+    if any(names.names.str.contains("[\t\r\n]").any() for names in (held.entities, held.relations)):
+        raise InputError(f"{graph}: a name holds a tab or a line break, which cannot stand in a TSV: rename it")
+    parts = dict(zip(("train", "test", "valid"), divided(held, [test, valid], seed), strict=True))
+    if not len(parts["test"]):
+        raise InputError(
+            f"no fact of {graph} can be asked for and leave the rest known: give a larger --test, or graph"
+        )
+    with whole_folder(output) as folder:
+        for name, triples in parts.items():
+            if len(triples):
+                write_table(held.named(triples), folder / f"{name}.tsv")
+        if (texts := held.relations.texts) is not None:
+            lines = texts.with_columns(pl.all().str.replace_all(r"\s+", " "))
+            lines = lines.insert_column(0, held.relations.names.alias("relation"))
+            write_table(lines.filter(pl.any_horizontal(pl.exclude("relation").is_not_null())), folder / "relations.tsv")
+    rows = [(name, len(triples), len(set(triples[:, 1].tolist()))) for name, triples in parts.items()]
+    show(["part", "facts", "relations"], rows, f"{output}, of {held.num_triples:,} facts")
+    warn(f"measure on it: trivium evaluate {output.name} --data-dir {output.parent}")
