@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Run
+from tests.graph.conftest import Server
 
 PAGE = (Path(__file__).parents[2] / "docs" / "your-data.md").read_text("utf-8")
 FILES = dict(re.findall(r'^```text title="(.+?)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL))
@@ -22,12 +23,14 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("section", list(dict.fromkeys(section for _, section in COMMANDS)))
-def test_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Run, section: str) -> None:
+def test_commands_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Run, endpoint: Server, section: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         Path(name).write_text(text)
     for line in (line for line, of in COMMANDS if of == section):
-        status, out, err = command(*shlex.split(line)[1:])
+        status, out, err = command(*shlex.split(line.replace("https://example.org/sparql", endpoint.url))[1:])
         assert status == 0, err
         assert out or "-o" in line
         assert "looks like a header" not in err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from trivium.cli.options import Force, Output, Pairs, Reading, Required
 from trivium.datasets import table
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import check_place
-from trivium.graph.formats import INDEX
+from trivium.graph.formats import ENDPOINT, INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index, save_index
 from trivium.graph.read import read_graph
@@ -23,7 +25,7 @@ from trivium.model.flags import read_flags
 from trivium.model.fusion import Fusion
 from trivium.model.trivium import branch_weights, load_checkpoint, save_checkpoint
 from trivium.model.ultra import import_ultra
-from trivium.report import show, warn
+from trivium.report import progress, show, warn
 
 SHOWN = 20  # rows of a table
 MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
@@ -53,7 +55,7 @@ def info(
         _show_flags(flags)
     elif what is None or flags is not None:
         raise ConfigError("give a graph or a checkpoint, or --flags FILE")
-    elif what.endswith(ENDING) or not Path(what).exists():
+    elif what.endswith(ENDING) or not (Path(what).exists() or what.startswith(ENDPOINT)):
         _show_checkpoint(what)
     else:
         from trivium.text.graph import with_texts
@@ -167,11 +169,12 @@ def datasets() -> None:
 
 
 def index(
-    graph: Path,
+    graph: str,
     /,
     *,
     output: Output = None,
     check: bool = False,
+    predicate: list[str] | None = None,
     relation: Pairs = None,
     reading: Reading = Reading(),
     force: Force = False,
@@ -181,11 +184,13 @@ def index(
     Parameters
     ----------
     graph
-        The graph.
+        The graph; or sparql:URL, an endpoint, which is read page by page. Interrupted, the same command goes on.
     output
         The .trivium file to write.
     check
         Write nothing: say whether GRAPH, a .trivium file, is whole.
+    predicate
+        Of an endpoint: the IRI of a predicate to read (repeatable); all by default.
     """
     if check == (output is not None):
         raise InputError("give -o FILE, or --check and the .trivium file to look at")
@@ -195,11 +200,30 @@ def index(
         from trivium.text.graph import with_texts
 
         check_place(output, force, INDEX)
-        held = with_texts(read_graph(graph, relation=relation, **vars(reading)), graph)
-        save_index(held, output, force)
+        with _local(graph, output, predicate or [], reading) as (path, how):
+            held = with_texts(read_graph(path, relation=relation, **vars(how)), path)
+            save_index(held, output, force)
         warn(
             f"{output}: {held.num_triples:,} triples, {held.num_entities:,} entities, {held.num_relations:,} relations"
         )
+
+
+@contextmanager
+def _local(graph: str, output: Path, predicates: list[str], reading: Reading) -> Iterator[tuple[str | Path, Reading]]:
+    """The file of a graph, and how it is read; of an endpoint what has come of it."""
+    if not graph.startswith(ENDPOINT):
+        if predicates:
+            raise InputError(f"--predicate serves endpoints, {ENDPOINT}URL: {graph} is a file")
+        yield graph, reading
+        return
+    from trivium.graph.sparql import fetched
+
+    address = graph.removeprefix(ENDPOINT)
+    with (
+        progress("reading the endpoint") as update,
+        fetched(address, output, reading.named_graph, predicates, update) as path,
+    ):
+        yield path, replace(reading, named_graph=None)
 
 
 def import_(file: Path, /, *, output: Required, force: Force = False) -> None:

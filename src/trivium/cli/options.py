@@ -35,8 +35,8 @@ class Reading:
     """A further file of the graph (repeatable): more triples, or a table of nodes with labels and types."""
     labels: list[Path] = field(default_factory=list)
     """A table of names and labels, or RDF with labels (repeatable)."""
-    named_graph: str | None = None
-    """The IRI of the named graph to read of an RDF file; all of them by default."""
+    named_graph: Annotated[str | None, Parameter(name=["--named-graph", "--graph"])] = None
+    """The IRI of the named graph to read of RDF; all of them by default."""
     skip_bad: bool = False
     """Go on past lines that cannot be read; they are counted, and the first are named."""
 

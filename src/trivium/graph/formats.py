@@ -35,6 +35,7 @@ _TABLES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".parquet": "parquet"}
 _TABLES |= dict.fromkeys((".jsonl", ".ndjson", ".json", ".srj"), "json")
 FORMATS = {**_TABLES, **dict.fromkeys(RDF, "rdf")}
 INDEX = ".trivium"
+ENDPOINT = "sparql:"  # before its address
 PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,

@@ -94,7 +94,10 @@ def warn_of_odd_names(path: Path, table: Any) -> None:
     names = pa.concat_arrays([part.chunk(0).dictionary for part in parts if part.num_chunks]).unique()
     odd = names.filter(compute.match_substring_regex(names, _ODD))
     if len(odd):
-        log.warning("%s: %d names are no valid IRIs, and are read as they stand: %r …", path, len(odd), odd[0].as_py())
+        said = "1 name is no valid IRI, and is read as it stands: {1}"
+        if len(odd) > 1:
+            said = "{0:,} names are no valid IRIs, and are read as they stand: {1} …"
+        log.warning("%s: %s", path, said.format(len(odd), repr(odd[0].as_py())))
 
 
 def _place(path: Path, form: RdfFormat, number: int) -> tuple[int, str]:

@@ -30,6 +30,7 @@ import pyarrow as pa
 from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import (
     BAD,
+    ENDPOINT,
     INDEX,
     LACKING,
     PACKED,
@@ -85,6 +86,8 @@ def read_graph(
 
     Cost: O(files) time; memory of the ids, and of the distinct names of each batch.
     """
+    if str(path).startswith(ENDPOINT):
+        raise GraphError(f"{path}: `trivium index {ENDPOINT}URL -o FILE.trivium` reads an endpoint, once")
     files = [Path(path), *map(Path, also)]
     indexes = [file for file in files if file.suffix.lower() == INDEX]
     kinds = {format_of(file) for file in files if file not in indexes}
