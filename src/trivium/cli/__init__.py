@@ -26,6 +26,7 @@ VERBS = {
     "explain": "says why an answer has its score",
     "calibrate": "learns what a score is worth on a graph",
     "serve": "answers over HTTP, with a page to ask and browse",
+    "serve mcp": "answers agents by the Model Context Protocol",
     "info": "describes a graph, a checkpoint or a flags.yaml",
     "info datasets": "lists the data sets that are known by name",
     "info index": "saves a graph in a form that opens at once",

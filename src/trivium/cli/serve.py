@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import getpass
 import ipaddress
 import socket
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.types import Port
@@ -26,6 +30,8 @@ def serve(
     host: str = "127.0.0.1",
     token_file: Path | None = None,
     calibration: Calibrated = None,
+    mcp: bool = False,
+    review: bool = False,
     opening: Opening = Opening(),
     limits: Annotated[Limits, Parameter(name="*")] = Limits(),
 ) -> None:
@@ -43,6 +49,10 @@ def serve(
         Loopback by default; anything else needs a token.
     token_file
         A file with the token that clients must send (Authorization: Bearer TOKEN).
+    mcp
+        Agents may ask at /mcp too, by the Model Context Protocol.
+    review
+        Who has the token may also tell facts and decide about links; they are kept with the decisions.
     """
     try:
         from trivium.service.app import create_app
@@ -53,13 +63,70 @@ def serve(
     token = None if token_file is None else read_token(token_file)
     if token is None and not is_loopback(host):
         raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
+    if review and token is None:
+        raise ConfigError("--review lets clients change what the graph holds: give --token-file FILE")
+    if mcp:
+        need_mcp()
     with listen(host, port) as listener:
-        reading = {name: value for name, value in vars(opening).items() if name != "checkpoint"}
-        source = Source(graph, opening.checkpoint, calibration, reading)
-        app = create_app(Current(source), limits, token)
+        app = create_app(
+            Current(Source(graph, opening.checkpoint, calibration, reading(opening), review)), limits, token, mcp
+        )
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
         create_server(app, limits).run([listener])
+
+
+def mcp(
+    graph: Path,
+    /,
+    *,
+    review: bool = False,
+    reviewer: str | None = None,
+    calibration: Calibrated = None,
+    opening: Opening = Opening(),
+    limits: Annotated[Limits, Parameter(name="*")] = Limits(),
+) -> None:
+    """Answers agents on standard input and output, by the Model Context Protocol.
+
+    Tools: search, facts, rank, score, explain, suggest.
+
+    Parameters
+    ----------
+    graph
+        The graph; an index is ready soonest.
+    review
+        Also a tool to decide about links; decisions are kept beside the graph.
+    reviewer
+        Whose decisions these are; the user's name by default.
+    """
+    need_mcp()
+    from trivium.service import jobs
+    from trivium.service.snapshot import Current, Snapshot, Source
+    from trivium.service.tools import create_tools
+    from trivium.service.worker import Worker
+
+    current = Current(Source(graph, opening.checkpoint, calibration, reading(opening), review))
+    ranking, lookups = (Worker(threads, limits.max_waiting, limits.max_seconds) for threads in (1, 2))
+
+    async def warm(snapshot: Snapshot) -> None:
+        await asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
+
+    decide = partial(current.decide, warm)
+    create_tools(current, ranking, lookups, limits, decide, reviewer or getpass.getuser()).run("stdio")
+    ranking.close()
+    lookups.close()
+
+
+def reading(opening: Opening) -> dict[str, Any]:
+    """How a graph's file is read, as `trivium.Ranker.open` takes it."""
+    return {name: value for name, value in vars(opening).items() if name != "checkpoint"}
+
+
+def need_mcp() -> None:
+    """Says how to install what agents need, where it is missing."""
+    for name, extra in (("fastapi", "service"), ("mcp", "mcp")):
+        if find_spec(name) is None:
+            raise MissingPackageError(f"answering agents needs {name}: pip install 'trivium[{extra}]'")
 
 
 def read_token(path: Path) -> str:

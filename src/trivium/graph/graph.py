@@ -278,7 +278,7 @@ class Graph:
         facts = np.concatenate([self.triples, triples])
         return Graph.from_ids(*facts.T, entities=self.entities, relation_names=self.relations)
 
-    def with_changes(self, add: Any = (), remove: Any = ()) -> Graph:
+    def with_changes(self, add: Any = (), remove: Any = (), *, labels: bool = True) -> Graph:
         """The graph with facts more and facts less, as `from_triples` makes it of all that is then known; labels stay.
 
         Ids follow the sorted order of names again, so new names come in between and those without a fact go. What is
@@ -287,6 +287,7 @@ class Graph:
         Args:
             add, remove: facts by name (or by what one alone is called), as `from_triples` takes them. An added one may
                 name new entities and relations; one that the graph holds changes nothing.
+            labels: whether added ones may be named by labels; else what is no name is a new one.
 
         Raises:
             GraphError: a row is none of three names, a fact to remove is not there, or none is left.
@@ -298,8 +299,8 @@ class Graph:
             fact = " ".join(str(column[int(places.argmin())]) for column in columns)
             raise GraphError(f"{fact!r} is not in the graph, so it cannot be removed")
         heads, relations, tails = _columns(add)
-        entities, (head_ids, tail_ids) = self.entities.with_all(heads, tails)
-        kinds, (relation_ids,) = self.relations.with_all(relations)
+        entities, (head_ids, tail_ids) = self.entities.with_all(heads, tails, labels=labels)
+        kinds, (relation_ids,) = self.relations.with_all(relations, labels=labels)
         numbers = np.cumsum(self.edge_relations < self.num_relations) - 1  # of the triples, by place of their edge
         kept = np.delete(self.triples, numbers[places], axis=0)
         heads, relations, tails = np.concatenate([kept, np.stack([head_ids, relation_ids, tail_ids], 1)]).T

@@ -87,20 +87,27 @@ class Names:
         """What people call ids ``[n]``, or their names where several are called so."""
         return self._shown.gather(ids)
 
-    def with_all(self, *columns: pl.Series | Sequence[str]) -> tuple[Names, list[NDArray[np.int32]]]:
-        """The names with those at the end that columns name and they lack, and the ids of the columns, as `ids`.
+    def with_all(
+        self, *columns: pl.Series | Sequence[str], labels: bool = True
+    ) -> tuple[Names, list[NDArray[np.int32]]]:
+        """The names with those at the end that columns name and they lack, and the ids of the columns.
+
+        Args:
+            labels: whether they may say what one alone is called, as in `ids`.
 
         Raises:
             GraphError: something that several names are called.
         """
         asked = pl.concat([pl.Series("name", column, dtype=pl.String) for column in columns])
-        new = asked.filter(self.ids(asked) < 0).unique(maintain_order=True)
-        if self.called is not self.names and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
+        held = self if labels else Names(self.names)
+        new = asked.filter(held.ids(asked) < 0).unique(maintain_order=True)
+        if held.called is not self.names and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
             raise GraphError(self.unknown(odd[0], "name"))
-        labels = None if self.labels is None else pl.concat([self.labels, new])
+        called = None if self.labels is None else pl.concat([self.labels, new])
         texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(len(new))])
-        names = Names(pl.concat([self.names, new]), labels, texts)
-        return names, np.split(names.ids(asked), np.cumsum([len(column) for column in columns])[:-1])
+        names = Names(pl.concat([self.names, new]), called, texts)
+        ids = (names if labels else Names(names.names)).ids(asked)
+        return names, np.split(ids, np.cumsum([len(column) for column in columns])[:-1])
 
     def sorted(self, ids: NDArray[np.integer]) -> tuple[Names, NDArray[np.int32]]:
         """The names of these ids alone, each once, in sorted order, and where every id went."""

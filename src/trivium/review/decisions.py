@@ -41,7 +41,8 @@ CREATE TABLE log (
     head TEXT NOT NULL, relation TEXT NOT NULL, tail TEXT NOT NULL,
     verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'rejected', 'undecided')),
     reviewer TEXT NOT NULL, confidence REAL, {", ".join(f"{name} TEXT NOT NULL" for name in RUN)}, note TEXT NOT NULL,
-    undoes INTEGER UNIQUE REFERENCES log
+    undoes INTEGER UNIQUE REFERENCES log,
+    CHECK (head <> '' AND relation <> '' AND tail <> '')
 );
 CREATE VIEW state AS SELECT *, max(id) FROM log WHERE {_STANDING} GROUP BY head, relation, tail;
 """
@@ -165,6 +166,6 @@ def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:
     accepted, rejected = (state.filter(pl.col("verdict") == verdict).select(TRIPLE) for verdict in VERDICTS[:2])
     held = graph.contains(graph.ids(*rejected))
     if len(accepted) or held.any():
-        graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)))
+        graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)), labels=False)
     ids = graph.ids(*rejected)
     return graph, ids[(ids >= 0).all(1)]

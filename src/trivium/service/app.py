@@ -4,7 +4,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,9 +18,11 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from trivium import __version__
 from trivium.errors import BusyError, GraphError, InputError
+from trivium.review.decisions import Decision
 from trivium.service import jobs, schemas
 from trivium.service.metrics import Metrics
 from trivium.service.middleware import BEARER, Edge, guarded
@@ -50,7 +52,7 @@ REFUSALS: Responses = {
 }
 
 
-def create_app(current: Current, limits: Limits, token: str | None = None) -> FastAPI:
+def create_app(current: Current, limits: Limits, token: str | None = None, mcp: bool = False) -> FastAPI:
     """The service as an ASGI application.
 
     Without a token it answers under loopback's names alone: a page elsewhere could else reach it by giving its own name
@@ -58,6 +60,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
 
     Args:
         token: what a client must send as ``Authorization: Bearer …``; ``None`` asks for nothing.
+        mcp: whether agents may ask at ``/mcp`` too.
     """
     ranking = Worker(1, limits.max_waiting, limits.max_seconds)
     lookups = Worker(LOOKUP_THREADS, limits.max_waiting, limits.max_seconds)
@@ -66,11 +69,19 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
     def warm(snapshot: Snapshot) -> asyncio.Future[None]:
         return asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
 
+    decide = partial(current.decide, warm)
+    agents = None
+    if mcp:
+        from trivium.service.tools import Agents, create_tools
+
+        agents = Agents(create_tools(current, ranking, lookups, limits, decide), limits, token)
+
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(current.watch(warm))
         try:
-            yield
+            async with nullcontext() if agents is None else agents.running():
+                yield
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -110,6 +121,13 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         """(head, ?, tail)."""
 
         k: int = Field(5, ge=1, le=limits.max_k, description="How many relations.")
+
+    class Facts(schemas.Request):
+        """Facts that a person or program knows."""
+
+        facts: list[schemas.Triple] = Field(min_length=1, max_length=limits.max_queries)
+        reviewer: str = Field("client", min_length=1, max_length=200, description="Who says so.")
+        note: str = Field("", max_length=1000)
 
     class Why(schemas.Why):
         """An answer to explain."""
@@ -156,6 +174,16 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         finally:
             left.set()
 
+    if current.source.keeps:
+
+        @api.post("/api/facts", responses=NOT_FOUND, tags=["decide"])
+        async def facts(body: Facts) -> schemas.Decided:
+            """Facts join the graph, new entities and relations included, and are kept with the decisions."""
+            snapshot = current.snapshot
+            found = await lookups.run(*(partial(jobs.names_of, snapshot, fact) for fact in body.facts))
+            await decide(*(Decision(*names, "accepted", body.reviewer, note=body.note) for names in found))
+            return schemas.Decided(decided=[schemas.Triple(head=h, relation=r, tail=t) for h, r, t in found])
+
     @api.get("/api/search", response_model=schemas.FoundList, tags=["browse"])
     async def search(
         q: Annotated[str, Query(max_length=200, description="The beginning of a name, or something like it.")] = "",
@@ -201,6 +229,8 @@ def create_app(current: Current, limits: Limits, token: str | None = None) -> Fa
         return FileResponse(PAGE / "index.html")
 
     app.include_router(api)
+    if agents is not None:
+        app.router.routes.append(Route("/mcp", agents))
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_exception_handler(RequestValidationError, _invalid)
     for kind, status in ((GraphError, 404), (InputError, 422), (BusyError, 503)):

@@ -57,6 +57,18 @@ def triple_ids(snapshot: Snapshot, triple: schemas.Triple) -> tuple[int, int, in
     return entities.id(triple.head), relations.id(triple.relation), entities.id(triple.tail)
 
 
+def names_of(snapshot: Snapshot, triple: schemas.Triple) -> tuple[str, str, str]:
+    """The names of a triple that may be new: those that it is given by, or those that a label stands for.
+
+    Raises:
+        GraphError: something that several names are called.
+    """
+    graph = snapshot.ranker.graph
+    entities, (head, tail) = graph.entities.with_all([triple.head], [triple.tail])
+    relations, (relation,) = graph.relations.with_all([triple.relation])
+    return entities.take(head)[0], relations.take(relation)[0], entities.take(tail)[0]
+
+
 def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: int) -> schemas.Answers:
     """The best answers to a question of which the ids are given."""
     graph, calibration = snapshot.ranker.graph, snapshot.calibration

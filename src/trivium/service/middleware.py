@@ -111,6 +111,14 @@ def bounded(receive: Receive, limits: Limits) -> Receive:
     return receiving
 
 
+async def check_token(request: Request, token: str) -> None:
+    """Refuses with 401 who does not send the token, compared in constant time."""
+    given = await BEARER(request)
+    if not (given and hmac.compare_digest(given.credentials.encode(), token.encode())):
+        reason = "give the service's token: Authorization: Bearer TOKEN"
+        raise HTTPException(401, reason, {"www-authenticate": "Bearer"})
+
+
 def guarded(limits: Limits, token: str | None) -> type[APIRoute]:
     """A route that asks for the token before it reads a body, and refuses a body of too many parts before it is parsed.
 
@@ -126,10 +134,8 @@ def guarded(limits: Limits, token: str | None) -> type[APIRoute]:
             answer = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
-                given = await BEARER(request) if token else None
-                if token and not (given and hmac.compare_digest(given.credentials.encode(), token.encode())):
-                    reason = "give the service's token: Authorization: Bearer TOKEN"
-                    raise HTTPException(401, reason, {"www-authenticate": "Bearer"})
+                if token is not None:
+                    await check_token(request, token)
                 try:
                     body = await request.body()
                 except ClientDisconnect:

@@ -55,6 +55,16 @@ class Triple(Request):
     tail: Name
 
 
+class Suggestion(BaseModel):
+    """A link that the graph lacks, and how plausible it is."""
+
+    head: str
+    relation: str
+    tail: str
+    score: float
+    confidence: float | None
+
+
 class Why(Triple):
     """An answer to explain."""
 
@@ -129,6 +139,12 @@ class Reasons(Fact):
     paths: list[Reason] = Field(description="Heaviest first.")
     leaned_on: dict[str, Any] = Field(description="By part of the model.")
     words: list[str] = Field(description="The same, to be read by a person.")
+
+
+class Decided(BaseModel):
+    """What was kept."""
+
+    decided: list[Triple]
 
 
 class Found(Named):

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
+from trivium.graph.formats import decisions_of
 from trivium.graph.names import NameIndex
 from trivium.inference.engine import Base
 from trivium.inference.ranker import Ranker
+from trivium.review.decisions import Decision, Decisions
 
 EXAMPLES = 6
 SHARED = 64  # further questions of a relation, by which the engine judges what is worth keeping for them
@@ -39,13 +41,20 @@ class Source:
         graph: its file.
         checkpoint: the model's name, or a file.
         calibration: a file, if confidences are wanted.
-        reading: how the file is read, as `trivium.graph.read.read_graph` takes it.
+        reading: how the file is read, as `trivium.inference.ranker.Ranker.open` takes it.
+        keeps: whether decisions are kept, in a file that need not be there yet.
     """
 
     graph: Path
     checkpoint: str
     calibration: Path | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
+    keeps: bool = False
+
+    @property
+    def decisions(self) -> Decisions:
+        """What was decided about the graph's links."""
+        return Decisions(self.reading.get("decisions") or decisions_of(self.graph))
 
     def load(self) -> Snapshot:
         """Reads everything again.
@@ -53,13 +62,17 @@ class Source:
         Raises:
             InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
         """
-        ranker = Ranker.open(self.graph, self.checkpoint, **self.reading)
+        reading = dict(self.reading)
+        if self.keeps and not self.decisions.path.exists():
+            reading["decisions"] = None
+        ranker = Ranker.open(self.graph, self.checkpoint, **reading)
         file = self.calibration
         return Snapshot(self, ranker, None if file is None else Calibration.load(file, ranker, self.checkpoint))
 
     def stamp(self) -> Stamp | None:
-        """What changes when a file does, of the graph or the calibration; ``None`` while one of them is missing."""
+        """What changes when a file does: graph, calibration, decisions; ``None`` while one that is needed lacks."""
         files = self.graph, self.calibration, *self.reading.get("also", ()), *self.reading.get("labels", ())
+        files += (self.decisions.path,) if self.decisions.path.exists() else ()
         try:
             found = [path.stat() for path in files if path is not None]
         except OSError:
@@ -163,6 +176,7 @@ class Current:
         self.replaced = 0
         self.failed = 0
         self._hangup = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def watch(self, warm: Warm) -> None:
         """Warms the first snapshot, then replaces it whenever that is due, until cancelled.
@@ -191,14 +205,25 @@ class Current:
                 self._stamp = now
                 await self._replace(warm)
 
+    async def decide(self, warm: Warm, *decisions: Decision) -> None:
+        """Keeps decisions, and replaces the snapshot by one that knows them.
+
+        Raises:
+            InputError: they cannot be kept.
+        """
+        await asyncio.to_thread(self.source.decisions.record, *decisions)
+        self._stamp = self.source.stamp()
+        await self._replace(warm)
+
     async def _replace(self, warm: Warm) -> None:
-        try:
-            snapshot = await asyncio.to_thread(self.source.load)
-            await warm(snapshot)
-        except Exception as error:  # whatever is wrong with the new one, the old one is whole
-            self.failed += 1
-            log.warning("the graph was not replaced, the one before serves on: %s", error)
-            return
-        self.snapshot = snapshot
-        self.replaced += 1
+        async with self._turn:
+            try:
+                snapshot = await asyncio.to_thread(self.source.load)
+                await warm(snapshot)
+            except Exception as error:  # whatever is wrong with the new one, the old one is whole
+                self.failed += 1
+                log.warning("the graph was not replaced, the one before serves on: %s", error)
+                return
+            self.snapshot = snapshot
+            self.replaced += 1
         log.warning("%s was read again: %s triples", self.source.graph, f"{snapshot.ranker.graph.num_triples:,}")

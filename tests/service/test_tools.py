@@ -1,0 +1,131 @@
+"""The graph as agents meet it, through the protocol's own client; and facts that clients tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.service.conftest import ODD, asking, serving, source_of, write_graph
+from trivium.review.decisions import Decisions
+from trivium.service.app import create_app
+from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Source
+
+TOKEN = "a-token-of-20-letters"
+BELL = ODD[6]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    write_graph(tmp_path / "odd.tsv")
+    held = source_of(tmp_path / "odd.tsv")
+    return Source(held.graph, held.checkpoint, keeps=True)
+
+
+async def session(client: Client) -> None:
+    """An agent that looks round, asks, lets it be explained, and decides."""
+
+    async def call(tool: str, **arguments: Any) -> Any:
+        reply = await client.call_tool(tool, arguments)
+        assert not reply.is_error, reply.content
+        [text] = reply.content
+        assert text.type == "text"
+        assert text.text.isprintable(), "nothing in it steers a terminal"
+        assert json.loads(text.text) == reply.structured_content
+        return reply.structured_content
+
+    async def refused(tool: str, **arguments: Any) -> str:
+        reply = await client.call_tool(tool, arguments)
+        assert reply.is_error
+        [text] = reply.content
+        assert text.type == "text"
+        return text.text
+
+    tools = {tool.name for tool in (await client.list_tools()).tools}
+    assert tools == {"search", "facts", "rank", "score", "explain", "suggest", "decide_link"}
+    found = await call("search", text="bell")
+    assert found["results"][0]["name"] == BELL
+    assert (await call("facts", entity=BELL))["total"] == 2
+    answers = (await call("rank", head=BELL, relation="likes", k=3))["answers"]
+    assert [answer["rank"] for answer in answers] == sorted(answer["rank"] for answer in answers)
+    first, second = answers[0]["name"], answers[1]["name"]
+    assert (await call("score", head=BELL, relation="likes", tail=first))["tail_rank"] == 1
+    assert (await call("explain", head=BELL, relation="likes", tail=first))["words"]
+    links = (await call("suggest", relation="likes", k=4))["links"]
+    assert len(links) <= 4
+    assert [link["score"] for link in links] == sorted((link["score"] for link in links), reverse=True)
+    await call("decide_link", head=BELL, relation="likes", tail=first, verdict="rejected", note="no")
+    await call("decide_link", head=BELL, relation="likes", tail=second, verdict="accepted")
+    after = (await call("rank", head=BELL, relation="likes", k=9))["answers"]
+    assert not {first, second} & {answer["name"] for answer in after}
+    assert (await call("facts", entity=BELL))["total"] == 3
+    assert "did you mean 'Nepal'" in await refused("facts", entity="Nepol")
+    assert "give a head or a tail" in await refused("rank", relation="likes")
+    assert "less than or equal to" in await refused("rank", head=BELL, relation="likes", k=10**6)
+    unknown = await refused("score", head=BELL, relation="bell\x07", tail=first)
+    assert "\x07" not in unknown
+
+
+def kept(source: Source) -> list[tuple[Any, ...]]:
+    state = source.decisions.state()
+    assert state["checkpoint"].str.len_chars().to_list() == [64, 64]
+    return state.select("head", "relation", "verdict", "reviewer", "note").rows()
+
+
+def test_an_agents_session_over_http(source: Source) -> None:
+    app = create_app(Current(source, seconds=0.05), Limits(max_k=50), TOKEN, mcp=True)
+    with serving(app) as address:
+        for headers in ({}, {"authorization": "Bearer wrong"}):
+            assert httpx2.post(f"{address}/mcp", json={}, headers=headers).status_code == 401
+        long = httpx2.post(f"{address}/mcp", content=b" " * (2 << 20), headers={"authorization": f"Bearer {TOKEN}"})
+        assert long.status_code == 413
+
+        async def ask() -> None:
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            async with (
+                httpx2.AsyncClient(headers=headers, timeout=120) as web,
+                Client(streamable_http_client(f"{address}/mcp", http_client=web)) as client,
+            ):
+                await session(client)
+
+        asyncio.run(ask())
+    assert kept(source) == [(BELL, "likes", "rejected", "agent", "no"), (BELL, "likes", "accepted", "agent", "")]
+
+
+def test_an_agents_session_over_pipes(source: Source) -> None:
+    words = ["-m", "trivium", "mcp", str(source.graph), "--checkpoint", source.checkpoint, "--review", "--max-k", "50"]
+    server = StdioServerParameters(command=sys.executable, args=[*words, "--reviewer", "Ann"], env=dict(os.environ))
+
+    async def ask() -> None:
+        async with Client(stdio_client(server)) as client:
+            await session(client)
+
+    asyncio.run(ask())
+    assert kept(source) == [(BELL, "likes", "rejected", "Ann", "no"), (BELL, "likes", "accepted", "Ann", "")]
+
+
+def test_facts_join_the_graph_and_stay_after_a_restart(source: Source) -> None:
+    fact = {"head": "Nepal", "relation": "speaks", "tail": "Nepali"}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with asking(create_app(Current(source, seconds=60), Limits(), TOKEN)) as client:
+        assert client.post("/api/facts", json={"facts": [fact]}).status_code == 401
+        assert client.post("/api/facts", json={"facts": []}, headers=headers).status_code == 422
+        reply = client.post("/api/facts", json={"facts": [fact], "reviewer": "Ann", "note": "seen"}, headers=headers)
+        assert reply.json() == {"decided": [fact]}
+        assert client.get("/api/entity", params={"name": "Nepali"}, headers=headers).json()["total"] == 1
+    with asking(create_app(Current(source, seconds=60), Limits(), TOKEN)) as client:
+        assert client.get("/api/entity", params={"name": "Nepali"}, headers=headers).json()["total"] == 1
+    assert Decisions(source.graph.with_suffix(".decisions")).state()["note"].to_list() == ["seen"]
+    closed = create_app(Current(source_of(source.graph), seconds=60), Limits(), TOKEN)
+    with asking(closed) as client:
+        assert client.post("/api/facts", json={"facts": [fact]}, headers=headers).status_code == 404
+        assert client.post("/mcp", json={}, headers=headers).status_code == 404
