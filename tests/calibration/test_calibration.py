@@ -213,7 +213,18 @@ def test_calibrating_is_deterministic_and_leaves_the_ranker_alone(
 def test_tables_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
     ranker, calibration = learned
     table = ranker.rank("0", "1", k=40, include_known=True, confidence=calibration.confidence)
-    assert table.columns == ["query", "head", "relation", "tail", "rank", "tied", "score", "confidence", "known"]
+    assert table.columns == [
+        "query",
+        "head",
+        "relation",
+        "tail",
+        "rank",
+        "tied",
+        "score",
+        "confidence",
+        "known",
+        "reversed",
+    ]
     assert (table["confidence"].is_null() == table["known"]).all()
     new = ranker.rank("0", "1", k=40, confidence=calibration.confidence)
     marked = dict(table.filter(~table["known"])["tail", "confidence"].rows())

@@ -17,9 +17,11 @@ from trivium.calibration.collect import hide
 from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import TWIN_PAIRS, TWIN_SHARE, Graph
 from trivium.graph.hold_out import divided, hold_out
+from trivium.graph.read import read_graph
 from trivium.inference.answers import filtered_entities
 from trivium.inference.ranker import Ranker
 
+SMALL = replace(PLAIN, dim=32, layers=2, structure_steps=2)
 N, R = 40, 5
 LIKE, OTHER, SYMMETRIC, TURNED, SAME = range(R)
 
@@ -134,7 +136,7 @@ def test_a_fact_is_judged_alike_however_it_is_stored(held: list[int]) -> None:
     graph = family(1)
     h, t = 0, next(e for e in range(1, N) if e not in graph.told(0, LIKE))
     ways = np.array([[h, LIKE, t], [t, TURNED, h], [h, SAME, t]])
-    model = small_model(replace(PLAIN, dim=32, layers=2))
+    model = small_model(SMALL)
     ranker = Ranker(model, graph.with_triples(ways[held].astype(np.int32)), texts=None)
     expected = Ranker(model, graph, texts=None).score_ids(ways[:1])
     found = ranker.score_ids(ways[:1])
@@ -206,3 +208,31 @@ def test_a_graph_is_divided_by_relation_and_copies_stay_together(seed: int, shar
         assert taken.sum() <= asked * sizes.sum() + 2 * R
     assert all((one == again).all() for one, again in zip(parts, divided(graph, [0.1, 0.05], seed), strict=True))
     assert divided(graph, [0.1], seed + 1)[1].tolist() != test.tolist()
+
+
+def test_an_undirected_list_is_read_both_ways_and_what_it_holds_turned_round_is_marked(
+    tmp_path: Path, command: Run
+) -> None:
+    pairs = {(f"e{h}", f"e{t}") for h, t in np.random.default_rng(0).integers(0, 12, (30, 2)).tolist() if h < t}
+    path = tmp_path / "pairs.csv"
+    path.write_text("source,type,target\n" + "".join(f"{h},knows,{t}\n" for h, t in sorted(pairs)) + "e0,likes,e1\n")
+    (last,) = {t for _, t in pairs} & {"e11"}
+    before = {h for h, t in pairs if t == last}
+    directed = Ranker(small_model(SMALL), read_graph(path), texts=None)
+    table = directed.rank(last, "knows", k=20)
+    assert set(table.filter("reversed")["tail"]) == before
+    assert not table["known"].any()
+    turned = directed.rank(tail="e0", relation="knows", k=20)
+    assert set(turned.filter("reversed")["head"]) == {t for h, t in pairs if h == "e0"}
+    for reading in ({"undirected": True}, {"symmetric": ["knows"]}):
+        graph = read_graph(path, **reading)  # type: ignore[arg-type]
+        assert graph.num_triples == 2 * len(pairs) + 1 + ("undirected" in reading)
+        assert graph.twins[0] == graph.twins[2] == 0
+        ranker = Ranker(small_model(SMALL), graph, texts=None)
+        assert not set(ranker.rank(last, "knows", k=20)["tail"]) & before
+        table = ranker.rank(last, "knows", k=20, include_known=True)
+        assert set(table.filter("known")["tail"]) == set(table.filter("reversed")["tail"]) == before
+    status, _, err = command("info", path, "--symmetric", "knws")
+    assert (status, "did you mean 'knows'" in err) == (2, True)
+    asked = ("rank", path, "--head", last, "--relation", "knows", "-k", "20")
+    assert ["reversed" in command(*asked, *words)[1] for words in ((), ("--undirected",))] == [True, False]

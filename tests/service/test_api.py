@@ -45,7 +45,8 @@ def test_rank_gives_what_the_ranker_gives(client: TestClient, odd_graph: Path) -
             column = "tail" if "head" in asked else "head"
             answers = reply.json()["answers"]
             assert [answer["name"] for answer in answers] == expected[column].to_list()
-            assert [answer["known"] for answer in answers] == expected["known"].to_list()
+            for mark in ("known", "reversed"):
+                assert [answer[mark] for answer in answers] == expected[mark].to_list()
             assert [answer["rank"] for answer in answers] == expected["rank"].to_list()
             close([answer["score"] for answer in answers], expected["score"])
             assert all(answer["confidence"] is None for answer in answers)

@@ -39,6 +39,10 @@ class Reading:
     """The IRI of the named graph to read of RDF; all of them by default."""
     skip_bad: bool = False
     """Go on past lines that cannot be read; they are counted, and the first are named."""
+    undirected: bool = False
+    """Every fact holds the other way round too."""
+    symmetric: list[str] = field(default_factory=list)
+    """A relation whose facts hold the other way round too (repeatable)."""
 
 
 @Parameter(name="*")

@@ -393,6 +393,8 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
     shown = table.with_columns(names.alias(column) for names, column in zip(held, TRIPLE, strict=True))
     if "tied" in shown.columns and shown["tied"].max() in (None, 1):
         shown = shown.drop("tied")
+    if "reversed" in shown.columns and not shown["reversed"].any():
+        shown = shown.drop("reversed")
     show(shown.columns, shown.rows())
     if table.is_empty():
         warn("no answer is left")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -272,6 +272,11 @@ class Graph:
         keep[self._places(back)] = False
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
         return Graph(self.sources[keep], self.edge_relations[keep], offsets, self.entities, self.relations)
+
+    def both_ways(self, relations: NDArray[np.integer[Any]]) -> Graph:
+        """The graph with the facts of some relations turned round too; names and ids stay."""
+        facts = self.triples[np.isin(self.triples[:, 1], relations)]
+        return replace(self.with_triples(facts[:, ::-1]), left_out=self.left_out)
 
     def with_triples(self, triples: IntArray) -> Graph:
         """The graph and ``[n, 3]`` triples more; names and ids stay."""

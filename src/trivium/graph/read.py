@@ -67,6 +67,8 @@ def read_graph(
     named_graph: str | None = None,
     labels: Iterable[str | Path] = (),
     skip_bad: bool = False,
+    undirected: bool = False,
+    symmetric: Sequence[str] = (),
 ) -> Graph:
     """Reads a graph. Ids follow the sorted order of the names, so the order of triples changes nothing.
 
@@ -78,6 +80,8 @@ def read_graph(
         named_graph: the IRI of an RDF file's named graph; by default all its graphs are read, names dropped.
         labels: tables of names and labels, or RDF that has labels.
         skip_bad: go on past lines that cannot be read, count them and name the first.
+        undirected: every fact holds the other way round too.
+        symmetric: the names of relations of which this is so.
 
     Raises:
         GraphError: a file cannot be read or none holds a triple; a line at fault is named.
@@ -101,8 +105,7 @@ def read_graph(
     for file in map(Path, labels):
         read_labels(file, said)
     if indexes:
-        graph = open_index(files[0])
-        return _labelled(graph, said.labels) if said.labels else graph
+        return _turned(_labelled(open_index(files[0]), said.labels), undirected, symmetric)
     if relation is None and len(chosen_names(columns)) == 2:
         raise PairsError(f"--columns {columns} are a head and a tail: --relation NAME says what joins them")
     run = Pass(columns, relation, named_graph, skip_bad)
@@ -131,7 +134,13 @@ def read_graph(
     del columns_of, heads, relations, tails
     graph = Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
     graph = replace(graph, left_out=dict(run.left_out))
-    return _labelled(graph, said.labels) if said.labels else graph
+    return _turned(_labelled(graph, said.labels), undirected, symmetric)
+
+
+def _turned(graph: Graph, undirected: bool, symmetric: Sequence[str]) -> Graph:
+    """The graph with what holds the other way round too."""
+    relations = np.arange(graph.num_relations) if undirected else graph.relations.each(symmetric, "relation")
+    return graph.both_ways(relations) if len(relations) else graph
 
 
 def _warn_of_order(path: str | Path, heads: pl.Series, relations: pl.Series, tails: pl.Series) -> None:
@@ -286,7 +295,9 @@ def _names(labels: dict[str, str], *columns: pl.Series) -> Names:
 
 
 def _labelled(graph: Graph, labels: Mapping[str, str]) -> Graph:
-    """The graph with labels from a file of its own in place of others."""
+    """The graph with labels from a file of its own in place of others, if there are any."""
+    if not labels:
+        return graph
     if not (graph.entities.names.is_in(list(labels)).any() or graph.relations.names.is_in(list(labels)).any()):
         log.warning("--labels: none of its %s names is in the graph", f"{len(labels):,}")
     entities, relations = graph.entities.with_labels(labels), graph.relations.with_labels(labels)

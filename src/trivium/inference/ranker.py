@@ -262,7 +262,7 @@ class Ranker:
 
         Returns:
             Columns query, head, relation, tail, rank, tied (how many answers, shown or not, share the rank), score,
-            (confidence,) known.
+            (confidence,) known, reversed (whether the graph holds the fact turned round).
 
         Raises:
             GraphError: a name is unknown; the message names the nearest.
@@ -311,11 +311,12 @@ class Ranker:
             held, filtered = graph.told(head, relation), self.filtered(head, relation)
             hidden = np.setdiff1d(filtered, held) if include_known else filtered
             ids, ranks, _, tied = best_answers(scores, k, hidden, candidates)
+            turned = np.isin(ids, graph.answers(head, int(inverse(relation, graph.num_relations))))
             among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
-            parts.append((np.full(len(ids), place), ids, ranks, tied, scores[ids], np.isin(ids, held), *among))
+            parts.append((np.full(len(ids), place), ids, ranks, tied, scores[ids], np.isin(ids, held), turned, *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
-        query, answers, ranks, tied, values, known, *compared = (column[order] for column in (query, *rest))
+        query, answers, ranks, tied, values, known, back, *compared = (column[order] for column in (query, *rest))
         asked, kinds = heads[query], relations[query]
         turned = kinds >= graph.num_relations  # shown the way round that the relation's name reads
         heads, tails = np.where(turned, (answers, asked), (asked, answers))
@@ -324,7 +325,7 @@ class Ranker:
         if confidence is not None:
             judged = pl.Series(confidence(kinds, values, compared[1], compared[0]))
             table = table.with_columns(confidence=judged.set(pl.Series(known), None))
-        return table.with_columns(known=known)
+        return table.with_columns(known=known, reversed=back)
 
     def score(self, triples: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
         """Each triple's score and its filtered ranks in both directions, as a table with names.

@@ -78,11 +78,12 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
     hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
     ids, ranks, _, tied = best_answers(scores, question.k, hidden)
     known = np.isin(ids, held)
+    back = np.isin(ids, graph.answers(head, int(inverse(relation, graph.num_relations))))
     confidences = np.full(len(ids), np.nan)
     if calibration is not None:
         among, margins = ranks_and_margins(scores, filtered, ids)
         confidences = calibration.confidence(np.full(len(ids), relation), scores[ids], margins, among)
-    columns = ids, ranks, tied, scores[ids], known, confidences
+    columns = ids, ranks, tied, scores[ids], known, back, confidences
     return schemas.Answers(
         head=question.head,
         relation=question.relation,
@@ -94,9 +95,12 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
                 tied=sharing,
                 score=score,
                 known=held_already,
+                reversed=turned,
                 confidence=None if calibration is None or held_already else confidence,
             )
-            for i, place, sharing, score, held_already, confidence in zip(*(c.tolist() for c in columns), strict=True)
+            for i, place, sharing, score, held_already, turned, confidence in zip(
+                *(c.tolist() for c in columns), strict=True
+            )
         ],
     )
 

@@ -88,6 +88,7 @@ class Answer(Named):
     tied: int = Field(description="How many answers, shown or not, share this rank.")
     score: float = Field(description="Orders the answers to one question; no probability.")
     known: bool = Field(description="Whether the graph holds the answer already, itself or as a copy.")
+    reversed: bool = Field(description="Whether the graph holds it turned round: its relation leads back.")
     confidence: float | None = Field(
         description="The estimated chance that an answer with this score and rank is a true one that the graph lacks; "
         "null for an answer that it holds, and without a calibration."

@@ -136,6 +136,7 @@ async function showAnswers(k, signal) {
 function row(answer, calibrated) {
   const link = make("a", { href: address({ ...view, answer: answer.name }), title: "Why?" }, name(answer.label));
   if (answer.known) link.append(make("span", { class: "tag" }, "known"));
+  else if (answer.reversed) link.append(make("span", { class: "tag" }, "known turned round"));
   const percent = Math.round(100 * answer.confidence);
   const measure = calibrated && answer.confidence === null ? "–" : calibrated
     ? make("span", { class: "sure" }, make("meter", { value: answer.confidence, "aria-label": `confidence ${percent} %` }), `${percent} %`)
