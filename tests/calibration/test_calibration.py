@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.conftest import drawn, graph_of, random_graph, small_model
 
 from trivium.calibration import Calibration
+from trivium.calibration.calibration import MIN_DECISIONS
 from trivium.calibration.collect import PLACES, Answers, ask, hide
 from trivium.calibration.fit import fit
 from trivium.calibration.reliability import Bin, draw_curve, expected_error, reliability
@@ -239,6 +240,24 @@ def test_tables_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:
     ranks, margins = ranks_and_margins(scores, filtered_entities(ranker.graph, 0, 4), ids)
     expected = calibration.confidence(np.full(3, 4), scores[ids], margins, ranks)
     np.testing.assert_allclose(turned["confidence"], expected)
+
+
+def test_decisions_move_confidences_and_keep_their_order(learned: tuple[Ranker, Calibration], model: Path) -> None:
+    ranker, before = learned
+    after = Calibration(before.record, ranker, model)
+    rng = np.random.default_rng(0)
+    links = np.stack([rng.integers(0, count, 80) for count in (ranker.graph.num_entities, 1, 30)], 1)
+    links = links[~ranker.graph.contains(links.astype(np.int32))]
+    accepted = rng.random(len(links)) < 0.8  # far more than the calibration thinks
+    few = slice(MIN_DECISIONS - 1)
+    assert after.learn(ranker, links[few], accepted[few]) == 0
+    assert after.learn(ranker, links, np.ones(len(links), np.bool_)) == 0
+    assert after.record == before.record
+    assert after.learn(ranker, links, accepted) == after.record.decided == len(links)
+    said = [ranker.score_ids(links, held.confidence)["confidence"].to_numpy() for held in (before, after)]
+    assert abs(said[1].mean() - accepted.mean()) < 0.05 < abs(said[0].mean() - accepted.mean())
+    assert after.record.confidences == sorted(after.record.confidences)
+    assert len(set(after.record.confidences)) == len(set(before.record.confidences))
 
 
 def test_scored_triples_carry_confidences(learned: tuple[Ranker, Calibration]) -> None:

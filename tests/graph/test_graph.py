@@ -179,6 +179,12 @@ def test_changes_keep_labels_and_say_what_is_wrong() -> None:
             graph.with_changes(add, remove)
 
 
+def test_a_notebook_shows_names_as_text() -> None:
+    shown = Graph.from_triples([("a", "<b>bold</b>", "b"), ("a", "r", "b"), ("b", "r", "a")])._repr_html_()
+    assert "3 facts, 2 entities, 2 relations" in shown
+    assert "<tr><td>r</td><td>2</td></tr><tr><td>&lt;b&gt;bold&lt;/b&gt;</td><td>1</td></tr>" in shown
+
+
 def test_the_inverse_of_the_inverse() -> None:
     ids = np.arange(2 * R)
     assert inverse(ids, R).tolist() == [3, 4, 5, 0, 1, 2]

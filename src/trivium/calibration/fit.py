@@ -42,6 +42,7 @@ class Record:
         relations: by name, what is added for the relation and for its inverse, where enough of its facts were hidden.
         fallback: how many relations have no such correction: the global fit alone judges them.
         levels, confidences: the isotonic map of the regression's output, as points between which it is straight.
+        decided: how many people's decisions moved the confidences; see `trivium.calibration.Calibration.learn`.
         error: expected calibration error over the ten best answers of each question, cross-validated.
         reliability: the bins behind it.
     """
@@ -63,6 +64,7 @@ class Record:
     confidences: list[Annotated[float, Ge(0), Le(1)]]
     error: float
     reliability: list[Bin]
+    decided: int = 0
     format: Literal["trivium calibration 2"] = "trivium calibration 2"
 
     @model_validator(mode="after")

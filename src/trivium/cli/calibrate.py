@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import polars as pl
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
@@ -13,8 +15,10 @@ from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
 from trivium.cli.options import Force, Opening, Required
 from trivium.files import check_place, save_figure
+from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.inference.ranker import Ranker
 from trivium.report import progress, show
+from trivium.review.decisions import Decisions
 
 
 def calibrate(
@@ -33,7 +37,8 @@ def calibrate(
 
     A confidence is the estimated chance that an answer with this score, margin and rank is among the hidden true ones.
     True answers that the graph lacks count as wrong, so on an incomplete graph it is too low. Every question that is
-    asked here lacks an answer, so for a question whose answers are all in the graph it is too high.
+    asked here lacks an answer, so for a question whose answers are all in the graph it is too high: what people
+    accepted and rejected, in the file of decisions, moves it to what they accept of links that are suggested.
 
     Parameters
     ----------
@@ -53,11 +58,16 @@ def calibrate(
     check_place(output, force, ".json")
     if png is not None:
         check_place(png, force, ".png")
-    ranker = Ranker.open(graph, **vars(opening))
+    log = Decisions(opening.decisions or decisions_of(graph))
+    ranker = Ranker.open(graph, **vars(opening) | {"decisions": False})
     with progress("asking for hidden facts") as update:
         calibration = Calibration.fit(
             ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update
         )
+    state = log.state().filter(pl.col("verdict") != "undecided")
+    links = ranker.graph.ids(*state.select(TRIPLE)).astype(np.int64)
+    new = (links >= 0).all(1) & ~ranker.graph.contains(links.astype(np.int32))
+    calibration.learn(ranker, links[new], (state["verdict"] == "accepted").to_numpy()[new])
     calibration.save(output, force)
     record = calibration.record
     if png is not None:
@@ -65,6 +75,7 @@ def calibrate(
     rows = [
         ("facts hidden", f"{record.hidden:,}"),
         ("questions", f"{record.questions:,}"),
+        ("decisions that moved the confidences", f"{record.decided:,}"),
         ("expected calibration error, cross-validated", f"{record.error:.3f}"),
         ("relations with a correction of their own", f"{len(record.relations):,}"),
         ("relations judged by the global fit", f"{record.fallback:,}"),

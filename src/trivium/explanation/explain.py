@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -100,6 +101,11 @@ class Explanation:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**asdict(self), "words": self.words}
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        first, *rest = (escape(line) for line in self.words)
+        return f"<p><b>{first}</b></p><ul>{''.join(f'<li>{line}</li>' for line in rest)}</ul>"
 
 
 def explain(

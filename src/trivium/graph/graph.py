@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,15 @@ class Graph:
     @property
     def num_triples(self) -> int:
         return len(self.sources) // 2
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its size, and its largest relations."""
+        counts = np.bincount(self.triples[:, 1], minlength=self.num_relations)
+        largest = np.argsort(-counts, kind="stable")[:10]
+        named = zip(self.relations.shown(largest), counts[largest].tolist(), strict=True)
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{count:,}</td></tr>" for name, count in named)
+        size = f"{self.num_triples:,} facts, {self.num_entities:,} entities, {self.num_relations:,} relations"
+        return f"<table><caption>{size}</caption><tr><th>relation</th><th>facts</th></tr>{rows}</table>"
 
     @cached_property
     def triples(self) -> IntArray:

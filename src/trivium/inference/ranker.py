@@ -102,7 +102,7 @@ class Ranker:
         relation_text: str | None = None,
         asked: str | None = None,
         disabled: Collection[str] = (),
-        decisions: str | Path | None = None,
+        decisions: str | Path | Literal[False] | None = None,
         **reading: Any,
     ) -> Ranker:
         """A ranker of a checkpoint over a graph, with the texts of its relations where the model reads them.
@@ -115,7 +115,7 @@ class Ranker:
             asked: what joins pairs, where the file holds such and nothing else says it.
             disabled: parts of the model that are switched off.
             decisions: a file of what `trivium review` was told; by default the one beside the graph's file, if it is
-                there. Accepted links join the graph, rejected ones are excluded.
+                there. Accepted links join the graph, rejected ones are excluded. ``False`` leaves all out.
             **reading: how a file is read, as `trivium.graph.read.read_graph` takes it.
 
         Raises:
@@ -130,7 +130,7 @@ class Ranker:
         if decisions is None and source and (beside := decisions_of(source)).exists():
             decisions = beside
         graph, excluded = given, None
-        if decisions is not None:
+        if decisions:
             if not Path(decisions).is_file():
                 raise InputError(f"{decisions}: no such file of decisions: `trivium review` makes one")
             from trivium.review.decisions import Decisions, decided
