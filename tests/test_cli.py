@@ -243,6 +243,24 @@ def test_complete_asks_as_it_is_told(run: Run) -> None:
     assert {row[row["asked"]] for row in rows} <= {"a", "b"}
 
 
+def test_answers_of_the_right_kind_without_what_is_wrong(run: Run, ranked: Ranked) -> None:
+    Path("more.tsv").write_text(GRAPH + "b\tknows\td\n")
+    Path("wrong.csv").write_text("tail,head,relation\nd,a,knows\na,nobody,knows\n")
+    who = "--head", "a", "--relation", "knows"
+    assert {line[2] for line in ranked("more.tsv", *who)[1:]} == {"b", "d"}
+    assert [line[2] for line in ranked("more.tsv", *who, "--range", "seen")[1:]] == ["d"]
+    status, out, err = run("rank", "more.tsv", *who, "--exclude", "wrong.csv", *MODEL)
+    assert (status, "the graph lacks a name of 1 of 2 triples" in err, " d " in out) == (0, True, False), err
+    status, _, err = run("rank", "more.tsv", *who, "--range", "type", *MODEL)
+    assert (status, "no fact says what kind an entity is" in err) == (2, True)
+    more = "--relation", "knows", "-k", 9, "--also-second", *MODEL
+    for name, how in (("all.csv", ()), ("some.csv", ("--range", "seen")), ("less.csv", ("--exclude", "wrong.csv"))):
+        assert run("complete", "more.tsv", "-o", name, *more, *how)[0] == 0
+    every, some, less = (pl.read_csv(name) for name in ("all.csv", "some.csv", "less.csv"))
+    assert set(some["tail"]) == {"c", "d"} < set(every["tail"])
+    assert set(every["head", "tail"].rows()) - set(less["head", "tail"].rows()) == {("a", "d")}
+
+
 VERBS = {
     "rank": ("rank", "ok.tsv", "--queries", "q.tsv", *MODEL),
     "score": ("score", "ok.tsv", "t.tsv", *MODEL),
@@ -475,6 +493,19 @@ def test_a_data_set_of_ones_own_is_measured_and_fitted(run: Run) -> None:
     assert status == 0, err
     assert "Mine" in load_checkpoint("runs/fitted/fit/checkpoint.safetensors")[1].training_data
     assert Path("fitted.safetensors").exists()
+
+
+def test_what_is_known_to_be_wrong_is_no_rival(run: Run) -> None:
+    for split, text in (("train", GRAPH), ("test", "b\tknows\ta\n")):
+        Path("data/Own").mkdir(parents=True, exist_ok=True)
+        Path(f"data/Own/{split}.txt").write_text(text)
+    Path("wrong.tsv").write_text("b\tknows\tb\nb\tknows\tc\nc\tknows\ta\na\tknows\ta\n")
+    words = "evaluate", "Own", "--data-dir", "data", "--json", "found.json", "--force", *MODEL
+    figures = []
+    for how in ((), ("--exclude", "wrong.tsv")):
+        assert run(*words, *how)[0] == 0
+        figures.append(json.loads(Path("found.json").read_text())[0]["pessimistic"]["mrr"])
+    assert figures[0] < figures[1] == 1  # nobody else is left
 
 
 def test_a_data_set_of_ones_own_is_asked_as_its_graph_is(run: Run) -> None:

@@ -39,7 +39,8 @@ class Calibration:
         checkpoint: the name or file of the ranker's model.
 
     Raises:
-        InputError: it was fitted to another graph or checkpoint, or to other texts of the relations.
+        InputError: it was fitted to another graph or checkpoint, to other texts of the relations, or to answers of one
+            range alone, which is not the ranker's.
     """
 
     def __init__(self, record: Record, ranker: Ranker, checkpoint: str | Path) -> None:
@@ -55,6 +56,11 @@ class Calibration:
                     f"{given[:12] or 'none'}…): make one for this with trivium calibrate"
                 )
         self.record = record
+        if not self.serves(ranker):
+            raise InputError(
+                f"the calibration was made for answers of the range {record.range} alone: ask for the same, or "
+                "make one for this with trivium calibrate"
+            )
         corrections = np.zeros((graph.num_relations, 2))
         corrected = graph.relations.ids(record.relations)
         corrections[corrected] = np.array([*record.relations.values()]).reshape(-1, 2)
@@ -91,7 +97,7 @@ class Calibration:
             if len(np.unique(answers.queries[those])) < FOLDS:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
         named = checkpoint_sha256(checkpoint), ranker.texts_sha256
-        record = fit(answers, hidden, graph, *named, share, seed)
+        record = fit(answers, hidden, graph, *named, share, seed, ranker.range)
         return cls(replace(record, graph=ranker.given.sha256), ranker, checkpoint)
 
     def learn(self, ranker: Ranker, links: Ids, accepted: NDArray[np.bool_]) -> int:
@@ -141,6 +147,10 @@ class Calibration:
             OutputError: the file exists (without ``force``) or cannot be written.
         """
         write_whole(self._json(), path, force)
+
+    def serves(self, ranker: Ranker) -> bool:
+        """Whether it was made with answers of all kinds, or of those that the ranker gives."""
+        return self.record.range in ("", ranker.range)
 
     @property
     def sha256(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trivium.errors import GraphError
 from trivium.graph.graph import Graph
 from trivium.graph.hold_out import hold_out
-from trivium.inference.answers import Ids, best_answers, both_directions
+from trivium.inference.answers import Ids, best_answers, both_directions, ranks_and_margins
 from trivium.inference.ranker import Ranker
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
@@ -29,7 +29,7 @@ class Answers:
     Attributes:
         queries: the number of each answer's question.
         relations: what was asked, ids over ``2 · num_relations``.
-        scores, margins, ranks: see `trivium.inference.answers.best_answers`.
+        scores, margins, ranks: see `trivium.inference.answers.best_answers`; among answers of all kinds.
         true: whether the answer is a hidden fact.
     """
 
@@ -82,8 +82,9 @@ def ask(
     parts: list[tuple[Any, ...]] = []
     for done, (place, head, relation, scores) in enumerate(ranker.each(heads, relations), 1):
         filtered = ranker.filtered(head, relation, known)
-        best = best_answers(scores, int(PLACES[-1]) + 1, filtered)
-        ids, ranks, margins = (column[PLACES[len(column) > PLACES]] for column in best[:3])
+        best = best_answers(scores, int(PLACES[-1]) + 1, filtered, ranker.candidates(relation))[0]
+        ids = best[PLACES[len(best) > PLACES]]
+        ranks, margins = ranks_and_margins(scores, filtered, ids)
         true = np.isin(ids, hidden.answers(head, relation))
         parts.append((np.full(len(ids), place), np.full(len(ids), relation), scores[ids], margins, ranks, true))
         if progress is not None:

@@ -43,6 +43,7 @@ class Record:
         fallback: how many relations have no such correction: the global fit alone judges them.
         levels, confidences: the isotonic map of the regression's output, as points between which it is straight.
         decided: how many people's decisions moved the confidences; see `trivium.calibration.Calibration.learn`.
+        range: the name of the kinds of answers that were collected; empty for all.
         error: expected calibration error over the ten best answers of each question, cross-validated.
         reliability: the bins behind it.
     """
@@ -65,6 +66,7 @@ class Record:
     error: float
     reliability: list[Bin]
     decided: int = 0
+    range: str = ""
     format: Literal["trivium calibration 2"] = "trivium calibration 2"
 
     @model_validator(mode="after")
@@ -74,7 +76,9 @@ class Record:
         return self
 
 
-def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, texts: str, share: float, seed: int) -> Record:
+def fit(
+    answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, texts: str, share: float, seed: int, kinds: str = ""
+) -> Record:
     """Logistic regression over `features` and, jointly, a shrunk shift for each relation with facts enough; then an
     isotonic map of its cross-validated output, so that the regression need not have the right form.
 
@@ -82,6 +86,7 @@ def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, texts: s
         answers: to questions about ``hidden``, facts that were taken out of ``graph``.
         checkpoint, texts: SHA-256 of the checkpoint's file and of the relations' texts, to be recorded.
         share, seed: by which facts were hidden, to be recorded.
+        kinds: the name of the kinds of answers, to be recorded.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
@@ -121,6 +126,7 @@ def fit(answers: Answers, hidden: Graph, graph: Graph, checkpoint: str, texts: s
         confidences=points.y_thresholds_.tolist(),
         error=expected_error(bins),
         reliability=bins,
+        range=kinds,
     )
 
 

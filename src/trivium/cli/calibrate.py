@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 
 from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
-from trivium.cli.options import Force, Opening, Required
+from trivium.cli.options import Answering, Force, Opening, Required
 from trivium.files import check_place, save_figure
 from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.inference.ranker import Ranker
@@ -31,6 +31,7 @@ def calibrate(
     seed: NonNegativeInt = 0,
     png: Path | None = None,
     opening: Opening = Opening(),
+    answering: Answering = Answering(),
     force: Force = False,
 ) -> None:
     """Learns what a score is worth on this graph: hides some of its facts, asks for them, and fits confidences.
@@ -59,7 +60,7 @@ def calibrate(
     if png is not None:
         check_place(png, force, ".png")
     log = Decisions(opening.decisions or decisions_of(graph))
-    ranker = Ranker.open(graph, **vars(opening) | {"decisions": False})
+    ranker = answering.applied(Ranker.open(graph, **vars(opening) | {"decisions": False}), opening)
     with progress("asking for hidden facts") as update:
         calibration = Calibration.fit(
             ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update

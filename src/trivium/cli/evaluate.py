@@ -14,6 +14,8 @@ from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
 from trivium.files import check_place, write_whole
+from trivium.graph.graph import triples_sha256
+from trivium.graph.read import read_triples
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 
@@ -35,6 +37,7 @@ def evaluate(
     test: Path | None = None,
     columns: Columns = None,
     descriptions: bool = False,
+    exclude: list[Path] | None = None,
     output: Output = None,
     json: Path | None = None,
     force: Force = False,
@@ -71,6 +74,8 @@ def evaluate(
     descriptions
         Read what the folder of data sets says of relations in words, where it does; by default their own names alone,
         as on a graph of one's own.
+    exclude
+        A table of triples that are known to be wrong (repeatable): they are no rivals.
     output
         A folder in which finished results are kept: interrupted, the same command goes on. It gets a table.md with
         published figures too.
@@ -104,14 +109,17 @@ def evaluate(
         "valid": valid is True,
         "descriptions": descriptions,
     }
+    files = {"exclude": [triples_sha256(read_triples(path)) for path in exclude]} if exclude else {}
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
     for name, (model, provenance) in models.items():
-        kept = None if output is None else Results(output, name, **asked)
+        kept = None if output is None else Results(output, name, **asked, **files)
         for number, graph in enumerate(graphs, 1):
             result = None if kept is None else kept.load(graph)
             if result is None:
                 with progress(f"{Path(name).stem} {number}/{len(graphs)} {graph}") as update:
-                    result = evaluate_dataset(model, provenance, graph, data_dir, own=own, progress=update, **asked)
+                    result = evaluate_dataset(
+                        model, provenance, graph, data_dir, own=own, exclude=exclude or (), progress=update, **asked
+                    )
                 if kept is not None:
                     kept.save(result)
             table[name][graph] = result

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cyclopts.types import PositiveInt
 
-from trivium.cli.options import Asking, Force
+from trivium.cli.options import Answering, Asking, Force
 from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
@@ -28,6 +28,7 @@ def explain(
     json: bool = False,
     png: Path | None = None,
     opening: Asking = Asking(),
+    answering: Answering = Answering(),
     force: Force = False,
 ) -> None:
     """Says why an answer has its score: the paths that carried it, each with its weight.
@@ -57,7 +58,7 @@ def explain(
     """
     if png is not None:
         check_place(png, force, ".png")
-    ranker = Ranker.open(graph, asked=relation, **vars(opening))
+    ranker = answering.applied(Ranker.open(graph, asked=relation, **vars(opening)), opening)
     explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:
         save_figure(draw_reasons(explanation), png, force)

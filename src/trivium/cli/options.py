@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from trivium.graph.read import read_ids
+
+if TYPE_CHECKING:
+    from trivium.inference.ranker import Ranker
 
 DEFAULT = "trivium"
 
@@ -61,3 +66,31 @@ class Opening(Asking):
     """As `trivium.Ranker.open` takes it."""
 
     relation: Pairs = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Answering:
+    """What may be an answer."""
+
+    range: str | None = None
+    """Answers of the right kind alone: seen (what stands at that end of the relation), type (what is of a type that
+    stands there), or a file of names, or of names and types."""
+    exclude: list[Path] = field(default_factory=list)
+    """A table of triples that are known to be wrong (repeatable): never an answer, never a rival."""
+
+    def applied(self, ranker: Ranker, reading: Reading) -> Ranker:
+        """A ranker that answers so.
+
+        Raises:
+            InputError: the graph says nothing of kinds.
+            GraphError: a file cannot be read, or names answers that the graph does not hold.
+        """
+        for path in self.exclude:
+            wrong = read_ids(path, ranker.graph, columns=reading.columns, skip_bad=reading.skip_bad)
+            ranker = ranker.excluding(wrong)
+        if self.range is not None:
+            from trivium.inference.kinds import choose_range
+
+            ranker = ranker.narrowed(choose_range(ranker.graph, self.range, reading.columns))
+        return ranker

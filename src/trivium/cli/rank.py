@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
-from trivium.cli.options import Asking, Calibrated, Count, Force, Opening, Output, Reading, Required
+from trivium.cli.options import Answering, Asking, Calibrated, Count, Force, Opening, Output, Reading, Required
 from trivium.errors import InputError
 from trivium.files import check_output, check_tsv, digest
 from trivium.graph.formats import TRIPLE
@@ -47,6 +47,7 @@ def rank(
     calibration: Calibrated = None,
     output: Output = None,
     opening: Asking = Asking(),
+    answering: Answering = Answering(),
     force: Force = False,
 ) -> None:
     """Answers questions: (head, relation, ?) or (?, relation, tail), with what the graph does not already hold.
@@ -81,7 +82,9 @@ def rank(
         raise InputError("give --head or --tail, not both: the other is what is asked (`score`, `relate` take both)")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
-    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force, relation_text, relation)
+    ranker, confidence, calibrated = _open(
+        graph, opening, answering, calibration, output, force, relation_text, relation
+    )
     if queries is not None and relation is not None and ranker.graph.relations.names.to_list() != [relation]:
         raise InputError(one)
     chosen = _named_in(ranker.graph, candidates, opening)
@@ -112,6 +115,7 @@ def score(
     calibration: Calibrated = None,
     output: Output = None,
     opening: Opening = Opening(),
+    answering: Answering = Answering(),
     force: Force = False,
 ) -> None:
     """Scores given triples: score, filtered rank in both directions, and whether the graph holds it.
@@ -128,7 +132,7 @@ def score(
     strict
         Stop at an unknown name in it, instead of skipping its line.
     """
-    ranker, confidence, calibrated = _open(graph, opening, calibration, output, force)
+    ranker, confidence, calibrated = _open(graph, opening, answering, calibration, output, force)
     asked, places = _known_ids(
         ranker.graph,
         triples,
@@ -184,7 +188,7 @@ def relate(
     """
     if (queries is None) == (head is None) or (head is None) != (tail is None):
         raise InputError("give --head and --tail, or --queries FILE")
-    ranker, *_ = _open(graph, opening, None, output, force)
+    ranker, *_ = _open(graph, opening, Answering(), None, output, force)
     if queries is None:
         pairs, places = ranker.graph.entities.each([str(head), str(tail)], "entity")[None], None
     else:
@@ -218,6 +222,7 @@ def complete(
     yes: bool = False,
     calibration: Calibrated = None,
     opening: Asking = Asking(),
+    answering: Answering = Answering(),
     force: Force = False,
 ) -> None:
     """Writes the most plausible links that are not there, asking each relation where links seem to be missing.
@@ -256,7 +261,7 @@ def complete(
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
     ranker, confidence, calibrated = _open(
-        graph, opening, calibration, output, force, asked=relation[0] if relation else None
+        graph, opening, answering, calibration, output, force, asked=relation[0] if relation else None
     )
     chosen, narrowed = (_named_in(ranker.graph, file, opening) for file in (candidates, heads))
     questions = open_questions(
@@ -299,6 +304,7 @@ def split(places: Ids, size: int = 0) -> list[Ids]:
 def _open(
     graph: Path,
     opening: Asking,
+    answering: Answering,
     calibration: Path | None,
     output: Path | None,
     force: bool,
@@ -314,7 +320,7 @@ def _open(
     """
     if output is not None:
         check_output(output, force)
-    ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
+    ranker = answering.applied(Ranker.open(graph, relation_text=words, asked=asked, **vars(opening)), opening)
     if output is not None and output.suffix.lower() == ".tsv":
         for names in (ranker.graph.entities, ranker.graph.relations):
             check_tsv(names.names, output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from trivium.datasets.table import datasets
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import Metrics, clustered_error
 from trivium.graph.graph import Graph, inverse
+from trivium.graph.read import read_ids
 from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.inference.relate import PAIRS, known_relations, relation_scores
@@ -206,6 +207,7 @@ def evaluate_dataset(
     own: OwnFiles | None = None,
     valid: bool = False,
     descriptions: bool = False,
+    exclude: Sequence[Path] = (),
     **choices: Any,
 ) -> Result:
     """Loads a data set, its relation texts and its leakage, and evaluates; the choices are those of `evaluate`.
@@ -215,10 +217,13 @@ def evaluate_dataset(
         valid: ask the validation questions instead of the test's.
         descriptions: read what the folder of data sets says of the relations in words, where it does; by default only
             their own names are read, which is what a user has.
+        exclude: files of triples that are known to be wrong: no rivals of the answers.
     """
     splits = load_dataset(name, data_dir) if own is None else own.load(name)
     if valid:
         splits = splits.validation()
+    wrong = [read_ids(path, splits.graph) for path in exclude]
+    splits = replace(splits, known=np.concatenate([splits.known, *wrong]))
     _warn_of_standing(splits, every=name not in datasets())
     source = graph_source(name, data_dir) if own is None else own.train
     texts = model_texts(model, splits.graph, source, data_dir if descriptions else None)

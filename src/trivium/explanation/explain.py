@@ -11,7 +11,6 @@ import torch
 
 from trivium.explanation.paths import Check, best_paths, between, edge_gradients, narrowed
 from trivium.graph.graph import Graph, inverse
-from trivium.inference.answers import ranks_and_margins
 from trivium.inference.ranker import Ranker
 from trivium.model.enhancers import PromptEnhancer, SimilarityEnhancer, extract
 
@@ -155,7 +154,7 @@ def explain_ids(
     graph, layers = ranker.graph, ranker.model.config.layers
     scores = ranker.scores(np.array([head]), np.array([relation]))[0].numpy()
     check()
-    ranks, _ = ranks_and_margins(scores, ranker.filtered(head, relation), np.array([tail]))
+    ranks, *_ = ranker.placed(head, relation, scores, np.array([tail]))
     reached = bool(graph.distances(head, layers)[tail] <= layers)
     named = _step(graph, head, relation, tail)
     return Explanation(

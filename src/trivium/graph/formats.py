@@ -301,6 +301,12 @@ def names_column(fields: Sequence[str], columns: str | None = None) -> int | Non
     return next(iter(places), None)
 
 
+def kinds_column(fields: Sequence[str]) -> int | None:
+    """Where a header of a table of entities has their kinds; ``None`` where it has none."""
+    words = [_word(field) for field in fields]
+    return next((words.index(word) for word in _NODE_TYPES if word in words), None)
+
+
 def looks_like_one(fields: Sequence[str]) -> bool:
     """Whether some field is a word that headers are made of."""
     words = {word for family in _FAMILIES for word in family} | {*_RELATIONS, *_NODE_NAMES, "id"}

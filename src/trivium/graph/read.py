@@ -43,6 +43,7 @@ from trivium.graph.formats import (
     fail,
     format_of,
     is_packed,
+    kinds_column,
     names_column,
     opened,
 )
@@ -50,7 +51,7 @@ from trivium.graph.graph import Graph
 from trivium.graph.index import open_index
 from trivium.graph.names import Names
 from trivium.graph.rdf import statement_lines
-from trivium.graph.tables import check_width, layout, read_labels, read_table, text_lines, text_rows
+from trivium.graph.tables import check_width, kinds_in, layout, read_labels, read_table, text_lines, text_rows
 from trivium.kernels.csr import IntArray
 
 MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
@@ -201,6 +202,24 @@ def read_triples(
     return frame.with_columns(pl.Series("line", numbers))
 
 
+def read_ids(path: str | Path, graph: Graph, *, columns: str | None = None, skip_bad: bool = False) -> IntArray:
+    """The ids ``[n, 3]`` of a file's triples in a graph; those with a name that it does not hold are counted.
+
+    Args:
+        columns, skip_bad: as in `read_graph`.
+
+    Raises:
+        GraphError: as `read_graph`.
+    """
+    table = read_triples(path, columns=columns, skip_bad=skip_bad)
+    ids = graph.ids(*(table[column] for column in TRIPLE))
+    known = ids.min(1) >= 0
+    if not known.all():
+        log.warning("%s: the graph lacks a name of %s of %s triples", path, f"{(~known).sum():,}", f"{len(ids):,}")
+    found: IntArray = ids[known]
+    return found
+
+
 def read_queries(
     path: str | Path, pairs: bool = False, *, columns: str | None = None, skip_bad: bool = False
 ) -> pl.DataFrame:
@@ -270,8 +289,7 @@ def read_names(path: str | Path, columns: str | None = None) -> list[str]:
         GraphError: the file cannot be read or holds no name.
     """
     path = Path(path)
-    table = path.suffix.lower() in (".tsv", ".csv") or (is_packed(path) and format_of(path) in ("tsv", "csv"))
-    form = layout(path, Pass()) if table else None
+    form = layout(path, Pass()) if _is_table(path) else None
     if form is not None and form.delimiter != " " and (place := names_column(form.first, columns)) is not None:
         names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
     else:
@@ -281,6 +299,31 @@ def read_names(path: str | Path, columns: str | None = None) -> list[str]:
     if not names:
         raise GraphError(f"{path} holds no name: give one a line")
     return names
+
+
+def read_kinds(path: str | Path) -> pl.DataFrame | None:
+    """Reads names and their kinds, columns ``name`` and ``kind``, a row for each of the kinds.
+
+    Returns:
+        ``None`` of a file that is no text table with a header for both; see `trivium.graph.formats.kinds_column`.
+
+    Raises:
+        GraphError: the file cannot be read.
+    """
+    path = Path(path)
+    if not _is_table(path) or (form := layout(path, Pass())) is None:
+        return None
+    name, kind = names_column(form.first), kinds_column(form.first)
+    if name is None or kind is None:
+        return None
+    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
+    pairs = [(row[name], one) for row in rows for one in kinds_in(row[kind])]
+    return pl.DataFrame(pairs, {"name": pl.String, "kind": pl.String}, orient="row")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file of names may be a text table."""
+    return path.suffix.lower() in (".tsv", ".csv") or (is_packed(path) and format_of(path) in ("tsv", "csv"))
 
 
 def _encoded(column: Any) -> tuple[pl.Series, IntArray]:

@@ -354,12 +354,15 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
         elif columns.node is not None and (node := row[columns.node]):
             if columns.label is not None and row[columns.label]:
                 run.labels.setdefault(node, row[columns.label])
-            types = row[columns.kind] if columns.kind is not None else ""
-            for kind in types[1:].split(":") if types.startswith(":") else re.split("[;|]", types):
-                if kind:
-                    yield node, columns.kind_name, kind, line
+            for kind in kinds_in(row[columns.kind]) if columns.kind is not None else ():
+                yield node, columns.kind_name, kind, line
         else:
             run.left_out["rows without an edge"] += 1
+
+
+def kinds_in(field: str) -> list[str]:
+    """The kinds that a field names, as KGX and Neo4j divide them."""
+    return [kind for kind in (field[1:].split(":") if field.startswith(":") else re.split("[;|]", field)) if kind]
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[Any]:

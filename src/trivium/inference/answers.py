@@ -94,7 +94,9 @@ def filtered_entities(graph: Graph, head: int, relation: int, *others: Graph | N
     return np.concatenate(filtered)
 
 
-def ranks_and_margins(scores: Scores, filtered: EntityIds, ids: EntityIds) -> tuple[Ids, Scores]:
+def ranks_and_margins(
+    scores: Scores, filtered: EntityIds, ids: EntityIds, candidates: EntityIds | None = None
+) -> tuple[Ids, Scores]:
     """The ranks and the margins of entities among one query's answers, ``[n]`` each.
 
     A *margin* is the score less the best score of the other answers: the lead of the best one, below 0 for the rest.
@@ -103,8 +105,9 @@ def ranks_and_margins(scores: Scores, filtered: EntityIds, ids: EntityIds) -> tu
         scores: ``[entities]``.
         filtered: entities that are no answers; one of ``ids`` that is among them is compared with the answers.
         ids: ``[n]``.
+        candidates: the entities among which ranks and margins count; ``None`` means all.
     """
-    return _compare(_rivals(scores, filtered), scores[ids], ids)
+    return _compare(_rivals(scores, filtered, candidates), scores[ids], ids)
 
 
 def best_answers(

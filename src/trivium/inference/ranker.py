@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -48,6 +49,20 @@ PARTS = frozenset({"text", "similarity", "prompt", "chains"})
 """What can be switched off."""
 
 
+class Kinds(Protocol):
+    """Which entities may answer; see `trivium.inference.kinds`."""
+
+    @property
+    def name(self) -> str:
+        """Of the choice, for what is made with it."""
+
+    def answers(self, relation: int) -> EntityIds | None:
+        """Of a relation's questions, its id over ``2 · num_relations``; ``None`` means all."""
+
+    def over(self, graph: Graph) -> Kinds:
+        """The same choice over another graph with the same names."""
+
+
 class Ranker:
     """Answers queries over one graph.
 
@@ -61,9 +76,14 @@ class Ranker:
         cache_bytes: budget for relation representations.
         base_trajectory: an exact shortcut of `Engine`; off only to measure it.
 
+    Attributes:
+        kinds: which entities may answer; all if there is none. See `narrowed`.
+
     Raises:
         ConfigError: a part that is to be disabled is none of `PARTS`.
     """
+
+    kinds: Kinds | None = None
 
     def __init__(
         self,
@@ -147,7 +167,7 @@ class Ranker:
 
     @cached_property
     def sha256(self) -> str:
-        """Of all that scores rest on: version, model, graph by name and id, relation texts, what is switched off."""
+        """Of all that answers rest on: version, model, graph by name and id, relation texts, what is left out."""
         texts = self.topology.texts
         tensors = [*self.model.state_dict().values(), *(() if texts is None else (texts.vectors, texts.ends))]
         graph = self.graph
@@ -155,7 +175,7 @@ class Ranker:
         settings = __version__, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
         excluded = () if self.excluded is None else (self.excluded.triples,)
-        return digest(settings, *edges, *excluded, *(tensor.numpy() for tensor in tensors))
+        return digest(settings, self.range, *edges, *excluded, *(tensor.numpy() for tensor in tensors))
 
     @property
     def texts_sha256(self) -> str:
@@ -171,17 +191,70 @@ class Ranker:
             rejected = None if self.excluded is None else self.graph.named(self.excluded.triples).rows()
             decided = digest(self.graph.sha256, rejected)
         made_by = __version__, verb, graph, decided, self.texts_sha256, checkpoint_sha256(self.checkpoint)
-        return asdict(Provenance(*made_by, calibration, digest(sorted(self.representations.disabled), *asked)))
+        return asdict(
+            Provenance(*made_by, calibration, digest(sorted(self.representations.disabled), self.range, *asked))
+        )
 
     def over(self, graph: Graph) -> Ranker:
-        """The same model, texts and switched-off parts over another graph with the same names, without a cache."""
+        """The same model, texts, disabled parts and rules over another graph with the same names; without a cache."""
         excluded = None if self.excluded is None else self.excluded.triples
         disabled = self.representations.disabled
-        return Ranker(self.model, graph, texts=self.topology.texts, disabled=disabled, excluded=excluded, cache_bytes=0)
+        other = Ranker(
+            self.model, graph, texts=self.topology.texts, disabled=disabled, excluded=excluded, cache_bytes=0
+        )
+        return other.narrowed(self.kinds and self.kinds.over(graph))
+
+    def narrowed(self, kinds: Kinds | None) -> Ranker:
+        """The same ranker, whose answers are of some kinds alone; of all of them without."""
+        other = copy(self)
+        other.__dict__.pop("sha256", None)
+        other.kinds = kinds
+        return other
+
+    def excluding(self, triples: EntityIds) -> Ranker:
+        """The same ranker, for which ``[n, 3]`` triples more are known to be wrong: never answers, never rivals."""
+        other = copy(self)
+        other.__dict__.pop("sha256", None)
+        if len(triples):
+            every = triples if self.excluded is None else np.concatenate([self.excluded.triples, triples])
+            graph = self.graph
+            other.excluded = Graph.from_ids(*every.T, entities=graph.entities, relation_names=graph.relations)
+        return other
+
+    @property
+    def range(self) -> str:
+        """The name of the kinds of answers; empty for all."""
+        return "" if self.kinds is None else self.kinds.name
 
     def filtered(self, head: int, relation: int, *others: Graph | None) -> EntityIds:
-        """The entities that are no new answer; see `trivium.inference.answers.filtered_entities`."""
+        """The entities that are no new answer, of any kind; see `trivium.inference.answers.filtered_entities`."""
         return filtered_entities(self.graph, head, relation, self.excluded, *others)
+
+    def candidates(self, relation: int, among: EntityIds | None = None) -> EntityIds | None:
+        """The entities that may answer a relation's questions, of those ``among`` which to choose; ``None``: all."""
+        kinds = None if self.kinds is None else self.kinds.answers(relation)
+        return among if kinds is None else kinds if among is None else np.intersect1d(kinds, among)
+
+    def best(
+        self, head: int, relation: int, scores: Scores, k: int, include_known: bool = False, among: Ids | None = None
+    ) -> tuple[Ids, Ids, Ids, NDArray[np.bool_], NDArray[np.bool_]]:
+        """The best answers to one question: ids, ranks, how many share each, whether the graph holds it, or reversed."""
+        held, filtered = self.graph.told(head, relation), self.filtered(head, relation)
+        if include_known:
+            wrong = () if self.excluded is None else self.excluded.answers(head, relation)
+            filtered = np.union1d(np.setdiff1d(filtered, held), wrong).astype(np.int64)
+        ids, ranks, _, tied = best_answers(scores, k, filtered, self.candidates(relation, among))
+        back = self.graph.answers(head, int(inverse(relation, self.graph.num_relations)))
+        return ids, ranks, tied, np.isin(ids, held), np.isin(ids, back)
+
+    def placed(self, head: int, relation: int, scores: Scores, ids: EntityIds) -> tuple[Ids, Ids, Scores]:
+        """Of entities as answers to one question, ``[n]`` each: the rank, and the rank and the margin among new answers
+        of all kinds, from which confidences are made.
+        """
+        filtered, candidates = self.filtered(head, relation), self.candidates(relation)
+        among, margins = ranks_and_margins(scores, filtered, ids)
+        ranks = among if candidates is None else ranks_and_margins(scores, filtered, ids, candidates)[0]
+        return ranks, among, margins
 
     def blocks(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Iterator[tuple[Ids, Ids, Tensor]]:
         """Scores for many queries, a block at a time, grouped by relation; equal queries are computed once.
@@ -236,7 +309,11 @@ class Ranker:
         """
         known = known or self.graph
         for places, rows, scores in self.blocks(heads, relations, batch_size):
-            runs = [known.answers(int(h), int(r)) for h, r in zip(heads[places], relations[places], strict=True)]
+            asked = list(zip(heads[places].tolist(), relations[places].tolist(), strict=True))
+            runs = [known.answers(*question) for question in asked]
+            if self.excluded is not None:
+                wrong = (self.excluded.answers(*question) for question in asked)
+                runs = [np.union1d(*both) for both in zip(runs, wrong, strict=True)]
             table = scores.numpy()
             yield places, filtered_ranks(table, rows, answers[places], runs), table[rows, answers[places]]
 
@@ -298,8 +375,7 @@ class Ranker:
 
         Args:
             heads, relations: ``[queries]`` ids; relations over ``2 · num_relations``.
-            confidence: where candidates or known answers are shown, an answer's margin and rank are still those among
-                all new answers.
+            confidence: of an answer's margin and rank among all new answers, whichever are shown.
         """
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 answer")
@@ -308,12 +384,9 @@ class Ranker:
         graph = self.graph
         parts: list[tuple[NDArray[Any], ...]] = []
         for place, head, relation, scores in self.each(heads, relations):
-            held, filtered = graph.told(head, relation), self.filtered(head, relation)
-            hidden = np.setdiff1d(filtered, held) if include_known else filtered
-            ids, ranks, _, tied = best_answers(scores, k, hidden, candidates)
-            turned = np.isin(ids, graph.answers(head, int(inverse(relation, graph.num_relations))))
-            among = () if confidence is None else ranks_and_margins(scores, filtered, ids)
-            parts.append((np.full(len(ids), place), ids, ranks, tied, scores[ids], np.isin(ids, held), turned, *among))
+            ids, ranks, tied, known, turned = self.best(head, relation, scores, k, include_known, candidates)
+            among = () if confidence is None else self.placed(head, relation, scores, ids)[1:]
+            parts.append((np.full(len(ids), place), ids, ranks, tied, scores[ids], known, turned, *among))
         query, *rest = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(query, kind="stable")
         query, answers, ranks, tied, values, known, back, *compared = (column[order] for column in (query, *rest))
@@ -352,20 +425,19 @@ class Ranker:
         facts = triples.astype(np.int32)  # as the graph holds them
         known = self.graph.knows(facts)
         found, margins = np.zeros((2, len(triples)), np.float32)
-        ranks = np.zeros((2, len(triples)), np.int64)
+        ranks, among = np.zeros((2, len(triples)), np.int64), np.zeros(len(triples), np.int64)
         for chosen in (np.flatnonzero(~known), *np.flatnonzero(known)[:, None]):
             rest = self.over(self.graph.less(facts[chosen])) if known[chosen].any() else self
             heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
             for place, head, relation, scores in rest.each(heads, relations):
-                filtered = rest.filtered(head, relation)
-                rank, margin = ranks_and_margins(scores, filtered, answers[[place]])
+                rank, of_all, margin = rest.placed(head, relation, scores, answers[[place]])
                 direction, triple = place // len(chosen), chosen[place % len(chosen)]
                 ranks[direction, triple] = rank[0]
                 if direction == 0:
-                    found[triple], margins[triple] = scores[answers[place]], margin[0]
+                    found[triple], among[triple], margins[triple] = scores[answers[place]], of_all[0], margin[0]
         table = self.graph.named(facts).with_columns(score=found)
         if confidence is not None:
-            judged = confidence(triples[:, 1], found, margins, ranks[0]).astype(np.float32)
+            judged = confidence(triples[:, 1], found, margins, among).astype(np.float32)
             table = table.with_columns(confidence=judged)
         tail_ranks, head_ranks = ranks.astype(np.float64)  # floats, as files have had them
         return table.with_columns(tail_rank=tail_ranks, head_rank=head_ranks, known=known)

@@ -15,7 +15,7 @@ from trivium.explanation.explain import explain_ids
 from trivium.graph.graph import inverse
 from trivium.graph.names import Names
 from trivium.inference import relate
-from trivium.inference.answers import Ids, Scores, best_answers, ranks_and_margins
+from trivium.inference.answers import Ids, Scores, best_answers
 from trivium.service import schemas
 from trivium.service.snapshot import Snapshot
 
@@ -71,17 +71,12 @@ def names_of(snapshot: Snapshot, triple: schemas.Triple) -> tuple[str, str, str]
 
 def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: int) -> schemas.Answers:
     """The best answers to a question of which the ids are given."""
-    graph, calibration = snapshot.ranker.graph, snapshot.calibration
+    ranker, calibration = snapshot.ranker, snapshot.calibration
     scores = snapshot.scores(head, relation)
-    held = graph.told(head, relation)
-    filtered = snapshot.ranker.filtered(head, relation)
-    hidden = np.setdiff1d(filtered, held) if question.include_known else filtered
-    ids, ranks, _, tied = best_answers(scores, question.k, hidden)
-    known = np.isin(ids, held)
-    back = np.isin(ids, graph.answers(head, int(inverse(relation, graph.num_relations))))
+    ids, ranks, tied, known, back = ranker.best(head, relation, scores, question.k, question.include_known)
     confidences = np.full(len(ids), np.nan)
     if calibration is not None:
-        among, margins = ranks_and_margins(scores, filtered, ids)
+        _, among, margins = ranker.placed(head, relation, scores, ids)
         confidences = calibration.confidence(np.full(len(ids), relation), scores[ids], margins, among)
     columns = ids, ranks, tied, scores[ids], known, back, confidences
     return schemas.Answers(
@@ -90,7 +85,7 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
         tail=question.tail,
         answers=[
             schemas.Answer(
-                **_named(graph.entities, i),
+                **_named(ranker.graph.entities, i),
                 rank=place,
                 tied=sharing,
                 score=score,

@@ -1,0 +1,135 @@
+"""Answers of the right kind, and triples known to be wrong: one rule through every verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import graph_of, random_graph, small_model
+
+from trivium import Graph
+from trivium.calibration import Calibration
+from trivium.calibration.collect import ask
+from trivium.errors import GraphError, InputError
+from trivium.explanation.explain import explain_ids
+from trivium.inference.kinds import Range, Sets, choose_range, own_kinds
+from trivium.inference.ranker import Ranker
+
+BIOLOGY = [
+    ("g1", "category", "Gene"),
+    ("g1", "category", "Thing"),
+    ("g2", "category", "Gene"),
+    ("g2", "category", "Thing"),
+    ("d1", "category", "Disease"),
+    ("d1", "category", "Thing"),
+    ("d2", "category", "Disease"),
+    ("d2", "category", "Thing"),
+    ("d2", "category", "Rare"),
+    ("g1", "causes", "d1"),
+    ("g2", "near", "g1"),
+    ("x", "near", "y"),
+]
+
+
+def names(graph: Graph, ids: object) -> set[str]:
+    return set(graph.entities.take(np.asarray(ids)))
+
+
+def test_what_was_seen_and_what_is_of_its_kind() -> None:
+    graph = Graph.from_triples(BIOLOGY)
+    causes, near = graph.relations.each(["causes", "near"], "relation").tolist()
+    seen, kind = choose_range(graph, "seen"), choose_range(graph, "type")
+    assert names(graph, seen.answers(causes)) == {"d1"}
+    assert names(graph, seen.answers(causes + graph.num_relations)) == {"g1"}
+    assert names(graph, kind.answers(causes)) == {"d1", "d2"}  # that all are things makes no gene a disease
+    assert names(graph, kind.answers(causes + graph.num_relations)) == {"g1", "g2"}
+    assert names(graph, kind.answers(near)) == {"g1", "g2", "x", "y", "Gene", "Disease", "Thing", "Rare"}  # x has none
+    rest = graph.without(graph.triples[graph.triples[:, 1] == causes])
+    assert seen.over(rest).answers(causes) is kind.over(rest).answers(causes) is None  # nothing narrows then
+
+
+def test_a_rare_kind_opens_nothing() -> None:
+    kinds = np.array([(i, i % 2) for i in range(300)])
+    sets, usual = Sets(kinds, 300), np.arange(0, 298, 2)  # 149 of one kind
+    assert not sets.alike(np.append(usual, 1)).tolist().count(3)  # and one of the other
+    assert set(sets.alike(np.append(usual, [1, 3])).tolist()) == set(range(300))
+
+
+def test_kinds_come_from_facts_or_files(tmp_path: Path) -> None:
+    graph = Graph.from_triples([("a", "http://www.w3.org/1999/02/22-rdf-syntax-ns#type", "T"), ("a", "r", "b")])
+    assert len(own_kinds(graph)) == 1
+    bare = Graph.from_triples([("a", "r", "b"), ("c", "r", "a"), ("d", "s", "b")])
+    with pytest.raises(InputError, match="no fact says what kind an entity is"):
+        choose_range(bare, "type")
+    table = tmp_path / "nodes.tsv"
+    table.write_text("id\tcategory\na\tx|y\nb\tx\nd\tx|y\nnobody\tx\n")
+    assert names(bare, choose_range(bare, str(table)).answers(0)) == {"a", "b", "d"}
+    listed = tmp_path / "some.txt"
+    listed.write_text("d\nb\n")
+    assert names(bare, choose_range(bare, str(listed)).answers(1)) == {"b", "d"}
+    listed.write_text("d\nq\n")
+    with pytest.raises(GraphError, match="unknown entity 'q'"):
+        choose_range(bare, str(listed))
+    table.write_text("id\tcategory\nnobody\tx\n")
+    with pytest.raises(InputError, match="none of its names"):
+        choose_range(bare, str(table))
+
+
+def test_every_verb_gives_an_answer_the_same_rank() -> None:
+    graph = random_graph(0, entities=40, relations=6, triples=120)
+    plain = Ranker(small_model(), graph)
+    fact = graph.triples[40]
+    head, relation = fact[:2].tolist()
+    rest = plain.over(graph.without(fact[None]))
+    before = rest.rank(str(head), str(relation), k=40)
+    wrong = [[head, relation, int(before["tail"][place])] for place in (0, 3)]
+    seen = Range(rest.graph, "seen")
+    allowed = seen.answers(relation)
+    assert allowed is not None and 3 < len(allowed) < 30
+    ranker = rest.excluding(np.array(wrong[:1])).excluding(np.array(wrong[1:])).narrowed(seen)
+    table = ranker.rank(str(head), str(relation), k=40)
+    kept = [int(tail) for tail in before["tail"] if int(tail) in allowed and [head, relation, int(tail)] not in wrong]
+    assert table["tail"].cast(int).to_list() == kept
+    ranked = dict(zip(kept, table["rank"].to_list(), strict=True))
+    assert list(ranked.values()) == sorted(ranked.values()) and table["rank"][0] == 1
+    scored = ranker.score([(str(head), str(relation), str(tail)) for tail in kept])
+    assert scored["tail_rank"].to_list() == list(ranked.values())
+    for tail in kept[:3]:
+        assert explain_ids(ranker, head, relation, tail, 1).rank == ranked[tail]
+    of_fact = ranker.score([(str(head), str(relation), str(fact[2]))])
+    known = plain.excluding(np.array(wrong)).narrowed(Range(graph, "seen")).score_ids(fact[None].astype(np.int64))
+    assert known.select("tail_rank", "head_rank").equals(of_fact.select("tail_rank", "head_rank"))
+    some = np.array([kept[0], int(before["tail"][3])])
+    assert ranker.rank_ids(fact[:1], fact[1:2], 5, candidates=some)["tail"].to_list() == [str(kept[0])]
+    # what is wrong is hidden also where the graph holds it and known answers are shown
+    held = plain.excluding(fact[None]).rank(str(head), str(relation), k=40, include_known=True)
+    assert str(fact[2]) not in held["tail"].to_list()
+    question = fact[:1].astype(np.int64), fact[1:2].astype(np.int64), fact[2:].astype(np.int64)
+    better = [next(each.ranks(*question))[1].better[0] for each in (rest, ranker)]
+    own = before["score"][before["tail"].to_list().index(str(fact[2]))]
+    assert better[0] - better[1] == sum(before["score"][place] > own for place in (0, 3)) > 0
+
+
+def test_confidences_know_of_the_range(tmp_path: Path) -> None:
+    graph = random_graph(4, entities=60, relations=30, triples=500)
+    model = tmp_path / "m.safetensors"
+    model.write_bytes(b"weights")  # a calibration reads its hash alone
+    plain = Ranker(small_model(), graph)
+    seen = plain.narrowed(Range(graph, "seen"))
+    whole, narrow = (Calibration.fit(ranker, model, share=0.3) for ranker in (plain, seen))
+    assert (whole.record.range, narrow.record.range) == ("", "seen")
+    assert whole.record.weights != narrow.record.weights
+    answers = ask(seen, graph_of(graph.triples[:5], 60, 30))
+    assert (answers.ranks >= 1).all()
+    narrow.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json", seen, model).record == narrow.record
+    with pytest.raises(InputError, match="answers of the range seen alone"):
+        Calibration.load(tmp_path / "c.json", plain, model)
+    # made with all kinds it says of an answer the same whichever are shown: fewer rivals make nothing surer
+    shown = seen.rank("0", "1", k=60, confidence=whole.confidence)
+    every = dict(plain.rank("0", "1", k=60, confidence=whole.confidence)["tail", "confidence"].rows())
+    assert 0 < len(shown) < len(every)
+    assert all(every[tail] == sure for tail, sure in shown["tail", "confidence"].rows())
+    scored = seen.score_ids(np.array([[0, 1, int(shown["tail"][0])]]), whole.confidence)
+    assert scored["confidence"][0] == pytest.approx(shown["confidence"][0], abs=1e-6)
