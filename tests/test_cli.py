@@ -235,12 +235,29 @@ def test_complete_asks_as_it_is_told(run: Run) -> None:
     Path("heads.txt").write_text("c\n")
     Path("some.txt").write_text("a\nb\n")
     more = "--heads", "heads.txt", "--candidates", "some.txt", "--both-directions", "--relation", "knows", "-k", 1
-    status, _, err = run("complete", "ok.tsv", "-o", "some.csv", *more, *MODEL)
+    status, out, err = run("complete", "ok.tsv", "-o", "some.csv", "--json", "facts.json", *more, *MODEL)
     assert (status, "2 questions, 1 of them without an answer yet" in err) == (0, True), err
     rows = pl.read_csv("some.csv").select("head", "relation", "tail", "asked", "held").rows(named=True)
     assert {(row["asked"], row["held"]) for row in rows} == {("tail", 0), ("head", 1)}
     assert {row["head" if row["asked"] == "tail" else "tail"] for row in rows} == {"c"}
     assert {row[row["asked"]] for row in rows} <= {"a", "b"}
+    facts = json.loads(Path("facts.json").read_text())
+    assert (facts["questions"], facts["without_an_answer"], facts["k"]) == (2, 1, 1)
+    top, share = next(iter(facts["appearance"]["shares"].items()))
+    assert f"appearance@1 {top} {share:g} " in " ".join(out.split()) + " "
+    assert "entropy" in err
+
+
+def test_what_takes_over_a_minute_says_so_before(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_triples(Path("d.tsv"), DENSE.triples)
+    Path("q.tsv").write_text("".join(f"e{h}\tr{r}\n" for h, r, _ in DENSE.triples[:30].tolist()))
+    Path("q3.tsv").write_text("e1\tr0\te2\ne2\tr1\te2\n")
+    for verb in ("rank", "calibrate"):
+        monkeypatch.setattr(f"trivium.cli.{verb}.estimate_seconds", lambda *_: 300.0)
+    for words in (("rank", "d.tsv", "--queries", "q.tsv"), ("score", "d.tsv", "q3.tsv"), ("calibrate", "d.tsv")):
+        output = "c.json" if words[0] == "calibrate" else "o.csv"
+        status, _, err = run(*words, "-o", output, "--force", *MODEL)
+        assert (status, re.search("this takes about [0-9.]+ (minutes|hours)", err) is not None) == (0, True), err
 
 
 def test_answers_of_the_right_kind_without_what_is_wrong(run: Run, ranked: Ranked) -> None:
@@ -365,7 +382,7 @@ def test_a_name_that_no_tsv_can_hold_is_found_before_the_work(run: Run) -> None:
 
 
 def test_complete_asks_for_yes_beyond_an_hour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trivium.cli.rank.HOUR", 0.0)
+    monkeypatch.setattr("trivium.cli.rank.HOUR", -1.0)
     status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
     assert status == 2
     assert "--yes" in err

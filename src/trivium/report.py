@@ -17,6 +17,19 @@ def warn(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def warn_of_duration(seconds: float) -> None:
+    """Says how long something will take, if that is over a minute."""
+    if seconds > 60:
+        warn(f"this takes about {duration(seconds)}")
+
+
 def printable(text: object) -> str:
     """A value with control characters made visible, so that a name cannot steer the terminal."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))

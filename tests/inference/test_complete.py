@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 from tests.conftest import graph_of, random_graph
@@ -11,7 +12,7 @@ from trivium import Graph, read_graph
 from trivium.cli.demo import WORLD
 from trivium.errors import InputError
 from trivium.graph.names import Names
-from trivium.inference.complete import Questions, open_questions
+from trivium.inference.complete import Appearance, Questions, open_questions
 
 PEOPLE = 30
 
@@ -93,3 +94,16 @@ def test_likeness_equals_the_slow_statement(monkeypatch: pytest.MonkeyPatch) -> 
         without = [entity for entity in likely if not own[entity]]
         here = found.heads[(found.relations == relation) & (found.held == 0)].tolist()
         assert here == without[: own.sum()]
+
+
+def test_what_comes_up_for_most_questions() -> None:
+    rows = [("a", "r", "x"), ("a", "r", "y"), ("b", "r", "x"), ("x", "r", "c"), ("x", "s", "c")]
+    table = pl.DataFrame(rows, ["head", "relation", "tail"], orient="row")
+    table = table.with_columns(asked=pl.Series(["tail", "tail", "tail", "head", "tail"]))
+    found = Appearance.of(table)
+    assert found.questions == 4  # (a, r, ?), (b, r, ?), (?, r, c), (x, s, ?)
+    assert found.shares == {"x": 0.75, "c": 0.25, "y": 0.25}
+    assert found.entropy == pytest.approx(-(0.6 * np.log2(0.6) + 2 * 0.2 * np.log2(0.2)))
+    forward = Appearance.of(table[:3].drop("asked"))
+    assert (forward.questions, forward.shares) == (2, {"x": 1.0, "y": 0.5})
+    assert Appearance.of(table.clear()) == Appearance(0, {}, 0.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,16 @@ from tests.service.conftest import ODD, PLAIN, asking, make_app, serving, source
 from trivium.calibration import Calibration
 from trivium.calibration.collect import Answers
 from trivium.calibration.fit import fit
+from trivium.errors import InputError
 from trivium.graph.read import read_graph
+from trivium.inference.kinds import Range
 from trivium.inference.ranker import Ranker
 from trivium.inference.relate import relate
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.service import jobs
+from trivium.service.app import create_app
 from trivium.service.settings import Limits
+from trivium.service.snapshot import Current
 
 
 def rank(client: TestClient, **body: Any) -> Any:
@@ -316,6 +322,38 @@ def test_relate_answers_as_the_library_does(client: TestClient, odd_graph: Path,
     assert client.post("/api/relate", json=body | {"k": 51}).status_code == 422
 
 
+def test_answers_of_a_range_and_without_what_is_wrong(odd_graph: Path, tmp_path: Path) -> None:
+    plain = Ranker(small_model(), read_graph(odd_graph))
+    borders = "borders <on>"
+    nepal, ganga = plain.graph.entities.each(["Nepal", "Ganga"], "entity").tolist()
+    wrong = np.array([[nepal, plain.graph.relations.id(borders, "relation"), ganga]])
+    seen = plain.excluding(wrong).narrowed(Range(plain.graph, "seen"))
+    expected = seen.rank("Nepal", borders, k=2)["tail", "rank"].rows()
+    source = replace(source_of(odd_graph), answering=lambda ranker: ranker.excluding(wrong))
+    with asking(create_app(Current(source), Limits())) as client:
+        found = rank(client, head="Nepal", relation=borders, k=2, range="seen").json()
+        assert [(answer["name"], answer["rank"]) for answer in found["answers"]] == expected
+        names = [one["name"] for one in rank(client, head="Nepal", relation=borders, k=50).json()["answers"]]
+        assert "Ganga" not in names and set(names) >= set(ODD)  # of every kind
+        triple = {"head": "Nepal", "relation": borders, "tail": expected[1][0], "range": "seen"}
+        scored = client.post("/api/score", json={"triples": [triple]}).json()[0]
+        assert scored["tail_rank"] == client.post("/api/explain", json=triple).json()["rank"] == expected[1][1]
+        refused = rank(client, head="Nepal", relation=borders, range="type")
+        assert (refused.status_code, "what kind an entity is" in refused.json()["detail"]) == (422, True)
+        about = client.get("/api/info").json()
+        assert (about["range"], about["ranges"]) == ("", ["all", "seen"])
+
+
+def test_a_cut_through_a_tie_is_told(tmp_path: Path) -> None:
+    graph = tmp_path / "g.tsv"
+    graph.write_text("".join(f"item{i}\tis\tThing\n" for i in range(9)) + "a\tnear\tb\nc\tnear\td\n")
+    with asking(make_app(graph)) as client:
+        found = rank(client, head="item0", relation="near", k=1, range="seen").json()
+        assert [(one["rank"], one["tied"]) for one in found["answers"]] == [(1, 2)]
+        assert found["cut"] == 1
+        assert rank(client, head="item0", relation="near", k=2, range="seen").json()["cut"] == 0
+
+
 def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path, tmp_path: Path) -> None:
     ranker, checkpoint = Ranker(small_model(), read_graph(odd_graph)), source_of(odd_graph).checkpoint
     numbers, rng = np.arange(60), np.random.default_rng(0)
@@ -335,3 +373,19 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
         close([scored.json()[0]["confidence"]], expected["confidence"][:1])
     close([answer["confidence"] for answer in answers], expected["confidence"])
     assert all(0 < answer["confidence"] < 1 for answer in answers)
+    for made_for in ("type", "seen"):
+        of_range = asdict(replace(record, range=made_for))
+        (tmp_path / f"{made_for}.json").write_text(json.dumps(of_range))
+    sources = [
+        replace(
+            source_of(odd_graph, tmp_path / f"{made_for}.json"),
+            answering=lambda it: it.narrowed(Range(it.graph, "seen")),
+        )
+        for made_for in ("type", "seen")
+    ]
+    with pytest.raises(InputError, match="of the range type alone"):
+        Current(sources[0])
+    with asking(create_app(Current(sources[1]), Limits())) as client:
+        for more, sure in (({}, True), ({"range": "all"}, False)):
+            answers = rank(client, head=ODD[0], relation="likes", k=5, **more).json()["answers"]
+            assert all((answer["confidence"] is not None) == sure for answer in answers)

@@ -216,6 +216,16 @@ def test_questions_for_heads(visit: Open, world: str) -> None:
     expect(page.locator("#why")).to_be_visible()
 
 
+def test_answers_of_what_was_seen_there(visit: Open, world: str) -> None:
+    page = visit(world, view(entity="Nepal", relation="subregion"))
+    page.get_by_label("answers of").select_option("seen")
+    expect(page).to_have_url(re.compile("range=seen"))
+    settled(page)
+    page.get_by_role("button", name="Show more").first.click()
+    expect(page.locator("#rows tr")).to_have_count(21)  # of 22 subregions Nepal has one
+    expect(page.locator("#rows")).to_contain_text("Eastern Asia")
+
+
 def test_an_unknown_name_is_told_and_the_page_goes_on(visit: Open, world: str) -> None:
     page = visit(world)
     page.get_by_role("combobox", name="Entity").click()

@@ -16,8 +16,10 @@ from trivium.calibration.reliability import draw_curve
 from trivium.cli.options import Answering, Force, Opening, Required
 from trivium.files import check_place, save_figure
 from trivium.graph.formats import TRIPLE, decisions_of
+from trivium.inference.answers import both_directions
+from trivium.inference.complete import SAMPLE, estimate_seconds
 from trivium.inference.ranker import Ranker
-from trivium.report import progress, show
+from trivium.report import progress, show, warn_of_duration
 from trivium.review.decisions import Decisions
 
 
@@ -61,6 +63,10 @@ def calibrate(
         check_place(png, force, ".png")
     log = Decisions(opening.decisions or decisions_of(graph))
     ranker = answering.applied(Ranker.open(graph, **vars(opening) | {"decisions": False}), opening)
+    sample = np.random.default_rng(seed).permutation(ranker.graph.triples)[:SAMPLE]
+    heads, relations, _ = both_directions(sample, ranker.graph.num_relations)
+    hidden = min(max_hidden, share * ranker.graph.num_triples)
+    warn_of_duration(estimate_seconds(ranker, heads, relations) / SAMPLE * hidden)
     with progress("asking for hidden facts") as update:
         calibration = Calibration.fit(
             ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update

@@ -79,6 +79,12 @@ class Answering:
     exclude: list[Path] = field(default_factory=list)
     """A table of triples that are known to be wrong (repeatable): never an answer, never a rival."""
 
+    @property
+    def files(self) -> list[Path]:
+        """What it reads."""
+        named = [] if self.range in (None, "seen", "type") else [Path(str(self.range))]
+        return [*self.exclude, *named]
+
     def applied(self, ranker: Ranker, reading: Reading) -> Ranker:
         """A ranker that answers so.
 

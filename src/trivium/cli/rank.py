@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import islice
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +17,22 @@ from numpy.typing import NDArray
 from trivium.calibration import Calibration
 from trivium.cli.options import Answering, Asking, Calibrated, Count, Force, Opening, Output, Reading, Required
 from trivium.errors import InputError
-from trivium.files import check_output, check_tsv, digest
+from trivium.files import check_output, check_place, check_tsv, digest, write_whole
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_names, read_queries, read_triples
-from trivium.inference.answers import Confidence, Ids
-from trivium.inference.complete import estimate_seconds, open_questions
+from trivium.inference.answers import Confidence, Ids, both_directions
+from trivium.inference.complete import Appearance, estimate_seconds, open_questions
 from trivium.inference.parts import write_in_parts
 from trivium.inference.ranker import Ranker
 from trivium.inference.relate import PAIRS, relate_ids
-from trivium.report import progress, show, warn
+from trivium.report import duration, progress, show, warn, warn_of_duration
 
 BLOCK = 50_000  # of a file: those whose answers are held in memory together
 PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
 PART_FACTS = 20  # a part of triples that the graph holds: each takes a fresh pass over the graph
 MAX_REPORTED = 20  # lines with unknown names that are named
+MAX_SHOWN = 5  # entities that come up for most questions
 HOUR = 3600.0
 
 
@@ -92,6 +97,7 @@ def rank(
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
     else:
         heads, relations, places = _read_questions(ranker.graph, queries, opening, strict)
+        warn_of_duration(estimate_seconds(ranker, heads, relations, k))
     how: dict[str, Any] = {"include_known": include_known, "candidates": chosen, "confidence": confidence}
 
     def answers(part: Ids) -> pl.DataFrame:
@@ -147,8 +153,20 @@ def score(
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
     parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
+    warn_of_duration(_scoring_seconds(ranker, asked, known))
     request = "score", calibrated, asked, _lines(places)
     _give(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
+
+
+def _scoring_seconds(ranker: Ranker, triples: Ids, known: NDArray[np.bool_]) -> float:
+    """How long triples take: two queries for each new one, and a pass over the graph for each known one."""
+    heads, relations, _ = both_directions(triples[~known], ranker.graph.num_relations)
+    seconds = estimate_seconds(ranker, heads, relations)
+    if known.sum() > PART_FACTS:
+        started = time.monotonic()
+        ranker.score_ids(triples[known][:1])
+        seconds += (time.monotonic() - started) * known.sum()
+    return float(seconds)
 
 
 def relate(
@@ -219,6 +237,7 @@ def complete(
     candidates: Path | None = None,
     k: Count = 10,
     min_confidence: float | None = None,
+    json: Path | None = None,
     yes: bool = False,
     calibration: Calibrated = None,
     opening: Asking = Asking(),
@@ -253,9 +272,13 @@ def complete(
     min_confidence
         Write only links with as much confidence, from 0 to 1; needs --calibration. Most questions asked here lack no
         answer, so fewer links are true than it says; see `trivium calibrate`.
+    json
+        Also write there what was asked, and which entities come up for most questions.
     yes
         Begin even if it takes more than an hour.
     """
+    if json is not None:
+        check_place(json, force, ".json")
     if min_confidence is not None and calibration is None:
         raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
     if min_confidence is not None and not 0 <= min_confidence <= 1:
@@ -269,14 +292,15 @@ def complete(
     )
     asked_of, relations = questions.heads, questions.relations
     seconds = estimate_seconds(ranker, asked_of, relations, k)
-    if single := len(np.unique(questions.single % ranker.graph.num_relations)):
-        warn(f"{single:,} relations whose heads have one answer each get no second one (--also-second)")
+    single = np.unique(questions.single % ranker.graph.num_relations)
+    if len(single):
+        warn(f"{len(single):,} relations whose heads have one answer each get no second one (--also-second)")
     warn(
         f"{len(asked_of):,} questions, {(questions.held == 0).sum():,} of them without an answer yet, "
-        f"about {_duration(seconds)}"
+        f"about {duration(seconds)}"
     )
     if seconds > HOUR and not yes:
-        raise InputError(f"this takes about {_duration(seconds)}: add --yes, or choose relations with --relation")
+        raise InputError(f"this takes about {duration(seconds)}: add --yes, or choose relations with --relation")
 
     def links(part: Ids) -> pl.DataFrame:
         table = ranker.rank_ids(asked_of[part], relations[part], k, candidates=chosen, confidence=confidence)
@@ -288,11 +312,32 @@ def complete(
 
     def arrange(table: pl.DataFrame) -> pl.DataFrame:
         keys = "relation", pl.col("held") > 0, pl.col("score").round(4)
+        found.append(Appearance.of(table))
         return table.sort(*keys, descending=[False, False, True], maintain_order=True)
 
+    found: list[Appearance] = []
     names = chosen is None or chosen.tolist()
     asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
     _give(ranker, asked, output, force, [split(np.arange(len(asked_of)))], links, arrange)
+    _show_appearance(found[0], k)
+    if json is not None:
+        facts = {
+            "questions": len(asked_of),
+            "without_an_answer": int((questions.held == 0).sum()),
+            "single": sorted(ranker.graph.relations.take(single)),
+            "k": k,
+            "range": ranker.range,
+            "appearance": asdict(found[0]),
+        }
+        write_whole(dumps(facts, indent=1).encode(), json, force)
+
+
+def _show_appearance(found: Appearance, k: int) -> None:
+    """Prints the entities that come up for most questions."""
+    rows = [[name, share] for name, share in islice(found.shares.items(), MAX_SHOWN)]
+    show(["comes up for most questions", f"appearance@{k}"], rows)
+    spread = f"{2**found.entropy:,.0f} entities that come up alike"
+    warn(f"the answers to {found.questions:,} questions spread like {spread} (entropy {found.entropy:.1f} bits)")
 
 
 def split(places: Ids, size: int = 0) -> list[Ids]:
@@ -320,7 +365,9 @@ def _open(
     """
     if output is not None:
         check_output(output, force)
-    ranker = answering.applied(Ranker.open(graph, relation_text=words, asked=asked, **vars(opening)), opening)
+    ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
+    if answering.range or answering.exclude:
+        ranker = answering.applied(ranker, opening)
     if output is not None and output.suffix.lower() == ".tsv":
         for names in (ranker.graph.entities, ranker.graph.relations):
             check_tsv(names.names, output)
@@ -440,9 +487,3 @@ def _warn_of_ties(table: pl.DataFrame) -> None:
         warn(f"-k cuts a tie: {cut['tied'][0]:,} answers share rank {cut['rank'][0]:,}")
     elif len(cut):
         warn(f"-k cuts the ties of {len(cut):,} questions: the column tied says how many answers share a rank")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} hours"

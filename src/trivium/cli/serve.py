@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.types import Port
 
-from trivium.cli.options import Calibrated, Opening
+from trivium.cli.options import Answering, Calibrated, Opening
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.report import warn
 from trivium.service.settings import Limits
@@ -33,6 +33,7 @@ def serve(
     mcp: bool = False,
     review: bool = False,
     opening: Opening = Opening(),
+    answering: Answering = Answering(),
     limits: Annotated[Limits, Parameter(name="*")] = Limits(),
 ) -> None:
     """Serves a graph over HTTP: ranked answers, scores, reasons, search, and at / a page for people.
@@ -68,11 +69,12 @@ def serve(
     if mcp:
         need_mcp()
     with listen(host, port) as listener:
-        app = create_app(
-            Current(Source(graph, opening.checkpoint, calibration, reading(opening), review)), limits, token, mcp
-        )
+        narrow = partial(answering.applied, reading=opening)
+        source = Source(graph, opening.checkpoint, calibration, reading(opening), review, narrow, answering.files)
+        app = create_app(Current(source), limits, token, mcp)
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")
+        warn("it is being prepared, for over a minute if the graph is large or loops are to be compiled: see /ready")
         create_server(app, limits).run([listener])
 
 

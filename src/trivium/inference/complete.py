@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from trivium.errors import InputError
@@ -16,6 +17,8 @@ from trivium.inference.answers import Ids
 from trivium.inference.ranker import Ranker
 
 ONE_ANSWER = 0.95  # of a relation's heads, and one head more: from 19 on it can be that a relation has one answer
+MOST = 20  # entities that come up for most questions
+SAMPLE = 20  # queries by which a time is judged
 CELLS = 1 << 22  # of entities and relations that are compared together: 32 MB
 
 
@@ -129,9 +132,42 @@ def log_odds(takes_part: Any, relations: Ids, twins: Ids) -> NDArray[np.float64]
 
 
 def estimate_seconds(ranker: Ranker, heads: Ids, relations: Ids, k: int = 10) -> float:
-    """How long so many queries will take, judged by twenty of them."""
-    sample = np.random.default_rng(0).permutation(len(heads))[:20]
+    """How long so many queries will take, judged by twenty of them; 0 for no more."""
+    if len(heads) <= SAMPLE:
+        return 0.0
+    sample = np.random.default_rng(0).permutation(len(heads))[:SAMPLE]
     ranker.rank_ids(heads[sample[:1]], relations[sample[:1]], k)  # compiles
     started = time.monotonic()
     ranker.rank_ids(heads[sample], relations[sample], k)
     return (time.monotonic() - started) * len(heads) / len(sample)
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Which entities come up for most questions.
+
+    Attributes:
+        questions: how many got an answer.
+        shares: by entity, the share of these among whose answers it is; the largest `MOST`, descending.
+        entropy: of the distribution of all answers over entities, in bits: ``2 ** entropy`` entities that come up alike
+            have as much.
+    """
+
+    questions: int
+    shares: dict[str, float]
+    entropy: float
+
+    @classmethod
+    def of(cls, table: pl.DataFrame) -> Appearance:
+        """Of a table of links: columns ``head``, ``relation``, ``tail`` and, if heads were asked too, ``asked``."""
+        turned = pl.col("asked") == "head" if "asked" in table.columns else pl.lit(False)
+        asker, answer = (
+            table.select(pl.when(turned).then(one).otherwise(other).alias("name"))["name"]
+            for one, other in (("tail", "head"), ("head", "tail"))
+        )
+        questions = table.select(turned.alias("turned"), "relation", asker).n_unique()
+        counts = answer.value_counts().sort("count", "name", descending=[True, False])
+        part = counts["count"] / max(1, len(table))
+        first = counts.head(MOST)
+        shares = dict(zip(first["name"], first["count"] / max(1, questions), strict=True))
+        return cls(questions, shares, float(-(part * part.log(2)).sum()))

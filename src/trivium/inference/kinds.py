@@ -121,16 +121,21 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range
     return Range(graph, f"{Path(choice).name} {digest(kinds)}", Sets(kinds, graph.num_entities))
 
 
+def kind_relations(graph: Graph) -> list[int]:
+    """The relations that say what kind an entity is, by their names and labels; see `SAYS_KIND`."""
+    ends = (
+        [re.split("[/#:]", name)[-1] for name in names] for names in (graph.relations.names, graph.relations.called)
+    )
+    return [relation for relation, names in enumerate(zip(*ends, strict=True)) if set(names) & set(SAYS_KIND)]
+
+
 def own_kinds(graph: Graph) -> Ids:
     """``[n, 2]``: entities and their kinds, as the graph's own facts say.
 
     Raises:
         InputError: no relation is one of `SAYS_KIND`.
     """
-    parts = (graph.relations.names, graph.relations.called)
-    ends = [[re.split("[/#:]", name)[-1] for name in names] for names in parts]
-    said = [r for r, names in enumerate(zip(*ends, strict=True)) if set(names) & set(SAYS_KIND)]
-    facts = graph.triples[np.isin(graph.triples[:, 1], said)]
+    facts = graph.triples[np.isin(graph.triples[:, 1], kind_relations(graph))]
     if not len(facts):
         raise InputError(
             f"no fact says what kind an entity is (no relation {', '.join(SAYS_KIND)}): choose the range seen, or "

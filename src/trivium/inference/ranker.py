@@ -238,7 +238,7 @@ class Ranker:
     def best(
         self, head: int, relation: int, scores: Scores, k: int, include_known: bool = False, among: Ids | None = None
     ) -> tuple[Ids, Ids, Ids, NDArray[np.bool_], NDArray[np.bool_]]:
-        """The best answers to one question: ids, ranks, how many share each, whether the graph holds it, or reversed."""
+        """The best answers to one question: ids, ranks, how many share each, whether the graph holds it, and turned."""
         held, filtered = self.graph.told(head, relation), self.filtered(head, relation)
         if include_known:
             wrong = () if self.excluded is None else self.excluded.answers(head, relation)

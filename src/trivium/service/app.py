@@ -115,7 +115,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
     class Triples(schemas.Request):
         """Triples to score."""
 
-        triples: list[schemas.Triple] = Field(min_length=1, max_length=limits.max_queries)
+        triples: list[schemas.Claim] = Field(min_length=1, max_length=limits.max_queries)
 
     class Pair(schemas.Pair):
         """(head, ?, tail)."""

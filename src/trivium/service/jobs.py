@@ -71,7 +71,7 @@ def names_of(snapshot: Snapshot, triple: schemas.Triple) -> tuple[str, str, str]
 
 def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: int) -> schemas.Answers:
     """The best answers to a question of which the ids are given."""
-    ranker, calibration = snapshot.ranker, snapshot.calibration
+    ranker, calibration = snapshot.narrowed(question.range)
     scores = snapshot.scores(head, relation)
     ids, ranks, tied, known, back = ranker.best(head, relation, scores, question.k, question.include_known)
     confidences = np.full(len(ids), np.nan)
@@ -80,6 +80,7 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
         confidences = calibration.confidence(np.full(len(ids), relation), scores[ids], margins, among)
     columns = ids, ranks, tied, scores[ids], known, back, confidences
     return schemas.Answers(
+        cut=int(tied[-1] - (ranks == ranks[-1]).sum()) if len(ids) else 0,
         head=question.head,
         relation=question.relation,
         tail=question.tail,
@@ -126,11 +127,12 @@ def related(snapshot: Snapshot, pair: schemas.Pair, head: int, tail: int, scores
     return schemas.Relations(head=pair.head, tail=pair.tail, relations=relations)
 
 
-def score(snapshot: Snapshot, triple: schemas.Triple, *ids: int) -> schemas.Score:
+def score(snapshot: Snapshot, triple: schemas.Claim, *ids: int) -> schemas.Score:
     """The score and the ranks of a triple."""
-    confidence = snapshot.calibration.confidence if snapshot.calibration else None
-    row = snapshot.ranker.score_ids(np.array([ids]), confidence).row(0, named=True)
-    return schemas.Score(**{"confidence": None, **row, **triple.model_dump()})
+    ranker, calibration = snapshot.narrowed(triple.range)
+    confidence = calibration.confidence if calibration else None
+    row = ranker.score_ids(np.array([ids]), confidence).row(0, named=True)
+    return schemas.Score(**{"confidence": None, **row, **triple.model_dump(exclude={"range"})})
 
 
 def explain(left: Event, snapshot: Snapshot, why: schemas.Why, head: int, relation: int, tail: int) -> schemas.Reasons:
@@ -142,7 +144,8 @@ def explain(left: Event, snapshot: Snapshot, why: schemas.Why, head: int, relati
         if left.is_set():
             raise CancelledError
 
-    return schemas.Reasons(**explain_ids(snapshot.ranker, head, relation, tail, why.paths, check).as_dict())
+    ranker, _ = snapshot.narrowed(why.range)
+    return schemas.Reasons(**explain_ids(ranker, head, relation, tail, why.paths, check).as_dict())
 
 
 def search(snapshot: Snapshot, kind: schemas.Kind, text: str, count: int) -> schemas.FoundList:

@@ -13,6 +13,13 @@ from trivium.service.settings import Limits
 
 Name = Annotated[str, Field(min_length=1, description="A name as the graph has it, or a label that is one's alone.")]
 Kind = Literal["entity", "relation"]
+Range = Annotated[
+    Literal["all", "seen", "type"] | None,
+    Field(
+        description="Which entities may answer: all, those seen at that end of the relation, or those of a type that "
+        "was; null as the service was started."
+    ),
+]
 
 
 class Request(BaseModel):
@@ -30,6 +37,7 @@ class Question(Request):
     tail: Name | SkipJsonSchema[None] = None
     k: int
     include_known: bool = Field(False, description="Also answers that the graph holds, marked.")
+    range: Range = None
 
     @model_validator(mode="after")
     def _has_one_end(self) -> Self:
@@ -55,6 +63,12 @@ class Triple(Request):
     tail: Name
 
 
+class Claim(Triple):
+    """A triple to judge."""
+
+    range: Range = None
+
+
 class Suggestion(BaseModel):
     """A link that the graph lacks, and how plausible it is."""
 
@@ -65,7 +79,7 @@ class Suggestion(BaseModel):
     confidence: float | None
 
 
-class Why(Triple):
+class Why(Claim):
     """An answer to explain."""
 
     paths: int
@@ -91,7 +105,7 @@ class Answer(Named):
     reversed: bool = Field(description="Whether the graph holds it turned round: its relation leads back.")
     confidence: float | None = Field(
         description="The estimated chance that an answer with this score and rank is a true one that the graph lacks; "
-        "null for an answer that it holds, and without a calibration."
+        "null for an answer that it holds, and without a calibration for such answers."
     )
 
 
@@ -100,6 +114,9 @@ class Answers(BaseModel):
     relation: str
     tail: str | None = Field(description="null where tails are asked for")
     answers: list[Answer] = Field(description="Best first.")
+    cut: int = Field(
+        description="How many more answers share the last one's rank: which of them are shown says nothing."
+    )
 
 
 class Joining(Named):
@@ -181,6 +198,8 @@ class About(BaseModel):
     graph: dict[str, Any]
     model: dict[str, Any]
     calibrated: bool = Field(description="Whether answers carry a confidence.")
+    range: str = Field(description="Which entities may answer unless a question says; empty for all.")
+    ranges: list[str] = Field(description="What a question may say.")
     examples: list[dict[str, str]] = Field(description="Questions to begin with.")
     limits: Limits
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from trivium.calibration import Calibration
 from trivium.graph.formats import decisions_of
 from trivium.graph.names import NameIndex
 from trivium.inference.engine import Base
+from trivium.inference.kinds import choose_range, kind_relations
 from trivium.inference.ranker import Ranker
 from trivium.review.decisions import Decision, Decisions
 
@@ -43,6 +44,8 @@ class Source:
         calibration: a file, if confidences are wanted.
         reading: how the file is read, as `trivium.inference.ranker.Ranker.open` takes it.
         keeps: whether decisions are kept, in a file that need not be there yet.
+        answering: makes the ranker one that answers as the service shall.
+        files: what that reads.
     """
 
     graph: Path
@@ -50,6 +53,8 @@ class Source:
     calibration: Path | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
     keeps: bool = False
+    answering: Callable[[Ranker], Ranker] | None = None
+    files: Sequence[Path] = ()
 
     @property
     def decisions(self) -> Decisions:
@@ -66,12 +71,15 @@ class Source:
         if self.keeps and not self.decisions.path.exists():
             reading["decisions"] = None
         ranker = Ranker.open(self.graph, self.checkpoint, **reading)
+        if self.answering is not None:
+            ranker = self.answering(ranker)
         file = self.calibration
         return Snapshot(self, ranker, None if file is None else Calibration.load(file, ranker, self.checkpoint))
 
     def stamp(self) -> Stamp | None:
         """What changes when a file does: graph, calibration, decisions; ``None`` while one that is needed lacks."""
-        files = self.graph, self.calibration, *self.reading.get("also", ()), *self.reading.get("labels", ())
+        beside = *self.reading.get("also", ()), *self.reading.get("labels", ())
+        files = self.graph, self.calibration, *self.files, *beside
         files += (self.decisions.path,) if self.decisions.path.exists() else ()
         try:
             found = [path.stat() for path in files if path is not None]
@@ -95,6 +103,7 @@ class Snapshot:
         self.ranker = ranker
         self.calibration = calibration
         self.loaded_at = time.time()
+        self._narrowed = {ranker.range: ranker, "all": ranker.narrowed(None)}
         self._bases: dict[int, Base] = {}  # by relation, the last used at the end
         config = ranker.model.config
         self._room = BASES_BYTES // (4 * config.layers * config.dim * graph.num_entities)  # bases that can be kept
@@ -104,6 +113,18 @@ class Snapshot:
             "relation": NameIndex(graph.relations, counts, "relation"),
         }
         self.examples = self._examples()
+
+    def narrowed(self, range: str | None) -> tuple[Ranker, Calibration | None]:
+        """The ranker whose answers are of a range, as the service was started without one, and what judges them.
+
+        Raises:
+            InputError: the graph says nothing of types.
+        """
+        ranker = self.ranker if range is None else self._narrowed.get(range)
+        if ranker is None:
+            ranker = self._narrowed[str(range)] = self.ranker.narrowed(choose_range(self.ranker.graph, str(range)))
+        judged = self.calibration is not None and self.calibration.serves(ranker)
+        return ranker, self.calibration if judged else None
 
     def scores(self, head: int, relation: int) -> NDArray[np.float32]:
         """``[entities]``, for the question ``(head, relation, ?)``; to be called on one thread alone.
@@ -143,6 +164,8 @@ class Snapshot:
                 "fusion": model.fusion_weights(),
             },
             "calibrated": self.calibration is not None,
+            "range": self.ranker.range,
+            "ranges": ["all", "seen", *(["type"] if kind_relations(graph) else [])],
             "examples": self.examples,
         }
 
@@ -187,12 +210,14 @@ class Current:
         """
         with suppress(RuntimeError, ValueError):  # signals reach the main thread alone; elsewhere files are watched
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup.set)
+        started = time.monotonic()
         try:
             await warm(self.snapshot)
         except Exception:
             log.exception("the graph cannot be prepared: the service will not be ready")
             raise
         self.ready = True
+        log.info("ready after %.0f seconds", time.monotonic() - started)
         before = self._stamp
         while True:
             with suppress(TimeoutError):

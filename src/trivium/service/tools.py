@@ -106,7 +106,7 @@ def create_tools(
     @server.tool()
     async def score(head: name, relation: name, tail: name) -> Annotated[CallToolResult, schemas.Score]:
         """A fact's score and its ranks among other answers, and whether the graph holds it."""
-        return await asked(jobs.triple_ids, jobs.score, schemas.Triple(head=head, relation=relation, tail=tail))
+        return await asked(jobs.triple_ids, jobs.score, schemas.Claim(head=head, relation=relation, tail=tail))
 
     @server.tool()
     async def explain(

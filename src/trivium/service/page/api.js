@@ -49,11 +49,12 @@ export const info = (signal) => call("api/info", {}, signal);
 export const search = (q, kind, signal) => get("api/search", { q, kind, limit: 12 }, signal).then((found) => found.results);
 export const entity = (name, offset, limit, signal) => get("api/entity", { name, offset, limit }, signal);
 export const rank = (view, k, signal) =>
-  post("api/rank", { [view.inverse ? "tail" : "head"]: view.entity, relation: view.relation, k, include_known: view.known }, signal);
+  post("api/rank", { [view.inverse ? "tail" : "head"]: view.entity, relation: view.relation, k, include_known: view.known, range: view.range || null }, signal);
 export const explain = (view, signal) =>
   post("api/explain", {
     head: view.inverse ? view.answer : view.entity,
     relation: view.relation,
     tail: view.inverse ? view.entity : view.answer,
     inverse: view.inverse,
+    range: view.range || null,
   }, signal);

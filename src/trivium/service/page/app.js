@@ -20,12 +20,12 @@ let labels = new Map(); // of entities that were met, by name
 function read() {
   const given = new URLSearchParams(location.hash.slice(1));
   const text = (key) => given.get(key) ?? "";
-  return { entity: text("entity"), relation: text("relation"), inverse: given.has("inverse"), known: given.has("known"), answer: text("answer") };
+  return { entity: text("entity"), relation: text("relation"), inverse: given.has("inverse"), known: given.has("known"), range: text("range"), answer: text("answer") };
 }
 
 function address(parts) {
   const chosen = new URLSearchParams();
-  for (const key of ["entity", "relation", "inverse", "known", "answer"]) {
+  for (const key of ["entity", "relation", "inverse", "known", "range", "answer"]) {
     if (parts[key]) chosen.set(key, parts[key] === true ? "1" : parts[key]);
   }
   return `#${chosen}`;
@@ -119,18 +119,21 @@ function fields() {
 
 async function showAnswers(k, signal) {
   const most = Math.min(k, about.limits.max_k);
-  const { answers } = await api.rank(view, most, signal);
+  const { answers, cut } = await api.rank(view, most, signal);
   remember(...answers);
   fill($("answers-title"), ...question(view, "…?"));
   $("known").checked = view.known;
-  const calibrated = about.calibrated;
+  $("range").value = view.range;
+  const calibrated = about.calibrated && (!answers.length || answers.some((one) => one.known || one.confidence !== null));
   $("measure").textContent = calibrated ? "Confidence" : "Score";
   fill($("rows"), ...answers.map((answer) => row(answer, calibrated)));
   $("more-answers").hidden = answers.length < most || most >= about.limits.max_k;
   $("more-answers").onclick = () => showAnswers(k * 3, running.signal).then(mark).catch(complain);
-  $("note").textContent = !answers.length ? "Nothing is left to answer: the graph holds every candidate already."
+  const last = answers.at(-1);
+  const tie = cut ? `${count(last.tied, "answer")} share rank ${last.rank}, of which ${cut} are not shown: nothing tells them apart. ` : "";
+  $("note").textContent = tie + (!answers.length ? "Nothing is left to answer: the graph holds every candidate already."
     : calibrated ? "Confidence: the estimated chance that an answer ranked like this is true though the graph does not hold it. Where the graph has many gaps it errs low; where it lacks no answer to this question, high."
-    : "A score orders the answers to one question; it is no probability. Start the service with a calibration to see confidences.";
+    : "A score orders the answers to one question; it is no probability. Start the service with a calibration to see confidences.");
 }
 
 function row(answer, calibrated) {
@@ -284,12 +287,17 @@ combobox($("entity"), $("entity-options"), findEntities, (entity) => {
 });
 combobox($("relation"), $("relation-options"), findRelations, (chosen) => go({ ...view, ...chosen, answer: "" }));
 $("ask").addEventListener("submit", (event) => event.preventDefault());
+$("range").addEventListener("change", () => go({ ...view, range: $("range").value, answer: "" }));
 $("known").addEventListener("change", () => go({ ...view, known: $("known").checked, answer: "" }));
 addEventListener("hashchange", show);
 
 try {
   about = await api.info();
   $("about").textContent = `${visible(about.graph.file)} · ${count(about.graph.entities, "entity", "entities")} · ${count(about.graph.relations, "relation")} · ${count(about.graph.triples, "fact")}`;
+  const kinds = { all: "every kind", seen: "what was seen there", type: "the types seen there" };
+  const usual = about.range || "all";
+  fill($("range"), ...[usual, ...about.ranges.filter((one) => one !== usual)].map((one, place) =>
+    make("option", { value: place ? one : "" }, visible(kinds[one] ?? one))));
   fill($("examples"), ...about.examples.map((one) =>
     make("li", {}, make("a", { href: address({ entity: one.head, relation: one.relation }) }, ...question({ entity: one.head, relation: one.relation }, "…?")))));
   await show();
