@@ -146,7 +146,8 @@ def test_what_the_system_refuses_is_one_line(run: Run, monkeypatch: pytest.Monke
 
 def test_rank_shows_names_and_leaves_known_answers_out(ranked: Ranked) -> None:
     header, *lines = ranked("ok.tsv", *LIKES)
-    assert header == ["head", "relation", "tail", "rank", "score"]
+    assert header == ["head", "relation", "tail", "rank", "score", "reversed"]
+    assert [line[-1] for line in lines] == ["yes"]  # the graph says that c likes a
     assert {tail for _, _, tail, *_ in lines} == {"c"}
     assert {tail for _, _, tail, *_ in ranked("ok.tsv", *LIKES, "--include-known")[1:]} == {"b", "c"}
     assert {head for head, *_ in ranked("ok.tsv", "--tail", "a", "--relation", "likes")[1:]} == {"b"}
@@ -483,8 +484,8 @@ def test_calibrate_then_rank_score_and_complete(run: Run, ranked: Ranked) -> Non
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
     sure = ("--calibration", "c.json", *MODEL)
     header, *lines = ranked("d.tsv", "--head", "e1", "--relation", "r0", "--calibration", "c.json")
-    assert header == ["head", "relation", "tail", "rank", "score", "confidence"]
-    assert all(0 < float(line[-1]) < 1 for line in lines)
+    assert header[:6] == ["head", "relation", "tail", "rank", "score", "confidence"]
+    assert all(0 < float(line[5]) < 1 for line in lines)
     Path("t.tsv").write_text("e1\tr0\te2\n")
     assert "confidence" in run("score", "d.tsv", "t.tsv", *sure)[1]
     assert run("complete", "d.tsv", "-o", "all.parquet", *sure)[0] == 0
