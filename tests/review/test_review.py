@@ -227,6 +227,10 @@ def test_a_table_says_what_it_was_made_with(folder: Path, command: Run) -> None:
     assert command("rank", "g.tsv", "--head", "1", "--relation", "2", "-o", "a.parquet", *MODEL)[0] == 0
     said = read_provenance("a.csv")
     assert said == read_provenance("a.parquet")
+    Path("relations.tsv").write_text("2\tlikes\n")  # texts make no other graph
+    assert command("rank", "g.tsv", "--head", "1", "--relation", "2", "-o", "b.parquet", *MODEL)[0] == 0
+    assert read_provenance("b.parquet")["decided"] == said["graph"]
+    Path("relations.tsv").unlink()
     assert said["graph"] == said["decided"] == read_graph("g.tsv").sha256
     assert set(json.loads(Path("a.csv.provenance.json").read_text())) == {*said, "sha256"}
     assert command("verify", "a.csv", "g.tsv", *MODEL)[0] == 0

@@ -187,7 +187,7 @@ class Ranker:
         from trivium.review.provenance import Provenance
 
         decided = graph = self.given.sha256
-        if self.graph is not self.given or self.excluded is not None:
+        if self.graph.sources is not self.given.sources or self.excluded is not None:
             rejected = None if self.excluded is None else self.graph.named(self.excluded.triples).rows()
             decided = digest(self.graph.sha256, rejected)
         made_by = __version__, verb, graph, decided, self.texts_sha256, checkpoint_sha256(self.checkpoint)
