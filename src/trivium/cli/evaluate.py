@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Output
+from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output
 from trivium.datasets import leakage
 from trivium.datasets.registry import OwnFiles
 from trivium.errors import InputError
@@ -38,6 +38,7 @@ def evaluate(
     columns: Columns = None,
     descriptions: bool = False,
     exclude: list[Path] | None = None,
+    device: Device = "cpu",
     output: Output = None,
     json: Path | None = None,
     force: Force = False,
@@ -84,7 +85,7 @@ def evaluate(
     """
     if json is not None:
         check_place(json, force, ".json")
-    models = {name: load_checkpoint(name) for name in checkpoint or [DEFAULT]}
+    models = {name: load_checkpoint(name, device) for name in checkpoint or [DEFAULT]}
     disabled = sorted(disable or ())
     for model, _ in models.values():
         check_asked(model, sample, seed, disabled)

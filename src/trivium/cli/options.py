@@ -26,6 +26,9 @@ Columns = Annotated[
     str | None,
     Parameter(help="The columns of tables: HEAD,RELATION,TAIL, by name or by number; of pairs HEAD,TAIL."),
 ]
+Device = Annotated[
+    str, Parameter(help="Where to compute: cpu, cuda, cuda:N, or auto, which is cuda where there is one.")
+]
 Pairs = Annotated[str | None, Parameter(name="--relation", help="What joins the pairs of a table of two columns.")]
 Resume = Annotated[Path | None, Parameter(help="Continue what stands in this folder instead.")]
 
@@ -58,6 +61,7 @@ class Asking(Reading):
     checkpoint: Checkpoint = DEFAULT
     decisions: Path | None = None
     """A file of decisions, from `trivium review`; by default the one beside the graph, if it is there."""
+    device: Device = "cpu"
 
 
 @Parameter(name="*")

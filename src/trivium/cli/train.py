@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Force, Pairs, Required, Resume
+from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Pairs, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table
@@ -19,13 +20,22 @@ from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig
 from trivium.training.evidence import differences, draw, suggest
 from trivium.training.run import CONFIG, RunFolder
+from trivium.training.team import teamed
 from trivium.training.weights import draw_fusion, fusion_course
 
 
 def pretrain(
-    config: Path | None = None, /, *, run: Path | None = None, resume: Resume = None, data_dir: DataDir = None
+    config: Path | None = None,
+    /,
+    *,
+    run: Path | None = None,
+    resume: Resume = None,
+    data_dir: DataDir = None,
+    device: Device = "cpu",
 ) -> None:
     """Trains a model from scratch on sampled subgraphs, as a configuration says.
+
+    `torchrun --nproc-per-node N -m trivium pretrain …` trains it in N processes, to the same weights.
 
     Parameters
     ----------
@@ -34,11 +44,15 @@ def pretrain(
     run
         The folder of the run; runs/NAME by default, after the configuration's name.
     """
-    folder = run_folder("a configuration", config, resume, run=run)
-    begin = None if config is None else training.read_config(config)
-    with progress("training") as update:
-        path = training.pretrain(folder, data_dir, update, config=begin)
-    warn(f"{path}: trained")
+    with teamed(device) as team:
+        place = resume or run or Path("runs", Path(str(config)).stem)
+        begun = RunFolder(place) if team.again else None  # a process died, and the same command goes on
+        folder = team.told(lambda: begun or run_folder("a configuration", config, resume, run=run))
+        begin = team.told(lambda: None if config is None else training.read_config(config))
+        with progress("training") if team.first else nullcontext() as update:
+            path = training.pretrain(folder, data_dir, update, config=begin, team=team)
+        if team.first:
+            warn(f"{path}: trained")
 
 
 def run_folder(
@@ -83,6 +97,7 @@ def finetune(
     run: Path | None = None,
     resume: Resume = None,
     data_dir: DataDir = None,
+    device: Device = "cpu",
     force: Force = False,
 ) -> None:
     """Fits a checkpoint, or some of its parts, to one graph, and keeps what shows on facts that chose nothing.
@@ -118,7 +133,7 @@ def finetune(
             *(checkpoint or DEFAULT, only or (), str(valid or ""), minutes, steps),
         )
     with claimed(folder.path, folder.path):
-        found = fitting.finetune(folder, output, data_dir, config, progress, force)
+        found = fitting.finetune(folder, output, data_dir, config, progress, force, device)
     course = f"{found.start:.4f}, then {found.now:.4f} ({found.now - found.start:+.4f} ± {found.error:.4f})"
     said = f"MRR {course} on {found.questions:,} questions that chose nothing"
     if found.kept:
@@ -128,7 +143,13 @@ def finetune(
 
 
 def ablate(
-    config: Path | None = None, /, *, run: Path | None = None, resume: Resume = None, data_dir: DataDir = None
+    config: Path | None = None,
+    /,
+    *,
+    run: Path | None = None,
+    resume: Resume = None,
+    data_dir: DataDir = None,
+    device: Device = "cpu",
 ) -> None:
     """Measures what each part of a model is worth, and suggests where the fusion weights should start.
 
@@ -142,7 +163,7 @@ def ablate(
     folder = run_folder("a configuration", config, resume, run=run)
     begin = None if config is None else read_ablation(config)
     with claimed(folder.path, folder.path):
-        scores = run_ablation(folder, data_dir, begin, progress)
+        scores = run_ablation(folder, data_dir, begin, progress, device)
     table = differences(scores)
     write_table(table, folder.path / "ablation.csv", force=True)
     save_figure(draw(table), folder.path / "ablation.png", force=True)

@@ -193,7 +193,7 @@ def _leaned_on(ranker: Ranker, relation: int) -> dict[str, Any]:
     if not model.branches:
         return {}
     seen = int(model.conditioned_on(relation, graph.num_relations))
-    asked = torch.tensor([seen])
+    asked = torch.tensor([seen], device=topology.device)
     with torch.no_grad():
         r, deltas = model.parts(topology, asked, disabled=held.disabled, text=held.text)
     weights = model.fusion_weights()
@@ -219,7 +219,8 @@ def _chains(ranker: Ranker, head: int, relation: int, tail: int) -> dict[str, An
     if chains is None or not (found := topology.chain_index.leading(head, relation, tail, chains.length)):
         return {}
     with torch.no_grad():
-        raised = float(chains(topology.chain_index, torch.tensor([head]), torch.tensor([relation]))[0, tail])
+        question = (torch.tensor([part], device=topology.device) for part in (head, relation))
+        raised = float(chains(topology.chain_index, *question)[0, tail])
 
     def named(r: int) -> str:
         return _relation(graph, r) + (" (inverse)" if r >= graph.num_relations else "")

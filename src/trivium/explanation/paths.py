@@ -64,7 +64,7 @@ def narrowed(topology: Topology, inside: NDArray[np.bool_]) -> tuple[Topology, N
         return topology, ids
     h, r, t = graph.triples[inside[graph.triples[:, [0, 2]]].all(1)].T
     part = Graph.from_ids(ids[h], r, ids[t], entities=int(inside.sum()), relation_names=graph.relations)
-    return Topology(part), ids
+    return Topology(part, device=topology.device), ids
 
 
 def edge_gradients(
@@ -87,15 +87,16 @@ def edge_gradients(
     Cost: O(layers · edges · dim) time, O(layers · (entities · dim + edges)) memory.
     Source: Zhu et al., NBFNet (2021), section on interpretation: a first-order Taylor polynomial over paths.
     """
-    query = torch.tensor([head]), torch.tensor([relation])
+    device = topology.device
+    query = torch.tensor([head], device=device), torch.tensor([relation], device=device)
     with torch.enable_grad():
-        weights = [torch.ones(len(topology.graph.sources), requires_grad=True) for _ in encoder.layers]
+        weights = [torch.ones(len(topology.graph.sources), device=device, requires_grad=True) for _ in encoder.layers]
         for weight in weights:
             weight.register_hook(lambda _: check() and None)  # type: ignore[no-untyped-call]
         scores = encoder(topology, representations.detach()[None], *query, weights)
         check()
         gradients = torch.autograd.grad(scores[0, tail], weights)
-    return torch.stack(gradients).double().numpy()
+    return torch.stack(gradients).double().cpu().numpy()
 
 
 def best_paths(

@@ -11,12 +11,14 @@ What it saves, beside `trivium.model.encoders` (figures in docs/benchmarks.md):
   they are in the first cache.
 - The asked relation's half of the scoring MLP is one vector per relation.
 
+On another device than the CPU nothing of this is done: `DeviceEngine` runs the model as it is, in blocks.
+
 Every state is computed in the same order of operations whatever is computed with it, so scores do not depend on
 batching, on the shortcut or on the number of threads, to the bit.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivium.errors import CheckpointError
+from trivium.errors import CheckpointError, ConfigError
 from trivium.kernels.chains import raise_scores
 from trivium.kernels.layer import reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
@@ -37,10 +39,43 @@ from trivium.model.trivium import Trivium
 
 BATCH_PAIRS = 12_000  # (query, entity) pairs that are computed together: 6 MB of states, near the cache
 CHUNK_BYTES = 64 << 20  # of states while a chunk of relations is encoded
+QUERIES = 256  # that a device computes together, at most
 PARTIAL_SHARE = 0.9  # of all pairs; where more are reached, the base is not worth computing
 
 Floats = NDArray[np.float32]
 Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+class Blocks:
+    """Work in blocks of a size that fits into a device's memory: out of memory halves the size, for good, and goes on.
+
+    Args:
+        each: bytes that one item takes.
+        most: items of a block.
+    """
+
+    def __init__(self, device: torch.device, each: int, most: int) -> None:
+        free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CHUNK_BYTES
+        self.device, self.size = device, max(1, min(most, free // each))
+
+    def run(self, work: Callable[[Any], Tensor], items: Any) -> Tensor:
+        """What ``work`` makes of a sequence, joined.
+
+        Raises:
+            ConfigError: not even one item fits.
+        """
+        parts: list[Tensor] = []
+        done = 0
+        while done < len(items):
+            size = min(self.size, len(items) - done)
+            try:
+                parts.append(work(items[done : done + size]))
+                done += size
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise ConfigError(f"the graph does not fit into the memory of {self.device}: use cpu") from error
+                self.size = size // 2
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class Representations:
@@ -64,21 +99,17 @@ class Representations:
         self.entry_bytes = relations * dim * 4
         per_relation = 8 * self.entry_bytes + 6 * topology.num_entities * model.config.structure_dim * 4
         self.text = model.encoded_texts(topology)  # depends on no query: once for the graph
-        self.chunk = max(1, min(64, CHUNK_BYTES // per_relation))
+        self.blocks = Blocks(topology.device, per_relation, 64)
 
     def each(self, relations: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Every asked relation with its representations, in the given order; what is missing is computed in chunks."""
-        for begin in range(0, len(relations), self.chunk):
-            part = relations[begin : begin + self.chunk]
+        for begin in range(0, len(relations), chunk := self.blocks.size):
+            part = relations[begin : begin + chunk]
             keys = {relation: self.model.conditioned_on(relation, self.topology.num_relations) for relation in part}
             held = {key: self.cache[key] for key in keys.values() if key in self.cache}
             missing = [key for key in dict.fromkeys(keys.values()) if key not in held]
             if missing:
-                with torch.no_grad():
-                    new = self.model.relation_representations(
-                        self.topology, torch.tensor(missing), disabled=self.disabled, text=self.text
-                    )
-                held |= zip(missing, new, strict=True)
+                held |= zip(missing, self.blocks.run(self._computed, missing), strict=True)
             for relation in part:
                 yield relation, held[keys[relation]]
             for key, value in held.items():
@@ -87,6 +118,11 @@ class Representations:
                 self.cache.move_to_end(key)
                 while len(self.cache) * self.entry_bytes > self.cache_bytes:
                     self.cache.popitem(last=False)
+
+    @torch.no_grad()
+    def _computed(self, relations: list[int]) -> Tensor:
+        asked = torch.tensor(relations, device=self.topology.device)
+        return self.model.relation_representations(self.topology, asked, disabled=self.disabled, text=self.text)
 
 
 @dataclass
@@ -198,14 +234,7 @@ class Engine:
         Raises:
             CheckpointError: a score is not finite, as weights beyond all measure make it.
         """
-        scores = self._spread(base, heads, remaining)
-        if self.chains is not None:
-            evidence = self.topology.chain_index.evidence(heads, base.relation, self.chains.length)
-            gain, scale = (np.float32(value.exp().item()) for value in (self.chains.log_gain, self.chains.log_scale))
-            raise_scores(scores.numpy(), evidence, gain, scale)
-        if not np.isfinite(scores.numpy()).all():
-            raise CheckpointError("the checkpoint gives scores that are not finite: use another one")
-        return scores
+        return _raised(self._spread(base, heads, remaining), self.topology, self.chains, base.relation, heads)
 
     def _spread(self, base: Base, heads: NDArray[np.int64], remaining: int) -> Tensor:
         batch, num_entities = len(heads), self.topology.num_entities
@@ -277,6 +306,54 @@ class Engine:
         out = np.empty(count, np.float32)
         score_rows(states, count, self.dim, weight, base.score_bias, last_weight, last_bias, len(last_weight), out)
         return out
+
+
+class DeviceBase(NamedTuple):
+    """What the queries of one relation share on a device: its id, and the relation representations, ``[1, …]``."""
+
+    relation: int
+    relations: tuple[Tensor]
+    states: tuple[Tensor, ...] = ()
+
+
+class DeviceEngine:
+    """What `Engine` does, by the model itself, where its weights are; scores come back into the processor's memory."""
+
+    def __init__(self, encoder: EntityEncoder, topology: Topology, chains: Chains | None = None) -> None:
+        self.encoder, self.topology, self.chains = encoder, topology, chains
+        self.blocks = Blocks(topology.device, 40 * encoder.dim * topology.num_entities, QUERIES)
+
+    def batch_size(self) -> int:
+        """Queries that fit into the device's memory together."""
+        return self.blocks.size
+
+    def prepare(self, representations: Tensor, relation: int) -> Any:
+        """As `Engine.prepare`: a `DeviceBase`."""
+        return DeviceBase(relation, (representations[None],))
+
+    @torch.no_grad()
+    def scores(self, base: Any, heads: NDArray[np.int64], remaining: int = 0) -> Tensor:
+        """As `Engine.scores`; nothing is kept for the queries that remain."""
+
+        def run(part: NDArray[np.int64]) -> Tensor:
+            head = torch.from_numpy(part).to(self.topology.device)
+            scores: Tensor = self.encoder(self.topology, *base.relations, head, torch.full_like(head, base.relation))
+            return scores.cpu()
+
+        return _raised(self.blocks.run(run, heads), self.topology, self.chains, base.relation, heads)
+
+
+def _raised(
+    scores: Tensor, topology: Topology, chains: Chains | None, relation: int, heads: NDArray[np.int64]
+) -> Tensor:
+    """Scores with what chains add to them; a CheckpointError if one is not finite."""
+    if chains is not None:
+        evidence = topology.chain_index.evidence(heads, relation, chains.length)
+        gain, scale = (np.float32(value.exp().item()) for value in (chains.log_gain, chains.log_scale))
+        raise_scores(scores.numpy(), evidence, gain, scale)
+    if not np.isfinite(scores.numpy()).all():
+        raise CheckpointError("the checkpoint gives scores that are not finite: use another one")
+    return scores
 
 
 def packed(weight: Tensor) -> Floats:

@@ -34,7 +34,7 @@ from trivium.inference.answers import (
     filtered_ranks,
     ranks_and_margins,
 )
-from trivium.inference.engine import Engine, Representations
+from trivium.inference.engine import DeviceEngine, Engine, Representations
 from trivium.kernels.csr import IntArray
 from trivium.model.checkpoint import checkpoint_sha256
 from trivium.model.topology import Topology
@@ -67,7 +67,7 @@ class Ranker:
     """Answers queries over one graph.
 
     Args:
-        model: a `Trivium`, put into evaluation mode.
+        model: a `Trivium`, put into evaluation mode; where its weights are, there is computed.
         graph: what is known.
         texts: of the graph's relations, for a model that reads them; by default made from the graph's own names and
             labels, ``None`` leaves them out.
@@ -107,11 +107,14 @@ class Ranker:
             self.excluded = Graph.from_ids(*excluded.T, entities=graph.entities, relation_names=graph.relations)
         if texts == "names":
             texts = model_texts(model, graph)
-        self.topology = Topology(graph, texts)
+        self.topology = Topology(graph, texts, model.device)
         self.representations = Representations(model, self.topology, cache_bytes, disabled)
-        self.engine = Engine(
-            model.entity, self.topology, base_trajectory, None if "chains" in disabled else model.chains
-        )
+        chains = None if "chains" in disabled else model.chains
+        self.engine: Engine | DeviceEngine
+        if model.device.type == "cpu":
+            self.engine = Engine(model.entity, self.topology, base_trajectory, chains)
+        else:
+            self.engine = DeviceEngine(model.entity, self.topology, chains)
 
     @classmethod
     def open(
@@ -123,6 +126,7 @@ class Ranker:
         asked: str | None = None,
         disabled: Collection[str] = (),
         decisions: str | Path | Literal[False] | None = None,
+        device: str = "cpu",
         **reading: Any,
     ) -> Ranker:
         """A ranker of a checkpoint over a graph, with the texts of its relations where the model reads them.
@@ -136,6 +140,7 @@ class Ranker:
             disabled: parts of the model that are switched off.
             decisions: a file of what `trivium review` was told; by default the one beside the graph's file, if it is
                 there. Accepted links join the graph, rejected ones are excluded. ``False`` leaves all out.
+            device: where to compute, as `trivium.model.trivium.chosen_device` takes it.
             **reading: how a file is read, as `trivium.graph.read.read_graph` takes it.
 
         Raises:
@@ -144,7 +149,7 @@ class Ranker:
             GraphError: the graph cannot be read.
             ConfigError: a relation text for a model without text, without the text encoder, or one that says nothing.
         """
-        model = Trivium.load(checkpoint)  # before the graph, since it fails fast
+        model = Trivium.load(checkpoint, device)  # before the graph, since it fails fast
         source = "" if isinstance(graph, Graph) else graph
         given = graph if isinstance(graph, Graph) else _read(graph, asked, reading)
         if decisions is None and source and (beside := decisions_of(source)).exists():
@@ -172,10 +177,10 @@ class Ranker:
         tensors = [*self.model.state_dict().values(), *(() if texts is None else (texts.vectors, texts.ends))]
         graph = self.graph
         names = graph.entities.names.to_list(), graph.relations.names.to_list()
-        settings = __version__, self.model.config, sorted(self.representations.disabled), names
+        settings = __version__, self.model.device.type, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
         excluded = () if self.excluded is None else (self.excluded.triples,)
-        return digest(settings, self.range, *edges, *excluded, *(tensor.numpy() for tensor in tensors))
+        return digest(settings, self.range, *edges, *excluded, *(tensor.cpu().numpy() for tensor in tensors))
 
     @property
     def texts_sha256(self) -> str:

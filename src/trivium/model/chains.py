@@ -138,9 +138,9 @@ class Chains(nn.Module):
         self, index: ChainIndex, head: Int[Tensor, " batch"], relation: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch entities"]:
         """What is added to the scores of all entities as answers to each ``(head, relation, ?)``."""
-        evidence = torch.zeros(len(head), index.edges.num_targets)
-        for query in set(relation.tolist()):
-            rows = relation == query
-            found = index.evidence(head[rows].numpy().astype(np.int64), query, self.length)
-            evidence[rows] = torch.from_numpy(found)
-        return self.log_gain.exp() * torch.log1p(evidence / self.log_scale.exp())
+        evidence = np.zeros((len(head), index.edges.num_targets), np.float32)
+        heads, relations = (ids.cpu().numpy().astype(np.int64) for ids in (head, relation))
+        for query in np.unique(relations).tolist():
+            evidence[relations == query] = index.evidence(heads[relations == query], query, self.length)
+        found = torch.from_numpy(evidence).to(head.device)
+        return self.log_gain.exp() * torch.log1p(found / self.log_scale.exp())

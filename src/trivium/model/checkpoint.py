@@ -60,7 +60,7 @@ def write_checkpoint(
     Raises:
         OutputError: the file exists (without ``force``) or cannot be written.
     """
-    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": FORMAT, "config": json.dumps(asdict(config))}
     said = asdict(provenance)
     said["sha256"] = _sha256(metadata["config"], said, tensors)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivium.model.topology import Topology
-from trivium.nn.propagate import propagate
+from trivium.nn.propagate import layers_at_once, propagate
 
 
 class EntityLayer(nn.Module):
@@ -29,11 +29,16 @@ class EntityLayer(nn.Module):
         self,
         topology: Topology,
         state: Float[Tensor, "batch entities dim"],
-        relation: Float[Tensor, "batch relations dim"],
+        relation: Float[Tensor, "shared relations dim"],
         boundary: Float[Tensor, "batch entities dim"] | None = None,
         weight: Float[Tensor, " edges"] | None = None,
     ) -> Float[Tensor, "batch entities dim"]:
-        message = propagate(state, self.relation(relation), topology.edges, weight)
+        factor = self.relation(relation)
+        if weight is None and layers_at_once(state):
+            from trivium.nn.gpu import run_layer
+
+            return run_layer(state, factor, topology.edges, boundary, self.linear, self.norm)
+        message = propagate(state, factor, topology.edges, weight)
         message = message if boundary is None else message + boundary
         return state + functional.relu(self.norm(self.linear(torch.cat([state, message], -1))))
 
@@ -63,7 +68,7 @@ class EntityEncoder(nn.Module):
     def forward(
         self,
         topology: Topology,
-        representations: Float[Tensor, "batch relations dim"],
+        representations: Float[Tensor, "shared relations dim"],
         head: Int[Tensor, " batch"],
         relation: Int[Tensor, " batch"],
         weights: Sequence[Float[Tensor, " edges"]] | None = None,
@@ -71,10 +76,11 @@ class EntityEncoder(nn.Module):
         """Scores every entity as the answer to ``(head, relation, ?)``.
 
         Args:
+            representations: a first dimension of 1 serves the whole batch.
             weights: of the edges, by layer; ``None`` means 1. Their gradients say which edges carried a score.
         """
-        batch = torch.arange(len(head))
-        asked = representations[batch, relation]
+        batch = torch.arange(len(head), device=head.device)
+        asked = representations.expand(len(head), -1, -1)[batch, relation]
         carried = representations.roll(topology.num_relations, 1) if self.reversed_messages else representations
         boundary = asked.new_zeros(len(head), topology.num_entities, asked.shape[1])
         boundary = boundary.index_put((batch, head), asked)
@@ -193,7 +199,7 @@ class _RelationStep(nn.Module):
         if self.gate is None or entities is None:
             gathered = gathered * topology.entity_scale
         else:
-            asked = states[torch.arange(len(relation)), relation]
+            asked = states[torch.arange(len(relation), device=relation.device), relation]
             own, other = self.gate.weight.chunk(2, 1)
             gate = functional.linear(entities, own, self.gate.bias) + functional.linear(asked, other)[:, None]
             scale = (gate * topology.entity_scale)[:, :, None]

@@ -60,7 +60,7 @@ class SimilarityEnhancer(nn.Module):
     ) -> Float[Tensor, "batch relations dim"]:
         """Δ, zero but for the asked relation. Neither the graph nor chance is asked."""
         gains = self.gains(relation, r)
-        place = torch.arange(len(relation)), relation
+        place = torch.arange(len(relation), device=r.device), relation
         total = gains.sum(1, keepdim=True)
         towards = torch.einsum("bj,bjd->bd", gains, r) - total * r[place]
         return torch.zeros_like(r).index_put(place, towards / (EPSILON + total))
@@ -83,7 +83,7 @@ class SimilarityEnhancer(nn.Module):
             r: relation representations conditioned on ``relation``.
             count: how many to give; ``None`` gives all.
         """
-        gains = self.gains(torch.tensor([relation]), r[None])[0]
+        gains = self.gains(torch.tensor([relation], device=r.device), r[None])[0]
         found = [(j, gain) for j, gain in enumerate(gains.tolist()) if gain > 0]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:count]
 
@@ -93,7 +93,7 @@ def cosines(
 ) -> Float[Tensor, "batch relations"]:
     """The cosine of the asked relation's representation with every one; 0 for zeros."""
     unit = nn.functional.normalize(r, dim=-1)
-    return torch.einsum("bd,bjd->bj", unit[torch.arange(len(relation)), relation], unit)
+    return torch.einsum("bd,bjd->bj", unit[torch.arange(len(relation), device=r.device), relation], unit)
 
 
 @torch.no_grad()
@@ -106,7 +106,7 @@ def cosine_quantile(seen: Iterable[tuple[Tensor, Tensor]], quantile: float = 0.9
     """
     parts = []
     for relation, r in seen:
-        others = torch.ones(r.shape[:2], dtype=torch.bool).scatter(1, relation.long()[:, None], False)
+        others = torch.ones(r.shape[:2], dtype=torch.bool, device=r.device).scatter(1, relation.long()[:, None], False)
         parts.append(cosines(relation, r)[others])
     values = torch.cat(parts).sort().values
     return float(values[round(quantile * (len(values) - 1))])  # torch.quantile refuses more than 16 million
@@ -197,17 +197,17 @@ class PromptEnhancer(nn.Module):
         Cost: a few milliseconds a relation; see docs/benchmarks.md.
         """
         if prompts is None:
-            prompts = extract(topology, relation.numpy().astype(np.int64), self.config, rng)
+            prompts = extract(topology, relation.cpu().numpy().astype(np.int64), self.config, rng)
         delta = torch.zeros_like(r)
         if not len(prompts.pairs):
             return delta
-        pairs = _long(prompts.pairs).unbind(1)
+        pairs = _long(prompts.pairs, r).unbind(1)
         states = self.encode(prompts, r[pairs])
-        asked = torch.arange(len(relation)), relation.long()
+        asked = torch.arange(len(relation), device=r.device), relation.long()
         delta = delta.index_put(asked, self.asked(self._moved(prompts, states, len(relation))))
         source, target = self.meet(states)[None].chunk(2, -1)
         together = propagate(source, target, prompts.to_pairs)[0]
-        count = torch.from_numpy(np.diff(prompts.to_pairs.offsets))[:, None]
+        count = _long(np.diff(prompts.to_pairs.offsets), r)[:, None]
         summed = torch.cat([together / count, together.sign() * together.abs().log1p()], 1)
         return delta.index_put(pairs, self.occurring(summed), accumulate=True)
 
@@ -217,20 +217,20 @@ class PromptEnhancer(nn.Module):
         Args:
             carried: the representation of each pair's relation.
         """
-        marks = _long(prompts.marks)
-        states = self.label[_long(prompts.labels)]
+        marks = _long(prompts.marks, carried)
+        states = self.label[_long(prompts.labels, carried)]
         for layer in self.layers:
             states = layer(states, carried, marks, prompts.edges)
         return states
 
     def _moved(self, prompts: Prompts, states: Tensor, batch: int) -> Float[Tensor, "batch double"]:
         """How far the examples' ends are from where they would be alone, on average over each relation's examples."""
-        first, second = _long(prompts.ends).unbind(1)
+        first, second = _long(prompts.ends, states).unbind(1)
         head, tail, both = states[-len(ALONE) :]
         alone = torch.where((first == second)[:, None], torch.cat([both, both]), torch.cat([head, tail]))
         moved = torch.cat([states[first], states[second]], 1) - alone
-        place = _long(prompts.examples[:, 0])
-        share = (torch.from_numpy(prompts.example_edges) > 0) / torch.bincount(place)[place]
+        place = _long(prompts.examples[:, 0], states)
+        share = (_long(prompts.example_edges, states) > 0) / torch.bincount(place)[place]
         return moved.new_zeros(batch, moved.shape[1]).index_add(0, place, share[:, None] * moved)
 
 
@@ -254,8 +254,9 @@ class _PromptLayer(nn.Module):
         return states + torch.relu(self.norm(self.linear(torch.cat([states, message], 1))))
 
 
-def _long(ids: IntArray) -> Tensor:
-    return torch.from_numpy(ids).long()
+def _long(ids: NDArray[np.integer], like: Tensor) -> Tensor:
+    """Ids as indices of a tensor, where that is."""
+    return torch.from_numpy(ids).to(like.device).long()
 
 
 def _readout(inside: int, hidden: int, dim: int) -> nn.Sequential:

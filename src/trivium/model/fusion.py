@@ -80,8 +80,9 @@ class Fusion(nn.Module):
         """The weights of ``r`` and of each Δ. In fixed mode ``r`` has 1 and nothing is normalised."""
         if self.fusion_weights_logits is not None:
             return torch.softmax(self.fusion_weights_logits, 0)
-        one = torch.ones(1)
-        return torch.cat([one, self.coefficients]) if self.names else one
+        if not self.names:
+            return torch.ones(1)
+        return torch.cat([self.coefficients.new_ones(1), self.coefficients])
 
     def weights(self) -> dict[str, float]:
         """`by_part`, by name: ``r`` and the branches."""

@@ -22,13 +22,20 @@ class Topology:
 
     Args:
         texts: what is known of the relations in words, if anything.
+        device: where the model reads it; what is chosen by structure stays in the processor's memory.
 
     Cost: linear in the triples, but for `relation_graph`, which is linear in its own edges.
     """
 
-    def __init__(self, graph: Graph, texts: TextGraph | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        texts: TextGraph | None = None,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
+    ) -> None:
         self.graph = graph
-        self.texts = texts
+        self.texts = None if texts is None else texts.on(device)
+        self.device = device
         self.num_entities = graph.num_entities
         self.num_relations = graph.num_relations
 
@@ -53,13 +60,13 @@ class Topology:
     @cached_property
     def entity_scale(self) -> Tensor:
         """``[entities, 1]``: ``c_e^-½``, where ``c_e`` counts the relations that it is a head of, at least 1."""
-        scale: Tensor = torch.from_numpy(np.diff(self.to_entities.offsets)).clamp(min=1).float().rsqrt()[:, None]
-        return scale
+        counts = torch.from_numpy(np.diff(self.to_entities.offsets)).to(self.device)
+        return counts.clamp(min=1).float().rsqrt()[:, None]
 
     @cached_property
     def heads(self) -> Tensor:
         """``[2 · num_relations]``: how many distinct heads each relation has."""
-        return torch.from_numpy(np.diff(self.to_relations.offsets))
+        return torch.from_numpy(np.diff(self.to_relations.offsets)).to(self.device)
 
     @cached_property
     def relation_counts(self) -> Tensor:
@@ -104,7 +111,7 @@ class Topology:
     @cached_property
     def fact_index(self) -> "FactIndex":
         """What the prompt enhancer chooses examples and neighbours by."""
-        return FactIndex(self.edges, self.heads.numpy(), self.graph.entities)
+        return FactIndex(self.edges, np.diff(self.to_relations.offsets), self.graph.entities)
 
 
 class FactIndex:

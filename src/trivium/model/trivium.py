@@ -28,6 +28,23 @@ BRANCHES: dict[str, Callable[[ModelConfig], nn.Module]] = {
 """What makes each branch; a configuration's fields ``use_…_enhancer`` and ``…_enhancer_weight`` are about it."""
 
 
+def chosen_device(name: str) -> torch.device:
+    """A device by name: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which is cuda where there is one.
+
+    Raises:
+        ConfigError: it is none of these, or not here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
+        raise ConfigError(f"device {name!r}: give cpu, cuda, cuda:N or auto")
+    if kind == "cuda" and (count := torch.cuda.device_count()) <= int(number or 0):
+        what = f"torch {torch.__version__} sees {count} such devices here"
+        raise ConfigError(f"device {name!r}: {what}: choose another, or install a build of torch with CUDA")
+    return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device(kind)
+
+
 def branch_weights(config: ModelConfig) -> dict[str, float]:
     """The configured weight of each branch that is switched on (requirement F9)."""
     on = [name for name in BRANCHES if getattr(config, f"use_{name}_enhancer")]
@@ -59,9 +76,14 @@ class Trivium(nn.Module):
         self.chains = Chains(config.chain_length) if config.use_chains else None
 
     @classmethod
-    def load(cls, name: str | Path) -> "Trivium":
-        """Opens a checkpoint by name, or a file; see `load_checkpoint`."""
-        return load_checkpoint(name)[0]
+    def load(cls, name: str | Path, device: str = "cpu") -> "Trivium":
+        """Opens a checkpoint by name, or a file, to compute on a device; see `load_checkpoint`, `chosen_device`."""
+        return load_checkpoint(name, device)[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and so where it computes."""
+        return next(self.parameters()).device
 
     @classmethod
     def with_weights(cls, config: ModelConfig, weights: Mapping[str, Tensor], where: str | Path) -> "Trivium":
@@ -151,8 +173,10 @@ class Trivium(nn.Module):
             return fused
         mixing = torch.where(unseen[:, None], nearest, nn.functional.one_hot(relation, len(used)))[:, asked]
         mixed = torch.einsum("bn,nrd->brd", mixing, fused)
-        own = mixing @ fused[torch.arange(len(asked)), asked]  # an unseen relation's own representation is mixed too
-        return mixed.index_put((torch.arange(len(relation)), relation), own)
+        own = (
+            mixing @ fused[torch.arange(len(asked), device=asked.device), asked]
+        )  # an unseen relation's own representation is mixed too
+        return mixed.index_put((torch.arange(len(relation), device=relation.device), relation), own)
 
     def parts(
         self,
@@ -189,7 +213,7 @@ class Trivium(nn.Module):
         Args:
             r, deltas: from `parts`.
         """
-        own = torch.arange(len(relation)), relation
+        own = torch.arange(len(relation), device=relation.device), relation
         size = r[own].norm(dim=1).clamp(min=1e-12)
         return {name: delta[own].norm(dim=1) / size for name, delta in deltas.items() if delta is not None}
 
@@ -205,10 +229,14 @@ class Trivium(nn.Module):
         return scores
 
 
-def load_checkpoint(name: str | Path) -> tuple[Trivium, Provenance]:
-    """The model of a checkpoint, by name or file, and what it was made from; errors as `read_checkpoint`."""
+def load_checkpoint(name: str | Path, device: str = "cpu") -> tuple[Trivium, Provenance]:
+    """The model of a checkpoint, by name or file, on a device, and what it was made from.
+
+    Errors are those of `read_checkpoint` and `chosen_device`.
+    """
+    place = chosen_device(device)
     config, weights, provenance = read_checkpoint(name)
-    return Trivium.with_weights(config, weights, find_checkpoint(name)), provenance
+    return Trivium.with_weights(config, weights, find_checkpoint(name)).to(place), provenance
 
 
 def save_checkpoint(model: Trivium, provenance: Provenance, path: str | Path, force: bool = False) -> None:

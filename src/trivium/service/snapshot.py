@@ -42,7 +42,7 @@ class Source:
         graph: its file.
         checkpoint: the model's name, or a file.
         calibration: a file, if confidences are wanted.
-        reading: how the file is read, as `trivium.inference.ranker.Ranker.open` takes it.
+        reading: how the file is read and where is computed, as `trivium.inference.ranker.Ranker.open` takes it.
         keeps: whether decisions are kept, in a file that need not be there yet.
         answering: makes the ranker one that answers as the service shall.
         files: what that reads.

@@ -144,7 +144,13 @@ class TextGraph:
     @cached_property
     def sha256(self) -> str:
         """Of what the relations say, on whatever machine it was encoded; of the vectors where no text is known."""
-        return self.said or digest(self.vectors.numpy(), self.ends.numpy())
+        return self.said or digest(self.vectors.cpu().numpy(), self.ends.cpu().numpy())
+
+    def on(self, device: torch.device) -> "TextGraph":
+        """The same graph with its tensors on a device."""
+        if self.vectors.device == device:
+            return self
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("vectors", "ends", "weight")})
 
     @property
     def num_relations(self) -> int:

@@ -27,6 +27,7 @@ from trivium.training.evidence import Scores
 from trivium.training.loop import Progress
 from trivium.training.pretrain import pretrain, training_graphs, training_texts
 from trivium.training.run import CONFIG, RunFolder
+from trivium.training.team import Team
 from trivium.training.validation import Validation
 
 BASE = "structure only"
@@ -76,6 +77,7 @@ def ablate(
     data_dir: str | Path | None = None,
     config: AblationConfig | None = None,
     report: Report = lambda _: nullcontext(),
+    device: str = "cpu",
 ) -> list[Scores]:
     """Trains and judges every arm with every seed, from wherever the folder stands; what is finished is kept.
 
@@ -84,6 +86,7 @@ def ablate(
 
     Args:
         config: of an ablation that has not begun; its folder is made when all graphs are read.
+        device: where to compute.
 
     Raises:
         ConfigError: a validation graph shares a triple with a training graph, or a setting is wrong.
@@ -106,7 +109,7 @@ def ablate(
         folder.check_sources(sources)
     else:
         RunFolder.create(folder.path, config, sources)
-    start = _start(folder, config, data_dir, report)
+    start = _start(folder, config, data_dir, report, device)
     sizes = {name: getattr(load_checkpoint(start)[0].config, name) for name in ENCODERS}
     arms = [arm for arm in ARMS if training.model.text_encoder or ARMS[arm] != ("text",)]
     planned = [(seed, arm) for seed in config.seeds for arm in arms]
@@ -119,7 +122,8 @@ def ablate(
             begin = replace(training, model=model, start_from=str(start), seed=seed)
             with report(f"{arm}, seed {seed} ({number} of {len(planned)})") as progress:
                 went = None if run.begun else begin
-                trained, _ = load_checkpoint(pretrain(run, data_dir, progress, "trivium ablate", went))
+                made = pretrain(run, data_dir, progress, "trivium ablate", went, Team(device=device))
+            trained, _ = load_checkpoint(made, device)
             ranks = {name: validation.reciprocal_ranks(trained) for name, validation in questions.items()}
             content = {g: {"relations": r.tolist(), "reciprocal": mrr.tolist()} for g, (r, mrr) in ranks.items()}
             write_whole(json.dumps(content).encode(), file, force=True)
@@ -149,7 +153,7 @@ def validations(config: AblationConfig, seen: Iterable[Graph], data_dir: str | P
     return out
 
 
-def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | None, report: Report) -> Path:
+def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | None, report: Report, device: str) -> Path:
     """The checkpoint that every arm begins with: a structural encoder and an entity encoder, no more."""
     path = folder.path / START
     if path.exists():
@@ -160,7 +164,9 @@ def _start(folder: RunFolder, config: AblationConfig, data_dir: str | Path | Non
         seed = max(config.seeds) + 1  # the arms shall not see its subgraphs again
         training = replace(config.training, model=model, steps=config.warm_steps, seed=seed)
         with report("the structural start") as progress:
-            warm = pretrain(RunFolder(folder.path / "start"), data_dir, progress, "trivium ablate", training)
+            warm = pretrain(
+                RunFolder(folder.path / "start"), data_dir, progress, "trivium ablate", training, Team(device=device)
+            )
     trained, provenance = load_checkpoint(warm)
     plain = Trivium(with_parts(trained.config, BASE))
     plain.load_state_dict({name: trained.state_dict()[name] for name in plain.state_dict()})

@@ -27,6 +27,7 @@ from trivium.training.loop import Trainer, narrow
 from trivium.training.pretrain import CHECKPOINT, pretrain, training_graphs, training_texts
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.sampling import Batches
+from trivium.training.team import Team
 from trivium.training.validation import Validation, held_out
 
 FINETUNE = Path(__file__).with_name("finetune.yaml")
@@ -112,7 +113,13 @@ def finetune_config(
 
 
 def finetune(
-    folder: RunFolder, output: Path, data_dir: str | Path | None, config: FitConfig | None, report: Report, force: bool
+    folder: RunFolder,
+    output: Path,
+    data_dir: str | Path | None,
+    config: FitConfig | None,
+    report: Report,
+    force: bool,
+    device: str = "cpu",
 ) -> Fitted:
     """Fits a checkpoint to a graph, from wherever the folder stands, and writes the checkpoint that came of it.
 
@@ -124,6 +131,7 @@ def finetune(
         config: of a fit that has not begun.
         report: opens the progress of a part, by a label.
         force: whether a file there may be replaced.
+        device: where to compute.
     """
     if config is None or folder.begun:
         config = build(FitConfig, read_yaml(folder.path / CONFIG), folder.path / CONFIG)
@@ -132,7 +140,7 @@ def finetune(
     file = folder.path / PLAN
     if not file.exists():
         with report("measuring how long a step takes"):
-            plan = measured(config, data_dir)
+            plan = measured(config, data_dir, device)
         if not folder.begun:
             RunFolder.create(folder.path, config)
         write_whole(json.dumps(asdict(plan)).encode(), file, force=True)
@@ -141,11 +149,11 @@ def finetune(
     tried = {}
     for rate in config.rates:
         part = _part(config, plan, rate, config.training.start_from, plan.trial, 1)
-        tried[rate] = _run(folder, f"rate-{rate:g}", part, data_dir, report)
+        tried[rate] = _run(folder, f"rate-{rate:g}", part, data_dir, report, device)
     rate = max(config.rates, key=lambda rate: max(tried[rate].validations().values()))
     start = str(tried[rate].path / CHECKPOINT)
-    last = _run(folder, "fit", _part(config, plan, rate, start, plan.steps, LOOKS), data_dir, report)
-    return _kept_if_shown(config.training, plan, rate, last.path / CHECKPOINT, output, data_dir, force)
+    last = _run(folder, "fit", _part(config, plan, rate, start, plan.steps, LOOKS), data_dir, report, device)
+    return _kept_if_shown(config.training, plan, rate, last.path / CHECKPOINT, output, data_dir, force, device)
 
 
 def _part(config: FitConfig, plan: Plan, rate: float, start: str, steps: int, looks: int) -> TrainingConfig:
@@ -164,7 +172,7 @@ def _part(config: FitConfig, plan: Plan, rate: float, start: str, steps: int, lo
 
 
 def _run(
-    folder: RunFolder, name: str, config: TrainingConfig, data_dir: str | Path | None, report: Report
+    folder: RunFolder, name: str, config: TrainingConfig, data_dir: str | Path | None, report: Report, device: str
 ) -> RunFolder:
     """A part of a fit, trained to its end if it is not yet."""
     run = RunFolder(folder.path / name)
@@ -173,7 +181,7 @@ def _run(
             pass
     else:
         with report(f"{name.replace('-', ' ')}") as progress:
-            pretrain(run, data_dir, progress, "trivium finetune", None if run.begun else config)
+            pretrain(run, data_dir, progress, "trivium finetune", None if run.begun else config, Team(device=device))
     course = run.validations()
     log.info("%s", f"{name}: validation MRR {course[0]:.4f}, then {max(course.values()):.4f}")
     return run
@@ -187,10 +195,11 @@ def _kept_if_shown(
     output: Path,
     data_dir: str | Path | None,
     force: bool,
+    device: str,
 ) -> Fitted:
     """Asks the questions that chose nothing of both models, and writes the better one."""
     _, others = _prepared(training, plan.questions, data_dir)[-1].split(training.set_aside)
-    (start, before), (now, after) = (load_checkpoint(name) for name in (training.start_from, fitted))
+    (start, before), (now, after) = (load_checkpoint(name, device) for name in (training.start_from, fitted))
     relations, old = others.reciprocal_ranks(start)
     _, new = others.reciprocal_ranks(now)
     error = clustered_error(new - old, relations)
@@ -219,7 +228,7 @@ def _prepared(
     return training, graphs, texts, validation
 
 
-def measured(config: FitConfig, data_dir: str | Path | None) -> Plan:
+def measured(config: FitConfig, data_dir: str | Path | None, device: str = "cpu") -> Plan:
     """What fits into the time: steps and questions are timed, a few of each."""
     training, graphs, texts, validation = _prepared(config.training, MOST, data_dir)
     if config.steps:
@@ -227,7 +236,7 @@ def measured(config: FitConfig, data_dir: str | Path | None) -> Plan:
         left = max(1, config.steps - trial * len(config.rates))
         return Plan(trial, left, min(MOST, 2 * len(validation.questions.triples)))
     set_threads(training.threads)
-    trainer, batches = Trainer(training, texts), Batches(training, graphs)
+    trainer, batches = Trainer(training, texts, Team(device=device)), Batches(training, graphs)
     few = Validation(validation.questions.sample(60, 0), validation.texts)
     few.mrr(trainer.average)
     question = _seconds(lambda _: few.mrr(trainer.average), 1) / 60

@@ -20,13 +20,14 @@ from trivium.kernels.threads import set_threads
 from trivium.model.enhancers import cosine_quantile
 from trivium.model.semantics import kept_texts
 from trivium.model.topology import Topology
-from trivium.model.trivium import Trivium, load_checkpoint
+from trivium.model.trivium import Trivium, chosen_device, load_checkpoint
 from trivium.text.graph import TextGraph
 from trivium.training.config import TrainingConfig
 from trivium.training.loss import softmax_loss
 from trivium.training.monitor import fusion_figures, fusion_warnings
 from trivium.training.run import CONFIG, STATE, RunFolder
 from trivium.training.sampling import Batches, Example
+from trivium.training.team import Team
 
 Progress = Callable[[int, int, float], None]
 Validate = Callable[[Trivium], float]
@@ -93,12 +94,20 @@ class Trainer:
 
     Args:
         texts: the textual relation graphs of sources that have one, by name.
+        team: the processes that learn together, and where this one computes.
 
     Attributes:
         best: the averaged weights that validated best; empty where nothing was validated.
     """
 
-    def __init__(self, config: TrainingConfig, texts: Mapping[str, TextGraph] | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        texts: Mapping[str, TextGraph] | None = None,
+        team: Team = Team(),  # noqa: B008
+    ) -> None:
+        place = chosen_device(team.device)
+        self.team = team
         torch.manual_seed(config.seed)
         self.config = config
         self.texts = texts or {}
@@ -107,6 +116,7 @@ class Trainer:
         known = "branches.similarity.threshold" in fits and not config.restart_threshold
         self.begins_threshold = "similarity" in self.model.branches and not known
         narrow(self.model, config.train_only)
+        self.model.to(place)
         self.average = deepcopy(self.model)
         self.best: dict[str, Tensor] = {}
         self.optimizer = adamw(self.model, config)
@@ -124,12 +134,13 @@ class Trainer:
     def topology(self, name: str, example: Example) -> Topology:
         """The subgraph as the model reads it, with its relations' texts where the source has any."""
         texts = self.texts.get(name) if self.model.semantics is not None else None
-        return Topology(example.graph, None if texts is None else texts.take(example.relations))
+        taken = None if texts is None else texts.take(example.relations)
+        return Topology(example.graph, taken, self.model.device)
 
     def asked(self, batches: Batches, numbers: range) -> list[tuple[Topology, Tensor]]:
         """Some subgraphs of the run, each with the relations that it is asked for."""
         drawn = (batches.subgraph(k) for k in numbers)
-        return [(self.topology(name, example), torch.unique(example.query)) for name, example in drawn]
+        return [(self.topology(name, each), torch.unique(each.query).to(self.model.device)) for name, each in drawn]
 
     @torch.no_grad()
     def set_threshold(self, batches: Batches, count: int = 8) -> None:
@@ -148,25 +159,36 @@ class Trainer:
         chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rates = config.relation_text_dropout, config.graph_text_dropout
         kept = kept_texts(example.graph.num_relations, *rates, chance)
-        scores = self.model(self.topology(name, example), example.head, example.query, kept_texts=kept, rng=rng)
-        return softmax_loss(scores, example.answer, example.known)
+        given = kept, example.head, example.query, example.answer, example.known
+        kept, head, query, answer, known = (part.to(self.model.device) for part in given)
+        scores = self.model(self.topology(name, example), head, query, kept_texts=kept, rng=rng)
+        return softmax_loss(scores, answer, known)
 
     def step(self, step: int, subgraphs: list[tuple[str, Example]]) -> dict[str, float]:
         """One optimizer step. Returns the loss and the gradient's norm.
 
+        Args:
+            subgraphs: this process's share of the step's, every ``team.size``-th.
+
         Raises:
             TrainingError: the loss or the gradient is not finite.
         """
-        config = self.config
+        config, team = self.config, self.team
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, step) * group["peak"] / config.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for place, (name, example) in enumerate(subgraphs):
-            loss = self.loss(name, example, [config.seed, step, place, 2]) / len(subgraphs)
+        total, rows = 0.0, []
+        for place, (name, example) in zip(
+            range(team.rank, config.subgraphs_per_step, team.size), subgraphs, strict=True
+        ):
+            loss = self.loss(name, example, [config.seed, step, place, 2]) / config.subgraphs_per_step
             if loss.requires_grad:  # not where the only part that learns has nothing to read here
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
+            if team.size > 1:
+                rows.append(self._taken(loss))
+        if team.size > 1:
+            total = self._summed(rows)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip))
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise TrainingError(
@@ -179,6 +201,30 @@ class Trainer:
             for average, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 average.lerp_(current, 1 - decay)
         return {"loss": total, "gradient": norm}
+
+    def _taken(self, loss: Tensor) -> Tensor:
+        """One subgraph's loss, which parameters it reached, and their gradients, in a row; they are taken off."""
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        reached = torch.tensor([parameter.grad is not None for parameter in learning], device=loss.device)
+        grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in learning]
+        self.optimizer.zero_grad(set_to_none=True)
+        return torch.cat([loss.detach()[None], reached.to(loss.dtype), *(grad.flatten() for grad in grads)])
+
+    def _summed(self, rows: list[Tensor]) -> float:
+        """Sets the gradients to the sums over all processes' subgraphs, in the subgraphs' order, so that the number of
+        processes moves no bit; returns the sum of the losses."""
+        count, team = self.config.subgraphs_per_step, self.team
+        room = -(-count // team.size)
+        rows += [torch.zeros_like(rows[0])] * (room - len(rows))
+        total = torch.zeros_like(rows[0])
+        for row in team.joined(torch.stack(rows))[:count]:
+            total += row
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        loss, reached, grads = torch.split(total, [1, len(learning), len(total) - 1 - len(learning)])
+        parts = torch.split(grads, [parameter.numel() for parameter in learning])
+        for parameter, times, part in zip(learning, reached.tolist(), parts, strict=True):
+            parameter.grad = part.view_as(parameter) if times else None  # as where one process reaches none
+        return float(loss)
 
     def keep(self) -> None:
         """Keeps the averaged weights as the best so far."""
@@ -201,8 +247,10 @@ class Trainer:
         self.average.load_state_dict(under("average."))
         self.best = under("best.")
         for name, parameter in self.model.named_parameters():
-            if state := under(f"optimizer.{name}."):
-                self.optimizer.state[parameter] = state
+            if state := under(f"optimizer.{name}."):  # torch counts an optimizer's steps on the CPU
+                self.optimizer.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
+                }
 
 
 class Course:
@@ -272,11 +320,12 @@ def train(
     texts: Mapping[str, TextGraph] | None = None,
     validate: Validate | None = None,
     sources: Mapping[str, str] | None = None,
+    team: Team = Team(),  # noqa: B008
 ) -> Trainer:
     """Trains from the run's last saved state, or from scratch, to its last step.
 
     Killed at any moment it goes on from the last saved state to bitwise the same weights, on the same machine and
-    number of threads: batch k depends on (seed, k) alone, and a saved state holds all that a step reads.
+    number of threads of a CPU: batch k depends on (seed, k) alone, and a saved state holds all that a step reads.
 
     Args:
         graphs: the training graphs by source name.
@@ -286,15 +335,22 @@ def train(
             ``validate_every`` epochs and at the end. The best are the trainer's ``best``; training ends early when
             ``patience`` times in a row none was better.
         sources: for the note of a run that begins, see `RunFolder.create`.
+        team: the processes that train together: a step's subgraphs are dealt out to them, and their gradients summed
+            in one order.
 
     Raises:
+        ConfigError: there are more processes than subgraphs in a step.
         InputError: the saved state is damaged, or one of another model.
         TrainingError: the loss is not finite, or the state cannot be saved; the last good state is kept.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the step is done and its state saved.
     """
+    if team.size > config.subgraphs_per_step:
+        raise ConfigError(
+            f"{team.size} processes for subgraphs_per_step: {config.subgraphs_per_step}: start no more, or raise it"
+        )
     set_threads(config.threads)
-    trainer, batches = Trainer(config, texts), Batches(config, graphs)
-    done, tensors = run.load()
+    trainer, batches = Trainer(config, texts, team), Batches(config, graphs)
+    done, tensors = team.told(run.load)
     if tensors:
         try:
             trainer.restore(tensors)
@@ -302,29 +358,34 @@ def train(
             raise InputError(f"{run.path}: {STATE} does not fit the model of {CONFIG}: undo what changed") from reason
     else:
         trainer.set_threshold(batches)
-    if not run.begun:  # what is wrong with the settings has shown by now
-        RunFolder.create(run.path, config, sources)
-    run.rewind(done)
-    course = Course(trainer, batches, run, validate)
-    with signals_wait() as stopped, deterministic():
-        while done < config.steps and not course.out_of_patience:
-            figures = trainer.step(done, batches.step(done))
+    course = None
+    if team.first:
+        if not run.begun:  # what is wrong with the settings has shown by now
+            RunFolder.create(run.path, config, sources)
+        run.rewind(done)
+        course = Course(trainer, batches, run, validate)
+    with signals_wait() as stopped, deterministic(trainer.model.device):
+        ended = team.told(lambda: course is not None and course.out_of_patience)
+        while done < config.steps and not ended:
+            figures = trainer.step(done, batches.step(done, team.rank, team.size))
             done += 1
             if progress is not None:
                 progress(done, config.steps, figures["loss"])
-            course.add(done, figures)
-            if done % config.save_every == 0 or done == config.steps or course.out_of_patience or stopped:
+            if course is not None:
+                course.add(done, figures)
+            ended, stop = team.told(lambda: (course is not None and course.out_of_patience, bool(stopped)))
+            if team.first and (done % config.save_every == 0 or done == config.steps or ended or stop):
                 run.save(done, trainer.tensors())
-            if stopped:
+            if stop or (team.size == 1 and stopped):
                 raise KeyboardInterrupt
     return trainer
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Sums in torch have one order, however many threads there are."""
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Sums in torch have one order on a CPU, however many threads there are; elsewhere some have none to offer."""
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(device.type == "cpu")
     try:
         yield
     finally:

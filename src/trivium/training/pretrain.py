@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from trivium.text.graph import TextGraph, graph_texts
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import Progress, train
 from trivium.training.run import CONFIG, RunFolder, best_step
+from trivium.training.team import Team
 from trivium.training.validation import held_out
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -104,12 +106,14 @@ def pretrain(
     progress: Progress | None = None,
     made_by: str = "trivium pretrain",
     config: TrainingConfig | None = None,
+    team: Team = Team(),  # noqa: B008
 ) -> Path:
     """Trains a run to its last step, from wherever it stands, and writes its checkpoint.
 
     Args:
         made_by: for the provenance.
         config: of a run that has not begun; its folder stays only if all is ready for the first step.
+        team: the processes that train together, and where; a run may go on with others.
 
     Returns:
         The checkpoint: the running average of the weights, the best one where the run validates, with its provenance.
@@ -119,10 +123,10 @@ def pretrain(
         InputError: a source is not what the run began with, or what it saved is damaged.
         OutputError: another process writes the run, or it holds one with other settings.
     """
-    with claimed(run.path, run.path):
+    with claimed(run.path, run.path) if team.first else nullcontext():
         file = run.path / CONFIG
-        began = read_config(file) if run.begun else None
-        config, graphs = training_graphs(config or read_config(file), data_dir)
+        began = team.told(lambda: read_config(file) if run.begun else None)
+        config, graphs = training_graphs(config or began or read_config(file), data_dir)
         if began not in (None, config):  # one that began at the same time
             raise OutputError(f"{run.path} holds a run already: continue it with --resume, or choose another folder")
         texts = training_texts(config, graphs, data_dir)
@@ -132,7 +136,7 @@ def pretrain(
             sources[config.start_from] = checkpoint_sha256(config.start_from)
         if config.valid:
             sources[config.valid] = hashlib.sha256(Path(config.valid).read_bytes()).hexdigest()
-        if began:
+        if began and team.first:
             run.check_sources(sources)
         if set(config.train_only) == {"text"} and not any(text.has_text.any() for text in texts.values()):
             raise ConfigError(
@@ -160,7 +164,10 @@ def pretrain(
                 )
             graphs[first], validation = held_out(config, graphs[first], texts.get(first), data_dir)
             validate = validation.split(config.set_aside)[0].mrr
-        trainer = train(config, graphs, run, progress, texts, validate, sources)
+        trainer = train(config, graphs, run, progress, texts, validate, sources, team)
+        path = run.path / CHECKPOINT
+        if not team.first:
+            return path
         notes = [f"began with the weights of {Path(config.start_from).name}"] if config.start_from else []
         if trainer.best:
             course = run.validations()
@@ -168,6 +175,5 @@ def pretrain(
             trainer.average.load_state_dict(trainer.best)
             notes.append(f"best on validation, MRR {course[best]:.4f} after step {best}, {course[0]:.4f} at the start")
             provenance = replace(provenance, steps=best)
-        path = run.path / CHECKPOINT
         save_checkpoint(trainer.average, replace(provenance, note="; ".join(notes)), path, force=True)
         return path

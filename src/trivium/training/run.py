@@ -99,7 +99,7 @@ class RunFolder:
         """
         from safetensors.torch import save
 
-        content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"step": str(step), "sha256": tensors_sha256(content, str(step))}
         try:
             write_whole(save(content, metadata), self.path / STATE, force=True)

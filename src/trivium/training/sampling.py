@@ -59,10 +59,10 @@ class Batches:
         unseen = config.unseen_share > 0 and rng.random() < config.unseen_share
         return name, example(graph, rng, config, sparse, unseen and name != SYNTHETIC)
 
-    def step(self, step: int) -> list[tuple[str, Example]]:
-        """The subgraphs of one step."""
+    def step(self, step: int, first: int = 0, each: int = 1) -> list[tuple[str, Example]]:
+        """The subgraphs of one step, or each so-many-th of them from the ``first`` on."""
         count = self.config.subgraphs_per_step
-        return [self.subgraph(step * count + i) for i in range(count)]
+        return [self.subgraph(step * count + i) for i in range(first, count, each)]
 
 
 def example(
