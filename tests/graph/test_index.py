@@ -80,7 +80,8 @@ def test_an_index_takes_no_place_that_is_taken_or_nameless(tmp_path: Path) -> No
     [
         (b"", "is no index"),
         (b"TRIVIUM", "is no index"),
-        (b"PK\x03\x04" * 40, "is no index"),
+        (b"another" * 40, "is no index"),
+        (b"PK\x03\x04" * 40, "is a zip archive"),
         (b"TRIVIUM\x01" + bytes(80), "of version 1, not 3: make it anew"),
         (b"TRIVIUM\x03" + bytes(80), r"is damaged or cut short \(its checksum"),
         (b"TRIVIUM\x03" + zlib.crc32(bytes(99)).to_bytes(4, "little") + bytes(99), "holds no graph"),

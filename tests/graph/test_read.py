@@ -99,6 +99,25 @@ def test_line_ends_byte_order_marks_and_blank_lines_are_tolerated(tmp_path: Path
         assert named(read_graph(tmp_path / name)) == [("a", "r", "b"), ("b", "r", "c")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    for name, text in {
+        "g.tsv": "é\tr\tb\n",
+        "g.csv": "head;relation;tail\né;r;b\n",
+        "g.nt": "<é:> <r:> <b:> .",
+        "g.jsonl": '["é","r","b"]',
+    }.items():
+        (tmp_path / name).write_text(text, encoding=encoding)
+        assert [part.strip(":") for fact in named(read_graph(tmp_path / name)) for part in fact] == ["é", "r", "b"]
+
+
+def test_names_that_differ_by_blanks_alone_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "g.tsv").write_text("Bergen\tin\tNorway\nBergen\tin \t Norway\n in it\tin\tNorway\n")
+    assert read_graph(tmp_path / "g.tsv").num_entities == 4
+    assert "' Norway' is another name without the blanks around it (1 such)" in caplog.text
+    assert "'in ' is another name without the blanks around it (1 such)" in caplog.text
+
+
 def test_columns_by_name(tmp_path: Path) -> None:
     frame = pl.DataFrame({"o": ["b\nc"], "n": [7], "s": ['a"'], "p": ["r,"]})
     frame.write_csv(tmp_path / "g.csv")
@@ -212,6 +231,14 @@ BAD = [
     ("cut.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-9], "cut.tsv.gz is not a whole .gz file"),
     ("cut.nt.gz", gzip.compress(b"<x:a> <x:r> <x:b> .\n" * 99)[:-9], "cut.nt.gz is not a whole .gz file"),
     ("g.xlsx", b"", "its ending names no graph format"),
+    ("packed.tsv", gzip.compress(b"a\tr\tb\n"), "packed.tsv is compressed: let its name end in .gz"),
+    ("sheet.csv", b"PK\x03\x04...", "sheet.csv is a zip archive or a spreadsheet"),
+    ("page.nt", b"<!DOCTYPE html>\n<html>", "page.nt is a web page, and no graph"),
+    ("lfs.tsv", b"version https://git-lfs.github.com/spec/v1\n", "lfs.tsv is a pointer of Git LFS"),
+    ("wide.csv", "head,relation,tail\n".encode("utf-16-le"), "wide.csv line 1: every second byte is zero"),
+    ("odd.tsv", b"\xff\xfea", "odd.tsv begins as utf-16 and is none"),
+    ("down.txt", b"| head | relation | tail |\n", "down.txt line 1: a table of Markdown"),
+    ("twice.json", b'["a", "r", "b"] ["b", "r", "c"]\n', "twice.json line 1: not JSON: Extra data"),
     ("plain", b"", "its ending names no graph format"),
 ]
 
@@ -241,7 +268,7 @@ def test_bad_parquet_and_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"missing\.tsv: no such file"):
         read_graph(tmp_path / "missing.tsv")
     (tmp_path / "folder.tsv").mkdir()
-    with pytest.raises(GraphError, match=r"folder\.tsv cannot be read: Is a directory"):
+    with pytest.raises(GraphError, match=r"folder\.tsv is a folder: name the files in it"):
         read_graph(tmp_path / "folder.tsv")
 
 

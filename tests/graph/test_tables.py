@@ -41,7 +41,7 @@ def test_a_header_is_recognised_by_its_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, form: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    names = header.split()
+    names, facts = header.split(), FACTS
     found = recognised(names)
     assert found is not None
     table = []
@@ -50,6 +50,8 @@ def test_a_header_is_recognised_by_its_words(
         for place, name in zip(found.places, fact, strict=True):
             row[int(place)] = f"<{name}>" if header.startswith("?") and form in ("tsv", "txt", "quoted.tsv") else name
         table.append(row)
+    if header.startswith(":START_ID("):
+        facts = [(f"City/{head}", relation, f"Country/{tail}") for head, relation, tail in FACTS]
     path = tmp_path / f"g.{form}"
     between = {"tsv": "\t", "txt": "\t", "csv": ",", "quoted.tsv": '"\t"', "semicolon.csv": ";"}.get(form)
     quote = '"' if form == "quoted.tsv" else ""
@@ -61,8 +63,8 @@ def test_a_header_is_recognised_by_its_words(
     else:
         objects = [json.dumps(dict(zip(names, row, strict=True))) for row in table]
         path.write_text("\n".join(objects) if form == "jsonl" else f"[{','.join(objects)}]")
-    assert named(read_graph(path)) == FACTS
-    assert rows(read_triples(path)) == FACTS
+    assert named(read_graph(path)) == facts
+    assert rows(read_triples(path)) == facts
     if between is not None and header != "head relation tail":
         assert f"g.{form} line 1 is a header, and no fact: " in caplog.text
 
@@ -240,8 +242,8 @@ def test_many_relations_are_no_swap(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 ADMIN = {
-    "n.csv": "personId:ID(Person),name,born:int,:LABEL\nk,Keanu,1964,Person;Actor\nc,Carrie,1967,Actor\n",
-    "r.csv": ":START_ID(Person),role,:END_ID(Person),:TYPE\nk,Neo,c,KNOWS\n",
+    "n.csv": "personId:ID,name,born:int,:LABEL\nk,Keanu,1964,Person;Actor\nc,Carrie,1967,Actor\n",
+    "r.csv": ":START_ID,role,:END_ID,:TYPE\nk,Neo,c,KNOWS\n",
 }
 APOC = {
     "r.csv": '"_id","_labels","name","_start","_end","_type","since"\n"k",":Person:Actor","Keanu","","","",""\n'
@@ -265,6 +267,53 @@ def test_neo4j(tmp_path: Path, files: dict[str, str]) -> None:
     assert named(graph) == sorted([("k", "KNOWS", "c"), *types])
     assert graph.entities.id("Keanu", "entity") == graph.entities.id("k", "entity")
     assert not graph.left_out
+
+
+def test_ids_of_neo4j_are_unique_in_their_space(tmp_path: Path) -> None:
+    for name, text in {
+        "people.csv": 'id:ID(Person){label:Person},"name",roles:string[],:LABEL\n1,"Reeves, ""Neo""",a;b,Person\n',
+        "films.tsv": "movieId:ID(Movie)\ttitle\tyear:int\t:LABEL\n1\tThe Matrix\t1999\tMovie;SciFi\n",
+        "acted.tsv": ":START_ID(Person)\t:END_ID(Movie)\t:TYPE\n1\t1\tACTED_IN\n",
+        "knows.csv": ":START_ID(Person);since:int;:END_ID(Person);:TYPE\n1;1999;1;KNOWS\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    first, *others = (tmp_path / name for name in ("acted.tsv", "knows.csv", "people.csv", "films.tsv"))
+    graph = read_graph(first, also=others)
+    assert named(graph) == [
+        ("Movie/1", "type", "Movie"),
+        ("Movie/1", "type", "SciFi"),
+        ("Person/1", "ACTED_IN", "Movie/1"),
+        ("Person/1", "KNOWS", "Person/1"),
+        ("Person/1", "type", "Person"),
+    ]
+    assert graph.entities.id('Reeves, "Neo"', "entity") == graph.entities.id("Person/1", "entity")
+
+
+KGX_NODES = [
+    {"id": "G:1", "category": ["biolink:Gene", "biolink:Entity"], "name": "TP53"},
+    {"id": "D:1", "category": ["biolink:Disease"], "name": None},
+]
+KGX_EDGES = [{"id": "e1", "subject": "G:1", "predicate": "causes", "object": "D:1", "publications": ["PMID:1"]}]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "json"])
+def test_kgx_in_other_forms(tmp_path: Path, form: str) -> None:
+    edges, nodes = tmp_path / f"edges.{form}", tmp_path / f"nodes.{form}"
+    for path, items in ((edges, KGX_EDGES), (nodes, KGX_NODES)):
+        if form == "parquet":
+            pl.DataFrame(items).write_parquet(path)
+        elif form == "jsonl":
+            path.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    if form == "json":
+        edges.write_text(json.dumps({"nodes": KGX_NODES, "edges": KGX_EDGES}))
+    graph = read_graph(edges, also=[] if form == "json" else [nodes])
+    assert named(graph) == [
+        ("D:1", "category", "biolink:Disease"),
+        ("G:1", "category", "biolink:Entity"),
+        ("G:1", "category", "biolink:Gene"),
+        ("G:1", "causes", "D:1"),
+    ]
+    assert graph.entities.id("TP53", "entity") == graph.entities.id("G:1", "entity")
 
 
 def test_kgx_nodes_bring_labels_and_categories(tmp_path: Path) -> None:
@@ -330,6 +379,13 @@ def test_a_graph_of_nodes_and_links_in_json(tmp_path: Path) -> None:
     (tmp_path / "g.json").write_text(json.dumps(whole))
     graph = read_graph(tmp_path / "g.json")
     assert named(graph) == [("a", "knows", "b")] and graph.entities.id("Ann", "entity") == 0
+
+
+def test_labels_may_stand_in_the_first_column(tmp_path: Path) -> None:
+    (tmp_path / "g.tsv").write_text("?sLabel\t?s\t?p\t?o\nAnn\t<x:a>\t<x:r>\t<x:b>\n")
+    (tmp_path / "h.tsv").write_text("head_label\thead\trelation\ttail\nAnn\tx:a\tx:r\tx:b\n")
+    for name in ("g.tsv", "h.tsv"):
+        assert read_graph(tmp_path / name).entities.id("Ann", "entity") == 0
 
 
 def test_labels_from_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -46,7 +46,16 @@ PACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 MAX_RATIO = 200  # of the bytes in a packed file to its own; text comes to 20 or so, and gzip can do 1,030
 READ_BYTES = 1 << 17
 ANY_BYTES = 1 << 26  # of a packed file, whatever its ratio
+_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _BOM = b"\xef\xbb\xbf"
+_FOREIGN = {  # what a file is that begins so
+    b"\x1f\x8b": "compressed: let its name end in .gz",
+    b"pk\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as .csv",
+    b"%pdf": "a PDF, and no table: export the table",
+    b"<!doctype html": "a web page, and no graph: look at what the download says",
+    b"<html": "a web page, and no graph: look at what the download says",
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file",
+}
 REPORTED = 5  # bad lines of a file that are named
 BAD = "bad lines"
 LACKING = "rows that lack a name"
@@ -69,6 +78,7 @@ _RELATIONS = "relation predicate property relationship metaedge edge rel interac
 _NODE_NAMES = "name label title preflabel".split()
 _NODE_TYPES = {"category": "category", "categories": "category", "kind": "kind", "labels": "type", "type": "type"}
 _NEO4J = {"START_ID": "start", "END_ID": "end", "TYPE": "type", "ID": "id", "LABEL": "labels"}
+_SPACE = re.compile(r":(START_ID|END_ID|ID)\(([^()]+)\)")
 _LONGEST = 100  # characters of a header's field
 _ENDING = re.compile("(?<=.)(id|iri|uri|name|entity|node|type)+$")
 _LABELS = ("label", "name")  # after a column's word: Wikidata's `sLabel`, KGTK's `node1;label`
@@ -180,21 +190,39 @@ class _Unpacked(RawIOBase):
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked, after a byte order mark; what cannot be read or unpacked is a GraphError."""
+    """The file's bytes, unpacked, as UTF-8 if a byte order mark says what they are, and without it.
+
+    Raises:
+        GraphError: the file cannot be read or unpacked, or it begins as what is no graph.
+    """
     packed = is_packed(path)
     try:
         with BufferedReader(_Unpacked(path), READ_BYTES) if packed else path.open("rb") as file:
-            if file.peek(3).startswith(_BOM):
-                file.read(3)
-            yield cast(IO[bytes], file)
+            begin = file.peek(32)[:32]
+            if what := next((what for start, what in _FOREIGN.items() if begin.lower().startswith(start)), None):
+                raise GraphError(f"{path} is {what}")
+            if encoding := next((_MARKS[mark] for mark in _MARKS if begin.startswith(mark)), None):
+                yield BytesIO(_decoded(path, file.read(), encoding).encode())
+            else:
+                file.read(len(_BOM) if begin.startswith(_BOM) else 0)
+                yield cast(IO[bytes], file)
     except FileNotFoundError as reason:
         raise GraphError(f"{path}: no such file") from reason
+    except IsADirectoryError as reason:
+        raise GraphError(f"{path} is a folder: name the files in it (--also adds one)") from reason
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as reason:
         raise GraphError(f"{path} is not a whole {path.suffix} file: {reason}") from reason
     except OSError as reason:
         if packed and reason.errno is None:  # bzip2 and zstd
             raise GraphError(f"{path} is not a whole {path.suffix} file: {reason}") from reason
         raise GraphError(f"{path} cannot be read: {reason.strerror or reason}") from reason
+
+
+def _decoded(path: Path, data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as reason:
+        raise GraphError(f"{path} begins as {encoding} and is none: save it as UTF-8") from reason
 
 
 @dataclass(frozen=True)
@@ -206,6 +234,7 @@ class Columns:
         labels: the places of labels of these three, where it has them.
         node, label, kind: in a table of nodes, or a row that is no edge: a node's name, label and types.
         kind_name: what the relation between a node and a type is called.
+        spaces: what Neo4j calls the sets in which ids of heads, tails and nodes are unique; they go before the ids.
     """
 
     places: tuple[int, int | str, int] | tuple[()]
@@ -214,6 +243,12 @@ class Columns:
     label: int | None = None
     kind: int | None = None
     kind_name: str = "type"
+    spaces: tuple[str, str, str] = ("", "", "")
+
+    @property
+    def bare(self) -> bool:
+        """Whether a row is three names as they stand, and nothing else."""
+        return self.node is None and set(self.labels) <= {None} and not any(self.spaces)
 
 
 def recognised(fields: Sequence[str], relation: str | None = None) -> Columns | None:
@@ -227,15 +262,20 @@ def recognised(fields: Sequence[str], relation: str | None = None) -> Columns | 
         next((words.index(word) for word in known if word in words), None)
         for known in (["id"], _NODE_NAMES, _NODE_TYPES)
     )
-    nodes = Columns((), (), node, label, kind, "type" if kind is None else _NODE_TYPES[words[kind]])
+    nodes = Columns((), (), node, label, kind, "type" if kind is None else _NODE_TYPES[words[kind]], _spaces(fields))
     found = _places(words)
     head, kinds, tail = (found.get(column) for column in TRIPLE)
     between = relation if kinds is None else kinds
     if head is not None and between is not None and tail is not None:
         labels = tuple(None if place is None else _label(words, place) for place in (head, kinds, tail))
-        whole = nodes if "labels" in words else Columns(())  # Neo4j's export of nodes and edges in one table
+        whole = nodes if "labels" in words else Columns((), spaces=nodes.spaces)  # Neo4j's nodes and edges in one
         return replace(whole, places=(head, between, tail), labels=labels)
     return None if node is None or label is kind is None else nodes
+
+
+def _spaces(fields: Sequence[str]) -> tuple[str, str, str]:
+    found = {match[1]: f"{match[2]}/" for field in fields if (match := _SPACE.search(field))}
+    return found.get("START_ID", ""), found.get("END_ID", ""), found.get("ID", "")
 
 
 def chosen(columns: str, fields: Sequence[str], relation: str | None = None) -> tuple[Columns | None, bool]:
@@ -349,7 +389,7 @@ def _word(field: str) -> str:
     """A header's field as a word of small letters and digits; a long one is no word."""
     if len(field) > _LONGEST:
         return ""
-    before, _, after = field.rpartition(":")
+    before, _, after = re.sub(r"\{.*\}$", "", field).rpartition(":")
     after = re.sub(r"\(.*\)$", "", after)
     if after in _NEO4J:
         return _NEO4J[after]

@@ -66,14 +66,7 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
                 if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple):
                     run.left_out["statements about statements"] += 1
                 elif not isinstance(quad.object, Literal):
-                    triple = name(quad.subject), quad.predicate.value, name(quad.object)
-                    if (text := "\n".join(triple)).count("\n") > 2 or "<" in text:
-                        place, unit = _place(path, form, number)
-                        run.bad(path, place, "an IRI is not closed", unit)
-                    elif not all(triple):
-                        run.left_out["statements with an empty IRI"] += 1
-                    else:
-                        yield _plain(triple[0]), _plain(triple[1]), _plain(triple[2]), number
+                    yield name(quad.subject), quad.predicate.value, name(quad.object), number
                 elif quad.predicate.value not in _WORTH or not quad.object.value:
                     run.left_out["literals"] += 1
                 else:
@@ -88,16 +81,37 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
         fail(path, None, f"has no graph {run.named_graph!r}: it has {', '.join(sorted(others)[:5]) or 'none'}")
 
 
-def warn_of_odd_names(path: Path, table: Any) -> None:
-    """Says which names of a file's triples, an Arrow table, are no IRIs as RFC 3987 has them."""
-    parts = [table[what].unify_dictionaries() for what in TRIPLE]
-    names = pa.concat_arrays([part.chunk(0).dictionary for part in parts if part.num_chunks]).unique()
+def checked(path: Path, table: Any, run: Pass) -> Any:
+    """The triples of a file, an Arrow table, without those of an IRI that is empty or does not end.
+
+    Says which names are no IRIs as RFC 3987 has them.
+    """
+    table = table.unify_dictionaries().combine_chunks()
+    names = pa.concat_arrays([table[what].chunk(0).dictionary for what in TRIPLE]).unique()
     odd = names.filter(compute.match_substring_regex(names, _ODD))
+    open_ended, empty = compute.match_substring_regex(odd, "[<\n]"), compute.equal(odd, "")
+    for lost in (odd.filter(open_ended), odd.filter(empty)) if len(odd) else ():
+        found = [compute.is_in(table[what].cast(pa.large_string()), lost) for what in TRIPLE]
+        gone = compute.or_(compute.or_(found[0], found[1]), found[2])
+        for number in table.filter(gone)["line"].to_pylist():
+            place, unit = _place(path, cast(RdfFormat, RDF[ending_of(path)]), number)
+            if lost[0].as_py():
+                run.bad(path, place, "an IRI is not closed", unit)
+            else:
+                run.left_out["statements with an empty IRI"] += 1
+        table = table.filter(compute.invert(gone))
+    odd = odd.filter(compute.invert(compute.or_(open_ended, empty)))
     if len(odd):
         said = "1 name is no valid IRI, and is read as it stands: {1}"
         if len(odd) > 1:
             said = "{0:,} names are no valid IRIs, and are read as they stand: {1} …"
         log.warning("%s: %s", path, said.format(len(odd), repr(odd[0].as_py())))
+    if compute.any(compute.starts_with(names, NAMED)).as_py():
+        for place, what in enumerate(TRIPLE):
+            column = table[what].combine_chunks()
+            plain = pa.array(map(_plain, column.dictionary.to_pylist()), pa.large_string())
+            table = table.set_column(place, what, pa.DictionaryArray.from_arrays(column.indices, plain))
+    return table
 
 
 def _place(path: Path, form: RdfFormat, number: int) -> tuple[int, str]:

@@ -130,6 +130,8 @@ def read_graph(
         _warn_of_order(path, *(held for held, _ in (heads, relations, tails)))
     entity_names = _names(run.labels, heads[0], tails[0])
     relation_names = _names(run.labels, relations[0])
+    _warn_of_blanks(path, entity_names.names)
+    _warn_of_blanks(path, relation_names.names)
     columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
     ids = [names.ids(held)[codes] for names, (held, codes) in columns_of]
     del columns_of, heads, relations, tails
@@ -161,6 +163,14 @@ def _warn_of_order(path: str | Path, heads: pl.Series, relations: pl.Series, tai
             *(path, f"{len(relations):,}", f"{shared:,}", "tails" if few is heads else "heads"),
             *(f"{len(few):,}", what, order),
         )
+
+
+def _warn_of_blanks(path: str | Path, names: pl.Series) -> None:
+    """Says which names are another but for blanks around them."""
+    blank = names.filter(names.str.contains(r"^\s|\s$"))
+    same = blank.filter(blank.str.strip_chars().is_in(names.implode()))
+    if len(same):
+        log.warning("%s: %r is another name without the blanks around it (%s such)", path, same[0], f"{len(same):,}")
 
 
 def read_triples(

@@ -43,7 +43,7 @@ from trivium.graph.formats import (
     opened,
     recognised,
 )
-from trivium.graph.rdf import LABELS, rdf_triples, warn_of_odd_names
+from trivium.graph.rdf import LABELS, checked, rdf_triples
 
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
@@ -103,9 +103,7 @@ def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
         return pa.Table.from_batches(_parquet_batches(path, run), _ROW)
     if kind == "rdf":
         table = pa.Table.from_batches(_batches(rdf_triples(path, run)), _ROW)
-        if len(table):
-            warn_of_odd_names(path, table)
-        return table
+        return checked(path, table, run) if len(table) else table
     if kind == "json":
         return pa.Table.from_batches(_batches(_triples(path, _json_rows(path, run), run)), _ROW)
     form = layout(path, run)
@@ -115,10 +113,7 @@ def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
     if header and not run.columns and [field.lower() for field in form.first] != list(TRIPLE):
         log.info("%s line %d is a header, and no fact: %s", path, form.line, ", ".join(form.first))
     fast = form.delimiter == "\t" and not (form.quoted or lines or run.skip_bad)
-    if fast and columns.node is None and not any(columns.labels) and _decoder(form) is None:
-        table = _tsv_table(path, form, columns, header)
-    else:
-        table = None
+    table = _tsv_table(path, form, columns, header) if fast and columns.bare and _decoder(form) is None else None
     if table is None:
         rows = text_rows(path, form, run)
         if header:
@@ -201,10 +196,14 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
                 given = (said[1],)
             elif re.match("[#%]( |$)", text) and text.count("\t") != 2:
                 comments += 1
-            elif text:
+            elif text.strip():
                 break
         else:
             return None
+    if len(text) > 8 and {"\0"} in (set(text[::2]), set(text[1::2])):
+        fail(path, number, "every second byte is zero: it is UTF-16, perhaps: save the file as UTF-8")
+    if re.fullmatch(r"\|[^\t]+\|[^\t]+\|", text):
+        fail(path, number, "a table of Markdown: save it as CSV")
     if comments:
         log.info("%s: %d lines of comments before line %d are passed over", path, comments, number)
     ways = {delimiter: _split(text, delimiter) for delimiter in given if delimiter in text} or {given[0]: [text]}
@@ -282,7 +281,8 @@ def check_width(path: Path, line: int, row: Sequence[str], form: Layout, run: Pa
     if len(row) == len(form.first):
         return True
     between = {"\t": "tabs", _BLANKS: "blanks", ",": "commas"}.get(form.delimiter, repr(form.delimiter))
-    run.bad(path, line, f"{len(row)} fields between {between}, not {len(form.first)} as in line {form.line}")
+    fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
+    run.bad(path, line, f"{fields} between {between}, not {len(form.first)} as in line {form.line}")
     return False
 
 
@@ -339,6 +339,9 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
         triple = [place if isinstance(place, str) else row[place] for place in columns.places]
         if triple and all(triple):
             head, relation, tail = triple
+            if any(columns.spaces):
+                head, tail = columns.spaces[0] + head, columns.spaces[1] + tail
+                triple = [head, relation, tail]
             for name, place in zip(triple, columns.labels, strict=False):
                 if place is not None and row[place]:
                     run.labels.setdefault(name, row[place])
@@ -351,7 +354,8 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
         elif any(row[place] for place in columns.places if isinstance(place, int)):
             empty = TRIPLE[[bool(name) for name in triple].index(False)]
             run.without(LACKING, path, line, f"the {empty} is empty")
-        elif columns.node is not None and (node := row[columns.node]):
+        elif columns.node is not None and row[columns.node]:
+            node = columns.spaces[2] + row[columns.node]
             if columns.label is not None and row[columns.label]:
                 run.labels.setdefault(node, row[columns.label])
             for kind in kinds_in(row[columns.kind]) if columns.kind is not None else ():
@@ -438,19 +442,23 @@ def _json_rows(path: Path, run: Pass) -> Iterator[tuple[int, Columns, list[str]]
 
 def _json_items(path: Path, run: Pass) -> Iterator[tuple[int, Any]]:
     """What a JSON file lists, numbered: the lines of JSON lines, SPARQL's bindings, else the items of its lists."""
+    lines = ending_of(path) in (".jsonl", ".ndjson")
     try:
         with opened(path) as file:
-            if ending_of(path) in (".jsonl", ".ndjson"):
-                for number, line in enumerate(text_lines(file, path, run), 1):
-                    try:
-                        if line.strip():
-                            yield number, json.loads(line)
-                    except (ValueError, RecursionError) as reason:
-                        run.bad(path, number, f"not JSON: {reason}")
-                return
-            whole = json.load(file)
+            whole = None if lines else json.load(file)
     except (ValueError, RecursionError) as reason:
-        fail(path, getattr(reason, "lineno", None), f"not JSON in UTF-8: {reason}")
+        lines = "Extra data" in str(reason)  # JSON lines, as Neo4j calls them .json
+        if not lines:
+            fail(path, getattr(reason, "lineno", None), f"not JSON in UTF-8: {reason}")
+    if lines:
+        with opened(path) as file:
+            for number, line in enumerate(text_lines(file, path, run), 1):
+                try:
+                    if line.strip():
+                        yield number, json.loads(line)
+                except (ValueError, RecursionError) as reason:
+                    run.bad(path, number, f"not JSON: {reason}")
+        return
     results = whole.get("results") if isinstance(whole, dict) else None
     parts = (results if isinstance(results, dict) else whole).values() if isinstance(whole, dict) else [whole]
     yield from enumerate(chain.from_iterable(part for part in parts if isinstance(part, list)), 1)
@@ -487,8 +495,20 @@ def _distinct(column: Any) -> Any:
     return pa.DictionaryArray.from_arrays(used.indices, whole.dictionary.take(used.dictionary).cast(pa.large_string()))
 
 
+def _parquet_rows(content: Any, names: Sequence[str], found: Columns) -> Iterator[tuple[int, Columns, list[str]]]:
+    used = {*found.places, *found.labels, found.node, found.label, found.kind}
+    places = [place for place in range(len(names)) if place in used]
+    batches = parquet.ParquetFile(content).iter_batches(_BATCH_ROWS, columns=[names[place] for place in places])
+    rows = (values for batch in batches for values in zip(*(column.to_pylist() for column in batch), strict=True))
+    for number, values in enumerate(rows, 1):
+        row = [""] * len(names)
+        for place, value in zip(places, values, strict=True):
+            row[place] = _name(value)
+        yield number, found, row
+
+
 def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
-    """Three columns by name, of strings (plain or dictionary-encoded) or of integers."""
+    """Three columns by name, of strings (plain or dictionary-encoded) or of integers; nodes and labels row by row."""
     with opened(path) as file:
         try:
             content = BytesIO(file.read()) if is_packed(path) else file
@@ -506,6 +526,9 @@ def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
             plain = sum(_ROW_BYTES * group.num_rows + group.total_byte_size for group in groups)
             if plain > ANY_BYTES + MAX_RATIO * path.stat().st_size:
                 raise GraphError(f"{path}: more than {MAX_RATIO} times its size unpacked: no graph is like that")
+            if not found.bare:
+                yield from _batches(_triples(path, _parquet_rows(content, schema.names, found), run))
+                return
             table = parquet.ParquetFile(content, metadata=metadata, read_dictionary=wanted)  # each name once
             before = 0
             for number in range(len(groups)):
