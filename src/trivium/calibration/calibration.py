@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from trivium.calibration.fit import FOLDS, Floats, Record, features, fit
 from trivium.errors import GraphError, InputError
 from trivium.files import write_whole
 from trivium.inference.answers import Ids
+from trivium.inference.parts import Parts, Progress
 from trivium.inference.ranker import Ranker
 from trivium.model.checkpoint import checkpoint_sha256
 
@@ -75,7 +75,8 @@ class Calibration:
         share: float = 0.1,
         max_hidden: int = 5000,
         seed: int = 0,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> Calibration:
         """Hides a share of the ranker's own graph, asks for it, and fits confidences to what comes back.
 
@@ -84,6 +85,7 @@ class Calibration:
             share: of the facts to hide, in (0, .5]; at most ``max_hidden`` facts.
             seed: of what is hidden.
             progress: called with the questions done and in all.
+            parts: computes them, and keeps what is done; in this process and in memory by default.
 
         Raises:
             GraphError: the graph is too small, or no hidden fact was found, or every answer was one.
@@ -92,7 +94,7 @@ class Calibration:
         """
         graph = ranker.graph
         rest, hidden = hide(graph, share, max_hidden, seed)
-        answers = ask(ranker.over(rest), hidden, progress=progress)
+        answers = ask(ranker.over(rest), hidden, progress=progress, parts=parts)
         for kind, those in (("true", answers.true), ("wrong", ~answers.true)):
             if len(np.unique(answers.queries[those])) < FOLDS:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")

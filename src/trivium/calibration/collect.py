@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from trivium.errors import GraphError
+from trivium.files import digest
 from trivium.graph.graph import Graph
 from trivium.graph.hold_out import hold_out
-from trivium.inference.answers import Ids, best_answers, both_directions, ranks_and_margins
+from trivium.inference.answers import Ids, best_answers, both_directions, ranks_and_margins, split
+from trivium.inference.parts import Parts, Progress
 from trivium.inference.ranker import Ranker
 
 PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
 """Which of a question's answers are used, by their place: chosen blindly, so that none is favoured."""
 
 MIN_HIDDEN = 30
+PART_QUERIES = 500  # between two parts on disk, or of one worker
 Floats = NDArray[np.floating[Any]]
 
 
@@ -39,6 +42,9 @@ class Answers:
     margins: Floats
     ranks: Ids
     true: NDArray[np.bool_]
+
+
+COLUMNS = [field.name for field in fields(Answers)]
 
 
 def hide(graph: Graph, share: float, max_hidden: int, seed: int) -> tuple[Graph, Graph]:
@@ -65,7 +71,11 @@ def hide(graph: Graph, share: float, max_hidden: int, seed: int) -> tuple[Graph,
 
 
 def ask(
-    ranker: Ranker, hidden: Graph, known: Graph | None = None, progress: Callable[[int, int], None] | None = None
+    ranker: Ranker,
+    hidden: Graph,
+    known: Graph | None = None,
+    progress: Progress | None = None,
+    parts: Parts | None = None,
 ) -> Answers:
     """Asks for every hidden fact in both directions, and takes the answers at `PLACES`.
 
@@ -73,20 +83,36 @@ def ask(
         hidden: the facts, over the ids of the ranker's graph.
         known: more facts over the same ids; those that are not hidden are filtered too.
         progress: called with the questions done and in all.
+        parts: computes them, and keeps what is done; in this process and in memory by default.
+
+    Returns:
+        By asked relation.
 
     Cost: a query for each pair of an entity and a relation that occurs among the hidden facts.
     """
     queries = np.stack(both_directions(hidden.triples, hidden.num_relations)[:2], axis=1)
     heads, relations = np.unique(queries, axis=0).T
-    known = None if known is None else known.without(hidden.triples)
-    parts: list[tuple[Any, ...]] = []
-    for done, (place, head, relation, scores) in enumerate(ranker.each(heads, relations), 1):
-        filtered = ranker.filtered(head, relation, known)
-        best = best_answers(scores, int(PLACES[-1]) + 1, filtered, ranker.candidates(relation))[0]
-        ids = best[PLACES[len(best) > PLACES]]
-        ranks, margins = ranks_and_margins(scores, filtered, ids)
-        true = np.isin(ids, hidden.answers(head, relation))
-        parts.append((np.full(len(ids), place), np.full(len(ids), relation), scores[ids], margins, ranks, true))
-        if progress is not None:
-            progress(done, len(heads))
-    return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    others = None if known is None else known.without(hidden.triples)
+
+    def asked(part: Ids) -> pl.DataFrame:
+        found: list[tuple[Any, ...]] = []
+        for place, head, relation, scores in ranker.each(heads[part], relations[part]):
+            filtered = ranker.filtered(head, relation, others)
+            best = best_answers(scores, int(PLACES[-1]) + 1, filtered, ranker.candidates(relation))[0]
+            ids = best[PLACES[len(best) > PLACES]]
+            ranks, margins = ranks_and_margins(scores, filtered, ids)
+            true = np.isin(ids, hidden.answers(head, relation))
+            every = np.full(len(ids), part[place]), np.full(len(ids), relation)
+            found.append((*every, scores[ids], margins, ranks, true))
+        columns = (np.concatenate(column) for column in zip(*found, strict=True))
+        return pl.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+    def request() -> str:
+        return digest("calibrate", ranker.sha256, hidden.triples, *(() if others is None else (others.triples,)))
+
+    parts = parts or Parts()
+    if parts.exact:
+        ranker.reproduce()
+    order = split(np.lexsort((heads, relations)), PART_QUERIES)
+    table = pl.concat(parts.run(request, order, asked, progress))
+    return Answers(*(table[name].to_numpy() for name in COLUMNS))

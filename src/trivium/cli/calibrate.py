@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -13,11 +13,12 @@ from cyclopts.validators import Number
 
 from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
-from trivium.cli.options import Answering, Force, Opening, Required
+from trivium.cli.options import Answering, Force, Opening, Required, Sharing
 from trivium.files import check_place, save_figure
 from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.inference.answers import both_directions
 from trivium.inference.complete import SAMPLE, estimate_seconds
+from trivium.inference.parts import parts_for
 from trivium.inference.ranker import Ranker
 from trivium.report import progress, show, warn_of_duration
 from trivium.review.decisions import Decisions
@@ -34,6 +35,7 @@ def calibrate(
     png: Path | None = None,
     opening: Opening = Opening(),
     answering: Answering = Answering(),
+    sharing: Sharing = Sharing(),
     force: Force = False,
 ) -> None:
     """Learns what a score is worth on this graph: hides some of its facts, asks for them, and fits confidences.
@@ -42,6 +44,8 @@ def calibrate(
     True answers that the graph lacks count as wrong, so on an incomplete graph it is too low. Every question that is
     asked here lacks an answer, so for a question whose answers are all in the graph it is too high: what people
     accepted and rejected, in the file of decisions, moves it to what they accept of links that are suggested.
+
+    Interrupted, the same command goes on.
 
     Parameters
     ----------
@@ -61,21 +65,21 @@ def calibrate(
     check_place(output, force, ".json")
     if png is not None:
         check_place(png, force, ".png")
+    sharing.check()
     log = Decisions(opening.decisions or decisions_of(graph))
     ranker = answering.applied(Ranker.open(graph, **vars(opening) | {"decisions": False}), opening)
     sample = np.random.default_rng(seed).permutation(ranker.graph.triples)[:SAMPLE]
     heads, relations, _ = both_directions(sample, ranker.graph.num_relations)
     hidden = min(max_hidden, share * ranker.graph.num_triples)
     warn_of_duration(estimate_seconds(ranker, heads, relations) / SAMPLE * hidden)
-    with progress("asking for hidden facts") as update:
-        calibration = Calibration.fit(
-            ranker, opening.checkpoint, share=share, max_hidden=max_hidden, seed=seed, progress=update
-        )
-    state = log.state().filter(pl.col("verdict") != "undecided")
-    links = ranker.graph.ids(*state.select(TRIPLE)).astype(np.int64)
-    new = (links >= 0).all(1) & ~ranker.graph.contains(links.astype(np.int32))
-    calibration.learn(ranker, links[new], (state["verdict"] == "accepted").to_numpy()[new])
-    calibration.save(output, force)
+    how: dict[str, Any] = {"share": share, "max_hidden": max_hidden, "seed": seed}
+    with sharing.each() as each, parts_for(output, each) as parts, progress("asking for hidden facts") as update:
+        calibration = Calibration.fit(ranker, opening.checkpoint, **how, progress=update, parts=parts)
+        state = log.state().filter(pl.col("verdict") != "undecided")
+        links = ranker.graph.ids(*state.select(TRIPLE)).astype(np.int64)
+        new = (links >= 0).all(1) & ~ranker.graph.contains(links.astype(np.int32))
+        calibration.learn(ranker, links[new], (state["verdict"] == "accepted").to_numpy()[new])
+        calibration.save(output, force)
     record = calibration.record
     if png is not None:
         save_figure(draw_curve(record.reliability, f"expected calibration error {record.error:.3f}"), png, force)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output
+from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output, Sharing
 from trivium.datasets import leakage
 from trivium.datasets.registry import OwnFiles
 from trivium.errors import InputError
@@ -16,6 +16,7 @@ from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
 from trivium.files import check_place, write_whole
 from trivium.graph.graph import triples_sha256
 from trivium.graph.read import read_triples
+from trivium.inference.parts import parts_for
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 
@@ -41,6 +42,7 @@ def evaluate(
     device: Device = "cpu",
     output: Output = None,
     json: Path | None = None,
+    sharing: Sharing = Sharing(),
     force: Force = False,
 ) -> None:
     """Measures filtered ranking, zero-shot: both directions, three tie policies, leakage beside each figure.
@@ -85,6 +87,7 @@ def evaluate(
     """
     if json is not None:
         check_place(json, force, ".json")
+    sharing.check()
     models = {name: load_checkpoint(name, device) for name in checkpoint or [DEFAULT]}
     disabled = sorted(disable or ())
     for model, _ in models.values():
@@ -112,18 +115,20 @@ def evaluate(
     }
     files = {"exclude": [triples_sha256(read_triples(path)) for path in exclude]} if exclude else {}
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
-    for name, (model, provenance) in models.items():
-        kept = None if output is None else Results(output, name, **asked, **files)
-        for number, graph in enumerate(graphs, 1):
-            result = None if kept is None else kept.load(graph)
-            if result is None:
-                with progress(f"{Path(name).stem} {number}/{len(graphs)} {graph}") as update:
-                    result = evaluate_dataset(
-                        model, provenance, graph, data_dir, own=own, exclude=exclude or (), progress=update, **asked
-                    )
-                if kept is not None:
-                    kept.save(result)
-            table[name][graph] = result
+    with sharing.each() as each:
+        for name, (model, provenance) in models.items():
+            kept = None if output is None else Results(output, name, **asked, **files)
+            for number, graph in enumerate(graphs, 1):
+                result = None if kept is None else kept.load(graph)
+                if result is None:
+                    bar = f"{Path(name).stem} {number}/{len(graphs)} {graph}"
+                    place = None if kept is None else kept.file(graph)
+                    with parts_for(place, each) as parts, progress(bar) as update:
+                        how = asked | {"own": own, "exclude": exclude or (), "progress": update, "parts": parts}
+                        result = evaluate_dataset(model, provenance, graph, data_dir, **how)
+                        if kept is not None:
+                            kept.save(result)
+                table[name][graph] = result
     header, rows = tabulate(table, graphs, MODELS if output and valid is False and task == "entity" else ())
     kind = f"{'validation' if valid is True else 'test'} questions{' for the relation' if task == 'relation' else ''}"
     show(header, rows, f"pessimistic figures, zero-shot, {kind}; ± is the error, clustered by relation")

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.types import PositiveFloat, PositiveInt
+
+from trivium.errors import InputError
+
+if TYPE_CHECKING:
+    from trivium.inference.parts import Each
 
 from trivium.graph.read import read_ids
 
@@ -104,3 +112,47 @@ class Answering:
 
             ranker = ranker.narrowed(choose_range(ranker.graph, self.range, reading.columns))
         return ranker
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sharing:
+    """Who computes the parts of large work: this process, or others by Dask."""
+
+    cluster: str | None = None
+    """The address of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers compute."""
+    workers: PositiveInt | None = None
+    """So many processes of this machine, of one thread each, compute."""
+    part_seconds: PositiveFloat = 3600
+    """A worker that takes longer over one part is held for hung and is ended; another one takes the part."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether others are to compute."""
+        return self.cluster is not None or self.workers is not None
+
+    def check(self) -> None:
+        """Refuses what cannot be had, before any work is done for it.
+
+        Raises:
+            InputError: both a cluster and workers are given, nobody answers at the address, or Dask is not installed.
+        """
+        if self.cluster is not None and self.workers is not None:
+            raise InputError("give --cluster ADDRESS or --workers N, not both")
+        if self.asked:
+            from trivium.inference.cluster import check_scheduler
+
+            check_scheduler(self.cluster)
+
+    @contextmanager
+    def each(self) -> Iterator[Each]:
+        """What computes the parts; see `trivium.inference.parts`."""
+        if not self.asked:
+            from trivium.inference.parts import here
+
+            yield here
+            return
+        from trivium.inference.cluster import computing
+
+        with computing(self.cluster, self.workers or 0, self.part_seconds) as each:
+            yield each

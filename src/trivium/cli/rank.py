@@ -15,13 +15,24 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
-from trivium.cli.options import Answering, Asking, Calibrated, Count, Force, Opening, Output, Reading, Required
+from trivium.cli.options import (
+    Answering,
+    Asking,
+    Calibrated,
+    Count,
+    Force,
+    Opening,
+    Output,
+    Reading,
+    Required,
+    Sharing,
+)
 from trivium.errors import InputError
 from trivium.files import check_output, check_place, check_tsv, digest, write_whole
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_names, read_queries, read_triples
-from trivium.inference.answers import Confidence, Ids, both_directions
+from trivium.inference.answers import Confidence, Ids, both_directions, split
 from trivium.inference.complete import Appearance, estimate_seconds, open_questions
 from trivium.inference.parts import write_in_parts
 from trivium.inference.ranker import Ranker
@@ -53,6 +64,7 @@ def rank(
     output: Output = None,
     opening: Asking = Asking(),
     answering: Answering = Answering(),
+    sharing: Sharing = Sharing(),
     force: Force = False,
 ) -> None:
     """Answers questions: (head, relation, ?) or (?, relation, tail), with what the graph does not already hold.
@@ -88,7 +100,7 @@ def rank(
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
     ranker, confidence, calibrated = _open(
-        graph, opening, answering, calibration, output, force, relation_text, relation
+        graph, opening, answering, calibration, output, force, sharing, relation_text, relation
     )
     if queries is not None and relation is not None and ranker.graph.relations.names.to_list() != [relation]:
         raise InputError(one)
@@ -104,12 +116,17 @@ def rank(
         return _placed(ranker.rank_ids(heads[part], relations[part], k, **how), part, places)
 
     blocks = [
-        split(block[np.argsort(relations[block], kind="stable")]) for block in split(np.arange(len(heads)), BLOCK)
+        split(block[np.argsort(relations[block], kind="stable")], PART_QUERIES)
+        for block in split(np.arange(len(heads)), BLOCK)
     ]
     names = chosen is None or chosen.tolist()
     asked = "rank", calibrated, k, include_known, names, heads, relations, _lines(places)
     hidden = (["query"] if len(heads) == 1 else []) + ([] if include_known else ["known"])
-    _give(ranker, asked, output, force, blocks, answers, lambda rows: rows.sort("query", maintain_order=True), hidden)
+
+    def arrange(table: pl.DataFrame) -> pl.DataFrame:
+        return table.sort("query", maintain_order=True)
+
+    _give(ranker, asked, output, force, sharing, blocks, answers, arrange, hidden)
 
 
 def score(
@@ -122,6 +139,7 @@ def score(
     output: Output = None,
     opening: Opening = Opening(),
     answering: Answering = Answering(),
+    sharing: Sharing = Sharing(),
     force: Force = False,
 ) -> None:
     """Scores given triples: score, filtered rank in both directions, and whether the graph holds it.
@@ -138,7 +156,7 @@ def score(
     strict
         Stop at an unknown name in it, instead of skipping its line.
     """
-    ranker, confidence, calibrated = _open(graph, opening, answering, calibration, output, force)
+    ranker, confidence, calibrated = _open(graph, opening, answering, calibration, output, force, sharing)
     asked, places = _known_ids(
         ranker.graph,
         triples,
@@ -151,11 +169,11 @@ def score(
 
     known = ranker.graph.knows(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
-    parts = [*split(new), *split(np.flatnonzero(known), PART_FACTS)]
+    parts = [*split(new, PART_QUERIES), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
     warn_of_duration(_scoring_seconds(ranker, asked, known))
     request = "score", calibrated, asked, _lines(places)
-    _give(ranker, request, output, force, [parts], scored, lambda rows: rows[back])
+    _give(ranker, request, output, force, sharing, [parts], scored, lambda rows: rows[back])
 
 
 def _scoring_seconds(ranker: Ranker, triples: Ids, known: NDArray[np.bool_]) -> float:
@@ -206,7 +224,7 @@ def relate(
     """
     if (queries is None) == (head is None) or (head is None) != (tail is None):
         raise InputError("give --head and --tail, or --queries FILE")
-    ranker, *_ = _open(graph, opening, Answering(), None, output, force)
+    ranker, *_ = _open(graph, opening, Answering(), None, output, force, Sharing())
     if queries is None:
         pairs, places = ranker.graph.entities.each([str(head), str(tail)], "entity")[None], None
     else:
@@ -222,7 +240,8 @@ def relate(
 
     asked = "relate", "", k, include_known, pairs, _lines(places)
     hidden = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
-    _give(ranker, asked, output, force, [split(np.arange(len(pairs)), PAIRS)], answers, lambda rows: rows, hidden)
+    blocks = [split(np.arange(len(pairs)), PAIRS)]
+    _give(ranker, asked, output, force, Sharing(), blocks, answers, lambda rows: rows, hidden)
 
 
 def complete(
@@ -242,6 +261,7 @@ def complete(
     calibration: Calibrated = None,
     opening: Asking = Asking(),
     answering: Answering = Answering(),
+    sharing: Sharing = Sharing(),
     force: Force = False,
 ) -> None:
     """Writes the most plausible links that are not there, asking each relation where links seem to be missing.
@@ -284,7 +304,7 @@ def complete(
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
     ranker, confidence, calibrated = _open(
-        graph, opening, answering, calibration, output, force, asked=relation[0] if relation else None
+        graph, opening, answering, calibration, output, force, sharing, asked=relation[0] if relation else None
     )
     chosen, narrowed = (_named_in(ranker.graph, file, opening) for file in (candidates, heads))
     questions = open_questions(
@@ -318,7 +338,8 @@ def complete(
     found: list[Appearance] = []
     names = chosen is None or chosen.tolist()
     asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
-    _give(ranker, asked, output, force, [split(np.arange(len(asked_of)))], links, arrange)
+    parts = split(np.arange(len(asked_of)), PART_QUERIES)
+    _give(ranker, asked, output, force, sharing, [parts], links, arrange)
     _show_appearance(found[0], k)
     if json is not None:
         facts = {
@@ -340,12 +361,6 @@ def _show_appearance(found: Appearance, k: int) -> None:
     warn(f"the answers to {found.questions:,} questions spread like {spread} (entropy {found.entropy:.1f} bits)")
 
 
-def split(places: Ids, size: int = 0) -> list[Ids]:
-    """Runs of ``size`` places, `PART_QUERIES` by default, and a rest; none of none."""
-    size = size or PART_QUERIES
-    return [places[begin : begin + size] for begin in range(0, len(places), size)]
-
-
 def _open(
     graph: Path,
     opening: Asking,
@@ -353,6 +368,7 @@ def _open(
     calibration: Path | None,
     output: Path | None,
     force: bool,
+    sharing: Sharing,
     words: str | None = None,
     asked: str | None = None,
 ) -> tuple[Ranker, Confidence | None, str]:
@@ -360,11 +376,16 @@ def _open(
 
     Args:
         output: is checked first, and that its format can hold the graph's names.
+        sharing: is checked too: that its cluster answers.
         words: the text of a relation that the graph does not hold.
         asked: the relation that is asked.
     """
     if output is not None:
         check_output(output, force)
+    if sharing != Sharing():
+        sharing.check()
+        if output is None:
+            raise InputError("--cluster and --workers compute the parts of a table: name it with --output")
     ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
     if answering.range or answering.exclude:
         ranker = answering.applied(ranker, opening)
@@ -458,6 +479,7 @@ def _give(
     asked: tuple[Any, ...],
     output: Path | None,
     force: bool,
+    sharing: Sharing,
     blocks: Sequence[Sequence[Ids]],
     compute: Callable[[Ids], pl.DataFrame],
     arrange: Callable[[pl.DataFrame], pl.DataFrame],
@@ -474,9 +496,9 @@ def _give(
         if "tied" in table.columns:
             _warn_of_ties(table)
         return
-    with progress("answering") as update:
-        request, made_by = digest(ranker.sha256, *asked), ranker.provenance(*asked)
-        count = write_in_parts(output, force, request, blocks, compute, arrange, update, made_by)
+    request, made_by = digest(ranker.reproduce().sha256, *asked), ranker.provenance(*asked)
+    with sharing.each() as each, progress("answering") as update:
+        count = write_in_parts(output, force, request, blocks, compute, arrange, update, made_by, each)
     warn(f"{output}: {count:,} rows")
 
 

@@ -71,7 +71,7 @@ class Results:
 
     def load(self, dataset: str) -> Result | None:
         """The result on a data set, if it is there and whole; an earlier version's carries no checksum."""
-        file = self._file(dataset)
+        file = self.file(dataset)
         try:
             held = read_json(file)
             whole = held.get("sha256") in (None, _sha256(held["result"]))
@@ -83,9 +83,10 @@ class Results:
         """Keeps a result."""
         plain = json.loads(json.dumps(asdict(result)))
         content = json.dumps({"asked": self.asked, "result": plain, "sha256": _sha256(plain)}, indent=1)
-        write_whole(content.encode(), self._file(result.dataset), force=True)
+        write_whole(content.encode(), self.file(result.dataset), force=True)
 
-    def _file(self, dataset: str) -> Path:
+    def file(self, dataset: str) -> Path:
+        """Where the result on a data set is kept."""
         return self.folder / f"{dataset.replace(':', '-')}.json"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from trivium.datasets.leakage import leakage as leakage_of
 from trivium.datasets.registry import OwnFiles, graph_source, load_dataset
@@ -17,9 +18,11 @@ from trivium.datasets.splits import Splits
 from trivium.datasets.table import datasets
 from trivium.errors import ConfigError
 from trivium.evaluation.metrics import Metrics, clustered_error
+from trivium.files import digest
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_ids
-from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks
+from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks, split
+from trivium.inference.parts import Compute, Parts, Progress
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.inference.relate import PAIRS, known_relations, relation_scores
 from trivium.kernels.csr import IntArray
@@ -31,8 +34,7 @@ from trivium.text.graph import TextGraph
 STANDING = "other", "unseen name", "twin in the graph", "in the graph"
 HALF_LINKS = "nothing seen", "answer seen", "question seen", "both seen"
 FAR = 6  # steps, as many as the default model takes
-
-Progress = Callable[[int, int], None]
+PART_QUERIES = 500  # between two parts on disk, or of one worker
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Result:
 
     Attributes:
         queries: how many were asked, both directions counted.
-        seconds: of evaluation, without loading.
+        seconds: of evaluation, without loading; of what went on, without what was done before.
         leakage: the share of test triples that the pretraining data holds; ``None`` where that data is not at hand.
         in_graph, twins, unseen: the shares of test triples that the graph that is asked holds, that it holds only under
             a twin of the relation (`Graph.copies`), and that name an entity or a relation without a fact there.
@@ -104,37 +106,55 @@ class Questions:
         chosen = np.random.default_rng(seed).permutation(len(self.triples))[: max(1, queries // 2)]
         return replace(self, triples=self.triples[chosen])
 
-    def ranks(self, ranker: Ranker, progress: Progress | None = None) -> tuple[Ids, Ranks]:
+    def ranks(self, ranker: Ranker, progress: Progress | None = None, parts: Parts | None = None) -> tuple[Ids, Ranks]:
         """The asked relation (over ``2 · num_relations``) and the filtered ranks of each query, ``[2 · n]``: first all
         queries for tails, then all for heads.
 
         Args:
             ranker: over ``graph``.
             progress: called with the queries done and in all.
+            parts: computes them; in this process and in memory by default.
         """
         heads, relations, answers = both_directions(self.triples, self.graph.num_relations)
-        better, tied = np.zeros((2, len(heads)), np.int64)
-        done = 0
-        for places, ranks, _ in ranker.ranks(heads, relations, answers, self.known):
-            better[places], tied[places] = ranks.better, ranks.tied
-            done += len(places)
-            if progress is not None:
-                progress(done, len(heads))
-        return relations, Ranks(better, tied)
 
-    def relation_ranks(self, ranker: Ranker, progress: Progress | None = None) -> tuple[Ids, Ranks]:
+        def evaluated(part: Ids) -> pl.DataFrame:
+            better, tied = np.zeros((2, len(part)), np.int64)
+            for places, ranks, _ in ranker.ranks(heads[part], relations[part], answers[part], self.known):
+                better[places], tied[places] = ranks.better, ranks.tied
+            return pl.DataFrame({"better": better, "tied": tied})
+
+        order = np.argsort(relations, kind="stable")
+        return relations, self._in_parts(ranker, order, PART_QUERIES, evaluated, progress, parts)
+
+    def relation_ranks(
+        self, ranker: Ranker, progress: Progress | None = None, parts: Parts | None = None
+    ) -> tuple[Ids, Ranks]:
         """Each triple's relation and its filtered rank among all relations, ``[n]``; arguments as `ranks`."""
         heads, relations, tails = self.triples.T.astype(np.int64)
-        better, tied = np.zeros((2, len(relations)), np.int64)
-        for begin in range(0, len(relations), PAIRS):
-            some = slice(begin, begin + PAIRS)
-            scores = relation_scores(ranker, heads[some], tails[some])
-            known = known_relations(self.known, heads[some], tails[some])
-            ranks = filtered_ranks(scores, np.arange(len(scores)), relations[some], known)
-            better[some], tied[some] = ranks.better, ranks.tied
-            if progress is not None:
-                progress(min(begin + PAIRS, len(relations)), len(relations))
-        return relations, Ranks(better, tied)
+
+        def evaluated(part: Ids) -> pl.DataFrame:
+            scores = relation_scores(ranker, heads[part], tails[part])
+            known = known_relations(self.known, heads[part], tails[part])
+            ranks = filtered_ranks(scores, np.arange(len(scores)), relations[part], known)
+            return pl.DataFrame({"better": ranks.better, "tied": ranks.tied})
+
+        return relations, self._in_parts(ranker, np.arange(len(relations)), PAIRS, evaluated, progress, parts)
+
+    def _in_parts(
+        self, ranker: Ranker, order: Ids, size: int, compute: Compute, progress: Progress | None, parts: Parts | None
+    ) -> Ranks:
+        """The ranks ``[queries]`` that are computed in the given order, so many at a time."""
+
+        def request() -> str:
+            edges = self.known.sources, self.known.edge_relations, self.known.offsets
+            return digest("evaluate", size, ranker.sha256, self.triples, *edges)
+
+        parts = parts or Parts()
+        if parts.exact:
+            ranker.reproduce()
+        found = pl.concat(parts.run(request, split(order, size), compute, progress))
+        back = np.argsort(order)
+        return Ranks(found["better"].to_numpy()[back], found["tied"].to_numpy()[back])
 
 
 def evaluate(
@@ -150,6 +170,7 @@ def evaluate(
     texts: TextGraph | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
     progress: Progress | None = None,
+    parts: Parts | None = None,
 ) -> Result:
     """Asks every test triple in both directions and ranks its answer among all entities, other known answers left out.
 
@@ -163,6 +184,7 @@ def evaluate(
             ``None`` leaves them out.
         disabled: parts that are switched off, ``text`` among them (F9).
         progress: called with the queries done and in all.
+        parts: computes them, and keeps what is done; in this process and in memory by default.
 
     Raises:
         ConfigError: as `check_asked`.
@@ -175,7 +197,7 @@ def evaluate(
     questions = every if sample is None else every.sample(sample if task == "entity" else 2 * sample, seed)
     ranker = Ranker(model, splits.graph, texts=texts, disabled=disabled)
     started = time.monotonic()
-    relations, ranks = (questions.ranks if task == "entity" else questions.relation_ranks)(ranker, progress)
+    relations, ranks = (questions.ranks if task == "entity" else questions.relation_ranks)(ranker, progress, parts)
     seconds = time.monotonic() - started
     reciprocal = 1 / ranks.pessimistic
     _, unseen, twins, held = np.bincount(every.standing(), minlength=len(STANDING)) / len(every.triples)

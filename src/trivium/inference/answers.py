@@ -53,6 +53,11 @@ class Ranks:
         return 1.0 + self.better + self.tied
 
 
+def split(places: Ids, size: int) -> list[Ids]:
+    """Runs of ``size`` places, and a rest; none of none."""
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
+
+
 def both_directions(triples: EntityIds, num_relations: int) -> tuple[Ids, Ids, Ids]:
     """Heads, relations and answers of the two queries of each triple ``[n, 3]``, ``[2 · n]`` each.
 

@@ -14,11 +14,13 @@ What it saves, beside `trivium.model.encoders` (figures in docs/benchmarks.md):
 On another device than the CPU nothing of this is done: `DeviceEngine` runs the model as it is, in blocks.
 
 Every state is computed in the same order of operations whatever is computed with it, so scores do not depend on
-batching, on the shortcut or on the number of threads, to the bit.
+batching, on the shortcut or on the number of threads, to the bit. Relation representations do, in their last bits,
+unless they are computed one at a time on one thread; see `trivium.inference.ranker.Ranker.reproduce`.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -99,11 +101,13 @@ class Representations:
         self.entry_bytes = relations * dim * 4
         per_relation = 8 * self.entry_bytes + 6 * topology.num_entities * model.config.structure_dim * 4
         self.text = model.encoded_texts(topology)  # depends on no query: once for the graph
+        self.alone = False
         self.blocks = Blocks(topology.device, per_relation, 64)
 
     def each(self, relations: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Every asked relation with its representations, in the given order; what is missing is computed in chunks."""
-        for begin in range(0, len(relations), chunk := self.blocks.size):
+        chunk = 1 if self.alone else self.blocks.size
+        for begin in range(0, len(relations), chunk):
             part = relations[begin : begin + chunk]
             keys = {relation: self.model.conditioned_on(relation, self.topology.num_relations) for relation in part}
             held = {key: self.cache[key] for key in keys.values() if key in self.cache}
@@ -122,7 +126,26 @@ class Representations:
     @torch.no_grad()
     def _computed(self, relations: list[int]) -> Tensor:
         asked = torch.tensor(relations, device=self.topology.device)
-        return self.model.relation_representations(self.topology, asked, disabled=self.disabled, text=self.text)
+        with _threads(self.alone):
+            return self.model.relation_representations(self.topology, asked, disabled=self.disabled, text=self.text)
+
+    def reproduce(self) -> None:
+        """From now on computes each alone and on one thread, so that no bit depends on what else is asked or when."""
+        self.alone = True
+        self.cache.clear()
+        with _threads(self.alone):
+            self.text = self.model.encoded_texts(self.topology)
+
+
+@contextmanager
+def _threads(alone: bool) -> Iterator[None]:
+    """One thread of torch, or as many as there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if alone else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass
@@ -201,12 +224,17 @@ class Engine:
         return max(1, BATCH_PAIRS // max(1, self.topology.num_entities))
 
     @torch.no_grad()
-    def prepare(self, representations: Tensor, relation: int) -> Base:
+    def prepare(self, representations: Tensor, relation: int, alone: bool = False) -> Base:
         """What the queries of one relation share.
 
         Args:
             representations: ``[2 · num_relations, dim]``, conditioned on ``relation``.
+            alone: on one thread, as `Representations.reproduce` says.
         """
+        with _threads(alone):
+            return self._prepared(representations, relation)
+
+    def _prepared(self, representations: Tensor, relation: int) -> Base:
         carried = representations
         if self.encoder.reversed_messages:
             carried = representations.roll(self.topology.num_relations, 0)
@@ -327,7 +355,7 @@ class DeviceEngine:
         """Queries that fit into the device's memory together."""
         return self.blocks.size
 
-    def prepare(self, representations: Tensor, relation: int) -> Any:
+    def prepare(self, representations: Tensor, relation: int, alone: bool = False) -> Any:
         """As `Engine.prepare`: a `DeviceBase`."""
         return DeviceBase(relation, (representations[None],))
 
