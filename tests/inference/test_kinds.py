@@ -124,7 +124,7 @@ def test_confidences_know_of_the_range(tmp_path: Path) -> None:
     assert (answers.ranks >= 1).all()
     narrow.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json", seen, model).record == narrow.record
-    with pytest.raises(InputError, match="answers of the range seen alone"):
+    with pytest.raises(InputError, match="answers of the range seen"):
         Calibration.load(tmp_path / "c.json", plain, model)
     # made with all kinds it says of an answer the same whichever are shown: fewer rivals make nothing surer
     shown = seen.rank("0", "1", k=60, confidence=whole.confidence)
@@ -133,3 +133,24 @@ def test_confidences_know_of_the_range(tmp_path: Path) -> None:
     assert all(every[tail] == sure for tail, sure in shown["tail", "confidence"].rows())
     scored = seen.score_ids(np.array([[0, 1, int(shown["tail"][0])]]), whole.confidence)
     assert scored["confidence"][0] == pytest.approx(shown["confidence"][0], abs=1e-6)
+
+
+def test_what_scores_high_without_a_head_is_discounted(tmp_path: Path) -> None:
+    graph = random_graph(1, entities=20, relations=3, triples=60)
+    apart = graph_of(graph.triples, 21, 3)  # the last entity has no fact: what it reaches, it reaches without a head
+    plain = Ranker(small_model(), apart)
+    other = plain.debiased()
+    heads, relations = np.array([0, 3, 3]), np.array([1, 1, 5])
+    alone = plain.scores(np.full(3, 20), relations)[:, :20].numpy()
+    expected = plain.scores(heads, relations)[:, :20].numpy() - 0.5 * alone
+    np.testing.assert_allclose(other.scores(heads, relations)[:, :20].numpy(), expected, atol=1e-5)
+    fact = apart.triples[:1].astype(np.int64)
+    rank = other.over(apart.less(fact.astype(np.int32))).score_ids(fact)["tail_rank"][0]
+    assert other.score_ids(fact)["tail_rank"][0] == rank  # a known fact's fresh pass is discounted too
+    assert plain.sha256 != other.sha256
+    model = tmp_path / "m.safetensors"
+    model.write_bytes(b"weights")
+    dense = Ranker(small_model(), random_graph(4, entities=40, relations=3, triples=500))
+    made = Calibration.fit(dense.debiased(), model, share=0.3)
+    with pytest.raises(InputError, match="range all, discounted by"):
+        Calibration(made.record, dense, model)

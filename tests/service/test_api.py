@@ -383,7 +383,7 @@ def test_a_calibration_gives_the_confidences_of_the_command_line(odd_graph: Path
         )
         for made_for in ("type", "seen")
     ]
-    with pytest.raises(InputError, match="of the range type alone"):
+    with pytest.raises(InputError, match="of the range type"):
         Current(sources[0])
     with asking(create_app(Current(sources[1]), Limits())) as client:
         for more, sure in (({}, True), ({"range": "all"}, False)):

@@ -58,8 +58,8 @@ class Calibration:
         self.record = record
         if not self.serves(ranker):
             raise InputError(
-                f"the calibration was made for answers of the range {record.range} alone: ask for the same, or "
-                "make one for this with trivium calibrate"
+                f"the calibration was made for answers of the range {record.range or 'all'}, discounted by "
+                f"{record.debias}: ask for the same, or make one with trivium calibrate"
             )
         corrections = np.zeros((graph.num_relations, 2))
         corrected = graph.relations.ids(record.relations)
@@ -100,7 +100,7 @@ class Calibration:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
         named = checkpoint_sha256(checkpoint), ranker.texts_sha256
         record = fit(answers, hidden, graph, *named, share, seed, ranker.range)
-        return cls(replace(record, graph=ranker.given.sha256), ranker, checkpoint)
+        return cls(replace(record, graph=ranker.given.sha256, debias=ranker.engine.debias), ranker, checkpoint)
 
     def learn(self, ranker: Ranker, links: Ids, accepted: NDArray[np.bool_]) -> int:
         """Moves the confidences to what people accepted: all log odds by one number, so that their order stays.
@@ -151,8 +151,8 @@ class Calibration:
         write_whole(self._json(), path, force)
 
     def serves(self, ranker: Ranker) -> bool:
-        """Whether it was made with answers of all kinds, or of those that the ranker gives."""
-        return self.record.range in ("", ranker.range)
+        """Whether it was made with answers of all kinds, or of the ranker's, and with scores as it gives them."""
+        return self.record.range in ("", ranker.range) and self.record.debias == ranker.engine.debias
 
     @property
     def sha256(self) -> str:

@@ -44,6 +44,7 @@ class Record:
         levels, confidences: the isotonic map of the regression's output, as points between which it is straight.
         decided: how many people's decisions moved the confidences; see `trivium.calibration.Calibration.learn`.
         range: the name of the kinds of answers that were collected; empty for all.
+        debias: of the score that answers have without a head, what was taken off.
         error: expected calibration error over the ten best answers of each question, cross-validated.
         reliability: the bins behind it.
     """
@@ -67,6 +68,7 @@ class Record:
     reliability: list[Bin]
     decided: int = 0
     range: str = ""
+    debias: float = 0.0
     format: Literal["trivium calibration 2"] = "trivium calibration 2"
 
     @model_validator(mode="after")

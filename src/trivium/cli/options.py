@@ -90,6 +90,8 @@ class Answering:
     stands there), or a file of names, or of names and types."""
     exclude: list[Path] = field(default_factory=list)
     """A table of triples that are known to be wrong (repeatable): never an answer, never a rival."""
+    debias: bool = False
+    """Discount entities that score high whatever is asked about: take off half of what they score without a head."""
 
     @property
     def files(self) -> list[Path]:
@@ -107,6 +109,8 @@ class Answering:
         for path in self.exclude:
             wrong = read_ids(path, ranker.graph, columns=reading.columns, skip_bad=reading.skip_bad)
             ranker = ranker.excluding(wrong)
+        if self.debias:
+            ranker = ranker.debiased()
         if self.range is not None:
             from trivium.inference.kinds import choose_range
 

@@ -387,7 +387,7 @@ def _open(
         if output is None:
             raise InputError("--cluster and --workers compute the parts of a table: name it with --output")
     ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
-    if answering.range or answering.exclude:
+    if answering != Answering():
         ranker = answering.applied(ranker, opening)
     if output is not None and output.suffix.lower() == ".tsv":
         for names in (ranker.graph.entities, ranker.graph.relations):

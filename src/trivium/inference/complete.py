@@ -28,7 +28,8 @@ class Questions:
 
     Attributes:
         heads, relations: ids; relations over ``2 · num_relations``.
-        held: how many answers the graph has already. Heads without one come first, the likeliest first.
+        held: how many answers the graph has already; at least 1 where it has one under a twin of the relation. Heads
+            without one come first, the likeliest first.
         single: relations that are not asked for a second answer, as nearly each of their heads has one.
     """
 
@@ -75,6 +76,7 @@ def open_questions(
     pairs = targets, inverse(graph.edge_relations, count)
     answers = csr_array((np.ones(len(targets)), pairs), shape=(graph.num_entities, 2 * count))
     answers.sum_duplicates()
+    says = csr_array((answers.data, graph.twins[answers.indices], answers.indptr), shape=answers.shape)
     takes_part = answers.sign()
     chosen = np.ones(graph.num_entities, np.bool_)
     if heads is not None:
@@ -86,9 +88,10 @@ def open_questions(
     for begin in range(0, len(asked), width):
         some = asked[begin : begin + width]
         held = answers[:, some].toarray().astype(np.int64)
+        told = says[:, graph.twins[some]].toarray() > 0
         likeness = log_odds(takes_part, some, graph.twins)
-        for relation, own, odds in zip(some.tolist(), held.T, likeness.T, strict=True):
-            has, lacks = np.flatnonzero((own > 0) & chosen), (own == 0) & chosen
+        for relation, own, by_twins, odds in zip(some.tolist(), held.T, told.T, likeness.T, strict=True):
+            has, lacks = np.flatnonzero(by_twins & chosen), ~by_twins & chosen
             if heads is None or relations is None:
                 lacks &= odds >= 0
             without = np.flatnonzero(lacks)
@@ -99,7 +102,7 @@ def open_questions(
                 single.append(relation)
                 has = has[:0]
             those = np.concatenate([without, has])
-            parts.append((those, np.full(len(those), relation), own[those]))
+            parts.append((those, np.full(len(those), relation), np.maximum(own, by_twins)[those]))
     found, kinds, answered = (np.concatenate(column) for column in zip(*parts, strict=True))
     if not len(found):
         raise InputError(

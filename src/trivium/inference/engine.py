@@ -206,6 +206,7 @@ class Engine:
         self, encoder: EntityEncoder, topology: Topology, base_trajectory: bool = True, chains: Chains | None = None
     ) -> None:
         self.chains = chains
+        self.debias = 0.0  # of the score that an answer has without a head, what is taken off; see `Ranker.debiased`
         self.encoder = encoder
         self.topology = topology
         self.base_trajectory = base_trajectory
@@ -262,7 +263,10 @@ class Engine:
         Raises:
             CheckpointError: a score is not finite, as weights beyond all measure make it.
         """
-        return _raised(self._spread(base, heads, remaining), self.topology, self.chains, base.relation, heads)
+        scores = self._spread(base, heads, remaining)
+        if self.debias:
+            scores = scores - self.debias * torch.from_numpy(self._headless(base))
+        return _raised(scores, self.topology, self.chains, base.relation, heads)
 
     def _spread(self, base: Base, heads: NDArray[np.int64], remaining: int) -> Tensor:
         batch, num_entities = len(heads), self.topology.num_entities
@@ -292,12 +296,17 @@ class Engine:
         own = self._score(states, count, base)
         if count == every:
             return torch.from_numpy(own).view(batch, num_entities)
+        every_score = np.where(places < 0, np.tile(self._headless(base), batch), own[places])
+        return torch.from_numpy(every_score).view(batch, num_entities)
+
+    def _headless(self, base: Base) -> Floats:
+        """``[num_entities]``, the scores that answers to the relation's questions have without a head."""
         if base.scores is None:
             self._extend(base, len(self.layers))
             last = base.states[-1]  # of a model of one layer the same for all entities
-            base.scores = np.broadcast_to(self._score(last, len(last) // self.dim, base), num_entities)
-        every_score = np.where(places < 0, np.tile(base.scores, batch), own[places])
-        return torch.from_numpy(every_score).view(batch, num_entities)
+            scores = self._score(last, len(last) // self.dim, base)
+            base.scores = np.broadcast_to(scores, self.topology.num_entities).copy()
+        return base.scores
 
     def _stays_partial(self, base: Base, layer: int, reached: int, batch: int, remaining: int) -> bool:
         """Whether the reached pairs, and the base where it is missing, cost less than all pairs."""
@@ -346,6 +355,8 @@ class DeviceBase(NamedTuple):
 
 class DeviceEngine:
     """What `Engine` does, by the model itself, where its weights are; scores come back into the processor's memory."""
+
+    debias = 0.0
 
     def __init__(self, encoder: EntityEncoder, topology: Topology, chains: Chains | None = None) -> None:
         self.encoder, self.topology, self.chains = encoder, topology, chains
