@@ -196,7 +196,7 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
                 given = (said[1],)
             elif re.match("[#%]( |$)", text) and text.count("\t") != 2:
                 comments += 1
-            elif text.strip():
+            elif text.strip(" "):
                 break
         else:
             return None
