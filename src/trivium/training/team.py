@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from trivium.errors import TrainingError, TriviumError
 from trivium.model.trivium import chosen_device
 
-PATIENCE = timedelta(days=1)  # for one that is busy; one that ended is noticed at once
+PATIENCE = timedelta(hours=1)  # for one that is busy; one that ended is noticed at once
 
 T = TypeVar("T")
 
