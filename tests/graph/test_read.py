@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from trivium.errors import GraphError
@@ -312,6 +312,7 @@ NAME = st.text(st.characters(blacklist_characters="\t\r\n", codec="utf-8"), min_
 @given(st.lists(st.tuples(NAME, NAME, NAME), min_size=1, max_size=8))
 def test_any_names_survive(tmp_path: Path, triples: list[Triple]) -> None:
     (head, relation, tail), *others = triples
+    assume(formats.recognised([head, relation, tail]) is None)  # else the first line is a header
     unmarked = [(head.lstrip("\ufeff") or "x", relation, tail), *others]
     for ending in (".tsv", ".csv", ".parquet"):
         assert rows(read_triples(write(tmp_path / f"g{ending}", unmarked))) == unmarked
