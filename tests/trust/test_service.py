@@ -328,7 +328,7 @@ def process(folder: Path, files: int, *words: str) -> Iterator[tuple[subprocess.
     ):
         try:
             wait_until(lambda: errors.read_text().endswith("\n"))
-            address = errors.read_text().split(" at ")[1].strip()
+            address = errors.read_text().split(" at ")[1].split()[0]
             wait_until(lambda: is_ready(address))
             yield running, address, errors
         finally:

@@ -16,7 +16,7 @@ from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
 from trivium.files import check_place, write_whole
 from trivium.graph.graph import triples_sha256
 from trivium.graph.read import read_triples
-from trivium.inference.parts import parts_for
+from trivium.inference.parts import drop_parts, parts_for
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
 
@@ -128,6 +128,8 @@ def evaluate(
                         result = evaluate_dataset(model, provenance, graph, data_dir, **how)
                         if kept is not None:
                             kept.save(result)
+                elif kept is not None:
+                    drop_parts(kept.file(graph))
                 table[name][graph] = result
     header, rows = tabulate(table, graphs, MODELS if output and valid is False and task == "entity" else ())
     kind = f"{'validation' if valid is True else 'test'} questions{' for the relation' if task == 'relation' else ''}"

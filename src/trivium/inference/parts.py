@@ -43,7 +43,7 @@ class Parts:
 
     def __init__(self, path: Path | None = None, each: Each = here) -> None:
         self.path = path
-        self.folder = None if path is None else path.with_name(f".{path.name}.parts")
+        self.folder = None if path is None else folder_for(path)
         self.each = each
         self.used: set[Path] = set()
 
@@ -101,6 +101,18 @@ class Parts:
         if (body := unsealed(name)) is None:
             raise OutputError(f"{self.path}: a part of it was damaged meanwhile: the same command computes it again")
         return pl.read_parquet(body)
+
+
+def folder_for(path: Path) -> Path:
+    """Where the parts of a file wait."""
+    return path.with_name(f".{path.name}.parts")
+
+
+def drop_parts(path: Path) -> None:
+    """Removes what a kill left of the parts of a file that was written."""
+    if (folder := folder_for(path)).exists():
+        with parts_for(path) as parts:
+            parts.used.update(folder.glob("*.parquet"))
 
 
 @contextmanager
