@@ -462,17 +462,18 @@ def test_rows_without_an_edge_are_counted(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / "h.csv").write_text("head,relation,tail\na,r,b\n\nb,,c\nb,r,\n")
     (tmp_path / "g.jsonl").write_text('["a","r","b"]\n\n\n["b",null,"c"]\n["b","r",""]\n')
     for name in ("g.tsv", "h.csv", "g.jsonl"):
-        graph = read_graph(tmp_path / name)
-        assert named(graph) == [("a", "r", "b")] and graph.left_out == {"rows that lack a name": 2}
-        assert f"{name} line 4: the relation is empty: skipped" in caplog.text
-        assert f"{name} line 5: the tail is empty: skipped" in caplog.text
+        with pytest.raises(GraphError, match=f"{name} line 4: the relation is empty.*--skip-bad"):
+            read_graph(tmp_path / name)
+        graph = read_graph(tmp_path / name, skip_bad=True)
+        assert named(graph) == [("a", "r", "b")] and graph.left_out == {"bad lines": 2}
+        assert f"{name} line 4: the relation is empty: every field needs a name: skipped" in caplog.text
+        assert f"{name} line 5: the tail is empty: every field needs a name: skipped" in caplog.text
     frame = pl.DataFrame({"head": ["a", None, "b"] * 3, "relation": ["r"] * 9, "tail": ["b", "x", ""] * 3})
     frame.write_parquet(tmp_path / "g.parquet")
-    graph = read_graph(tmp_path / "g.parquet")
-    assert named(graph) == [("a", "r", "b")] and graph.left_out == {"rows that lack a name": 6}
+    graph = read_graph(tmp_path / "g.parquet", skip_bad=True)
+    assert named(graph) == [("a", "r", "b")] and graph.left_out == {"bad lines": 6}
     assert "g.parquet row 2: the head is empty: skipped" in caplog.text
-    assert "g.parquet: 6 rows that lack a name are left out" in caplog.text
-    assert read_triples(tmp_path / "g.parquet")["line"].to_list() == [1, 4, 7]
+    assert "g.parquet: 6 bad lines are left out" in caplog.text
     assert recognised(["a", "b", "c"]) is None and recognised(["id", "x"]) is None
     assert recognised(["id", "name"]) == Columns((), (), 0, 1)
 

@@ -58,7 +58,6 @@ _FOREIGN = {  # what a file is that begins so
 }
 REPORTED = 5  # bad lines of a file that are named
 BAD = "bad lines"
-LACKING = "rows that lack a name"
 COLUMNS = "name three, HEAD,RELATION,TAIL, or their numbers (two, HEAD,TAIL, of pairs, with --relation NAME)"
 
 TRIPLE = ("head", "relation", "tail")
@@ -113,12 +112,8 @@ class Pass:
         """A line that cannot be read: counted where such are skipped, and the first few named; else as `fail`."""
         if not self.skip_bad or line is None:
             fail(path, line, f"{what} (--skip-bad goes on past such lines)" if line is not None else what, unit)
-        self.without(BAD, path, line, what, unit)
-
-    def without(self, kind: str, path: Path, line: int | None, what: str, unit: str = "line") -> None:
-        """What is left out, counted by its kind, and the first few named."""
-        self.left_out[kind] += 1
-        if self.left_out[kind] <= REPORTED:
+        self.left_out[BAD] += 1
+        if self.left_out[BAD] <= REPORTED:
             log.warning("%s %s %s: %s: skipped", path, unit, line, _short(what))
 
 

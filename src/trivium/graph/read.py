@@ -32,7 +32,6 @@ from trivium.graph.formats import (
     BAD,
     ENDPOINT,
     INDEX,
-    LACKING,
     PACKED,
     REPORTED,
     TRIPLE,
@@ -114,9 +113,8 @@ def read_graph(
     for number, file in enumerate(files, 1):
         run.number, run.strict = number, number == 1
         tables.append(read_table(file, run).select(TRIPLE))
-    for kind in (BAD, LACKING):
-        if (count := run.left_out[kind]) > REPORTED:
-            log.warning("%s: %s %s are left out", path, f"{count:,}", kind)
+    if (count := run.left_out[BAD]) > REPORTED:
+        log.warning("%s: %s %s are left out", path, f"{count:,}", BAD)
     if run.paired:
         log.info("%s holds pairs: each is a fact of the relation %r", path, relation)
     elif relation is not None:

@@ -25,7 +25,6 @@ from pyarrow import csv as arrow_csv
 from trivium.errors import GraphError, PairsError
 from trivium.graph.formats import (
     ANY_BYTES,
-    LACKING,
     MAX_RATIO,
     READ_BYTES,
     TRIPLE,
@@ -353,7 +352,7 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
                 run.left_out["literals"] += 1
         elif any(row[place] for place in columns.places if isinstance(place, int)):
             empty = TRIPLE[[bool(name) for name in triple].index(False)]
-            run.without(LACKING, path, line, f"the {empty} is empty")
+            run.bad(path, line, f"the {empty} is empty: every field needs a name")
         elif columns.node is not None and row[columns.node]:
             node = columns.spaces[2] + row[columns.node]
             if columns.label is not None and row[columns.label]:
@@ -539,7 +538,7 @@ def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
                     empty = compute.equal(part.indices.fill_null(-1), part.dictionary.index("").as_py())
                     empty = compute.or_(empty, part.is_null())
                     for place in compute.indices_nonzero(empty).to_pylist():
-                        run.without(LACKING, path, before + place + 1, f"the {name} is empty", "row")
+                        run.bad(path, before + place + 1, f"the {name} is empty", "row")
                     keep = compute.and_not(keep, empty)
                 numbers = pa.array(np.arange(before + 1, before + len(rows) + 1))
                 yield pa.record_batch([*parts, numbers], schema=_ROW).filter(keep)
