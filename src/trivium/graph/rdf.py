@@ -87,8 +87,8 @@ def checked(path: Path, table: Any, run: Pass) -> Any:
     Says which names are no IRIs as RFC 3987 has them.
     """
     table = table.unify_dictionaries().combine_chunks()
-    names = pa.concat_arrays([table[what].chunk(0).dictionary for what in TRIPLE]).unique()
-    odd = names.filter(compute.match_substring_regex(names, _ODD))
+    columns = [table[what].chunk(0).dictionary for what in TRIPLE]
+    odd = pa.concat_arrays([names.filter(compute.match_substring_regex(names, _ODD)) for names in columns]).unique()
     open_ended, empty = compute.match_substring_regex(odd, "[<\n]"), compute.equal(odd, "")
     for lost in (odd.filter(open_ended), odd.filter(empty)) if len(odd) else ():
         found = [compute.is_in(table[what].cast(pa.large_string()), lost) for what in TRIPLE]
@@ -106,7 +106,7 @@ def checked(path: Path, table: Any, run: Pass) -> Any:
         if len(odd) > 1:
             said = "{0:,} names are no valid IRIs, and are read as they stand: {1} …"
         log.warning("%s: %s", path, said.format(len(odd), repr(odd[0].as_py())))
-    if compute.any(compute.starts_with(names, NAMED)).as_py():
+    if any(compute.any(compute.starts_with(names, NAMED)).as_py() for names in columns):
         for place, what in enumerate(TRIPLE):
             column = table[what].combine_chunks()
             plain = pa.array(map(_plain, column.dictionary.to_pylist()), pa.large_string())
