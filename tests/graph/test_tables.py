@@ -289,6 +289,12 @@ def test_ids_of_neo4j_are_unique_in_their_space(tmp_path: Path) -> None:
     assert graph.entities.id('Reeves, "Neo"', "entity") == graph.entities.id("Person/1", "entity")
 
 
+KGX_TRIPLES = [
+    ("D:1", "category", "biolink:Disease"),
+    ("G:1", "category", "biolink:Entity"),
+    ("G:1", "category", "biolink:Gene"),
+    ("G:1", "causes", "D:1"),
+]
 KGX_NODES = [
     {"id": "G:1", "category": ["biolink:Gene", "biolink:Entity"], "name": "TP53"},
     {"id": "D:1", "category": ["biolink:Disease"], "name": None},
@@ -307,12 +313,7 @@ def test_kgx_in_other_forms(tmp_path: Path, form: str) -> None:
     if form == "json":
         edges.write_text(json.dumps({"nodes": KGX_NODES, "edges": KGX_EDGES}))
     graph = read_graph(edges, also=[] if form == "json" else [nodes])
-    assert named(graph) == [
-        ("D:1", "category", "biolink:Disease"),
-        ("G:1", "category", "biolink:Entity"),
-        ("G:1", "category", "biolink:Gene"),
-        ("G:1", "causes", "D:1"),
-    ]
+    assert named(graph) == KGX_TRIPLES
     assert graph.entities.id("TP53", "entity") == graph.entities.id("G:1", "entity")
 
 
@@ -324,12 +325,7 @@ def test_kgx_nodes_bring_labels_and_categories(tmp_path: Path) -> None:
         "id\tsubject\tpredicate\tobject\tcategory\ne1\tG:1\tcauses\tD:1\tbiolink:Association\n"
     )
     graph = read_graph(tmp_path / "edges.tsv", also=[tmp_path / "nodes.tsv"])
-    assert named(graph) == [
-        ("D:1", "category", "biolink:Disease"),
-        ("G:1", "category", "biolink:Entity"),
-        ("G:1", "category", "biolink:Gene"),
-        ("G:1", "causes", "D:1"),
-    ]
+    assert named(graph) == KGX_TRIPLES
     assert graph.entities.id("TP53", "entity") == graph.entities.id("G:1", "entity")
     alone = read_graph(tmp_path / "edges.tsv", labels=[tmp_path / "nodes.tsv"])
     assert alone.num_triples == 1 and alone.entities.id("TP53", "entity") == alone.entities.id("G:1", "entity")

@@ -12,13 +12,10 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveFloat, PositiveInt
 
 from trivium.errors import InputError
-
-if TYPE_CHECKING:
-    from trivium.inference.parts import Each
-
 from trivium.graph.read import read_ids
 
 if TYPE_CHECKING:
+    from trivium.inference.parts import Each
     from trivium.inference.ranker import Ranker
 
 DEFAULT = "trivium"

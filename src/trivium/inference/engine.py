@@ -139,9 +139,12 @@ class Representations:
 
 @contextmanager
 def _threads(alone: bool) -> Iterator[None]:
-    """One thread of torch, or as many as there are."""
+    """One thread of torch where ``alone``, else as many as there are."""
+    if not alone:
+        yield
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if alone else before)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -47,9 +47,7 @@ log = logging.getLogger(__name__)
 
 PARTS = frozenset({"text", "similarity", "prompt", "chains"})
 """What can be switched off."""
-
-
-DEBIAS = 0.5  # docs/benchmarks.md
+DEBIAS = 0.5  # of the score without a head: what `Ranker.debiased` takes off; measured in docs/benchmarks.md
 
 
 class Kinds(Protocol):
@@ -183,8 +181,8 @@ class Ranker:
         settings = __version__, self.model.device.type, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
         excluded = () if self.excluded is None else (self.excluded.triples,)
-        rules, tensors_held = (self.range, self.engine.debias), (tensor.cpu().numpy() for tensor in tensors)
-        return digest(settings, rules, *edges, *excluded, *tensors_held)
+        rules = self.range, self.engine.debias
+        return digest(settings, rules, *edges, *excluded, *(tensor.cpu().numpy() for tensor in tensors))
 
     @property
     def texts_sha256(self) -> str:
@@ -232,8 +230,7 @@ class Ranker:
 
     def narrowed(self, kinds: Kinds | None) -> Ranker:
         """The same ranker, whose answers are of some kinds alone; of all of them without."""
-        other = copy(self)
-        other.__dict__.pop("sha256", None)
+        other = self._copied()
         other.kinds = kinds
         return other
 
@@ -245,20 +242,24 @@ class Ranker:
         """
         if not isinstance(self.engine, Engine):
             raise ConfigError("debias needs the processor: leave the device out")
-        other = copy(self)
-        other.__dict__.pop("sha256", None)
+        other = self._copied()
         other.engine = copy(self.engine)
         other.engine.debias = DEBIAS
         return other
 
     def excluding(self, triples: EntityIds) -> Ranker:
         """The same ranker, for which ``[n, 3]`` triples more are known to be wrong: never answers, never rivals."""
-        other = copy(self)
-        other.__dict__.pop("sha256", None)
+        other = self._copied()
         if len(triples):
             every = triples if self.excluded is None else np.concatenate([self.excluded.triples, triples])
             graph = self.graph
             other.excluded = Graph.from_ids(*every.T, entities=graph.entities, relation_names=graph.relations)
+        return other
+
+    def _copied(self) -> Ranker:
+        """The same ranker, to be changed: what was derived of it is derived again."""
+        other = copy(self)
+        other.__dict__.pop("sha256", None)
         return other
 
     @property
