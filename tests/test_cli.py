@@ -291,7 +291,7 @@ def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs a verb with a part for each question, and presses Ctrl-C when two parts are there."""
     Path("q.tsv").write_text("c\tlikes\na\tknows\na\tlikes\nb\tlikes\n")
     Path("t.tsv").write_text("c\tlikes\tb\na\tlikes\tb\na\tknows\tb\n")
-    for name in ("cli.rank.PART_FACTS", "cli.rank.PART_QUERIES"):
+    for name in ("cli.rank.PART_FACTS", "cli.rank.PART_QUERIES", "cli.complete.PART_QUERIES"):
         monkeypatch.setattr(f"trivium.{name}", 1)
 
     def call(*words: str) -> None:
@@ -383,7 +383,7 @@ def test_a_name_that_no_tsv_can_hold_is_found_before_the_work(run: Run) -> None:
 
 
 def test_complete_asks_for_yes_beyond_an_hour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trivium.cli.rank.HOUR", -1.0)
+    monkeypatch.setattr("trivium.cli.complete.HOUR", -1.0)
     status, _, err = run("complete", "ok.tsv", "-o", "all.tsv", *MODEL)
     assert status == 2
     assert "--yes" in err

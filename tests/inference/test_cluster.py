@@ -54,7 +54,12 @@ def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_checkpoint(small_model(), Provenance(), tmp_path / "m.safetensors")
     write_triples(tmp_path / "facts.tsv", np.concatenate([facts[:5], facts[:20, [2, 1, 0]]]))
     (tmp_path / "questions.tsv").write_text("".join(f"e{h}\tr{r}\n" for h, r, _ in facts[:50].tolist()))
-    sizes = {"cli.rank.PART_QUERIES": 12, "cli.rank.PART_FACTS": 2, "calibration.collect.PART_QUERIES": 20}
+    sizes = {
+        "cli.rank.PART_QUERIES": 12,
+        "cli.complete.PART_QUERIES": 12,
+        "cli.rank.PART_FACTS": 2,
+        "calibration.collect.PART_QUERIES": 20,
+    }
     for name, size in sizes.items():
         monkeypatch.setattr(f"trivium.{name}", size)
     return write_triples(tmp_path / "g.tsv", facts)

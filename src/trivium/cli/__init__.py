@@ -19,7 +19,7 @@ VERBS = {
     "rank": "answers questions that the graph does not already answer",
     "rank score": "scores and ranks given triples",
     "rank relate": "says which relation joins two entities",
-    "rank complete": "lists the most plausible links that are not there",
+    "complete": "lists the most plausible links that are not there",
     "review": "keeps or rejects suggested links, one by one",
     "review export": "writes the links that were kept, with where they come from",
     "review verify": "says whether a table of answers still holds",

@@ -1,12 +1,9 @@
-"""Ask a graph: rank, score, complete."""
+"""Ask a graph: rank, score, relate; and what each verb that asks shares."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from itertools import islice
-from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +21,24 @@ from trivium.cli.options import (
     Opening,
     Output,
     Reading,
-    Required,
     Sharing,
 )
 from trivium.errors import InputError
-from trivium.files import check_output, check_place, check_tsv, digest, write_whole
+from trivium.files import check_output, check_tsv, digest
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_names, read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids, both_directions, split
-from trivium.inference.complete import Appearance, estimate_seconds, open_questions
+from trivium.inference.complete import estimate_seconds
 from trivium.inference.parts import write_in_parts
 from trivium.inference.ranker import Ranker
 from trivium.inference.relate import PAIRS, relate_ids
-from trivium.report import duration, progress, show, warn, warn_of_duration
+from trivium.report import progress, show, warn, warn_of_duration
 
 BLOCK = 50_000  # of a file: those whose answers are held in memory together
 PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
 PART_FACTS = 20  # a part of triples that the graph holds: each takes a fresh pass over the graph
 MAX_REPORTED = 20  # lines with unknown names that are named
-MAX_SHOWN = 5  # entities that come up for most questions
-HOUR = 3600.0
 
 
 def rank(
@@ -99,12 +93,12 @@ def rank(
         raise InputError("give --head or --tail, not both: the other is what is asked (`score`, `relate` take both)")
     if queries is None and ((relation is None) == (relation_text is None) or (head is None) == (tail is None)):
         raise InputError("give --relation (or --relation-text) and one of --head and --tail, or --queries FILE")
-    ranker, confidence, calibrated = _open(
+    ranker, confidence, calibrated = open_ranker(
         graph, opening, answering, calibration, output, force, sharing, relation_text, relation
     )
     if queries is not None and relation is not None and ranker.graph.relations.names.to_list() != [relation]:
         raise InputError(one)
-    chosen = _named_in(ranker.graph, candidates, opening)
+    chosen = named_in(ranker.graph, candidates, opening)
     if queries is None:
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
     else:
@@ -126,7 +120,7 @@ def rank(
     def arrange(table: pl.DataFrame) -> pl.DataFrame:
         return table.sort("query", maintain_order=True)
 
-    _give(ranker, asked, output, force, sharing, blocks, answers, arrange, hidden)
+    give(ranker, asked, output, force, sharing, blocks, answers, arrange, hidden)
 
 
 def score(
@@ -156,7 +150,7 @@ def score(
     strict
         Stop at an unknown name in it, instead of skipping its line.
     """
-    ranker, confidence, calibrated = _open(graph, opening, answering, calibration, output, force, sharing)
+    ranker, confidence, calibrated = open_ranker(graph, opening, answering, calibration, output, force, sharing)
     asked, places = _known_ids(
         ranker.graph,
         triples,
@@ -173,7 +167,7 @@ def score(
     back = np.argsort(np.concatenate(parts))
     warn_of_duration(_scoring_seconds(ranker, asked, known))
     request = "score", calibrated, asked, _lines(places)
-    _give(ranker, request, output, force, sharing, [parts], scored, lambda rows: rows[back])
+    give(ranker, request, output, force, sharing, [parts], scored, lambda rows: rows[back])
 
 
 def _scoring_seconds(ranker: Ranker, triples: Ids, known: NDArray[np.bool_]) -> float:
@@ -224,7 +218,7 @@ def relate(
     """
     if (queries is None) == (head is None) or (head is None) != (tail is None):
         raise InputError("give --head and --tail, or --queries FILE")
-    ranker, *_ = _open(graph, opening, Answering(), None, output, force, Sharing())
+    ranker, *_ = open_ranker(graph, opening, Answering(), None, output, force, Sharing())
     if queries is None:
         pairs, places = ranker.graph.entities.each([str(head), str(tail)], "entity")[None], None
     else:
@@ -241,127 +235,10 @@ def relate(
     asked = "relate", "", k, include_known, pairs, _lines(places)
     hidden = (["query"] if len(pairs) == 1 else []) + ([] if include_known else ["known"])
     blocks = [split(np.arange(len(pairs)), PAIRS)]
-    _give(ranker, asked, output, force, Sharing(), blocks, answers, lambda rows: rows, hidden)
+    give(ranker, asked, output, force, Sharing(), blocks, answers, lambda rows: rows, hidden)
 
 
-def complete(
-    graph: Path,
-    /,
-    *,
-    output: Required,
-    relation: list[str] | None = None,
-    heads: Path | None = None,
-    both_directions: bool = False,
-    also_second: bool = False,
-    candidates: Path | None = None,
-    k: Count = 10,
-    min_confidence: float | None = None,
-    json: Path | None = None,
-    yes: bool = False,
-    calibration: Calibrated = None,
-    opening: Asking = Asking(),
-    answering: Answering = Answering(),
-    sharing: Sharing = Sharing(),
-    force: Force = False,
-) -> None:
-    """Writes the most plausible links that are not there, asking each relation where links seem to be missing.
-
-    First of the heads that have no answer and are like those that have one, by the relations they take part in; then of
-    those that have one, unless nearly every head of the relation has exactly one. Says first how many questions that is
-    and how long it takes. Interrupted, the same command goes on.
-
-    Parameters
-    ----------
-    graph
-        The graph.
-    output
-        The table to write (.tsv, .csv, .parquet, .jsonl). Its column held says how many answers to the same question
-        the graph has.
-    relation
-        Relations to complete (repeatable), or what joins pairs; all by default.
-    heads
-        A file of names: ask these alone; with --relation each of them, whether like the others or not.
-    both_directions
-        Ask for heads too, (?, relation, tail); the column asked says which end was.
-    also_second
-        Ask for second answers also where nearly every head has exactly one.
-    candidates
-        A file of names, to which the answers are narrowed.
-    k
-        Links for each head and relation.
-    min_confidence
-        Write only links with as much confidence, from 0 to 1; needs --calibration. Most questions asked here lack no
-        answer, so fewer links are true than it says; see `trivium calibrate`.
-    json
-        Also write there what was asked, and which entities come up for most questions.
-    yes
-        Begin even if it takes more than an hour.
-    """
-    if json is not None:
-        check_place(json, force, ".json")
-    if min_confidence is not None and calibration is None:
-        raise InputError("--min-confidence needs --calibration FILE: trivium calibrate makes one")
-    if min_confidence is not None and not 0 <= min_confidence <= 1:
-        raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
-    ranker, confidence, calibrated = _open(
-        graph, opening, answering, calibration, output, force, sharing, asked=relation[0] if relation else None
-    )
-    chosen, narrowed = (_named_in(ranker.graph, file, opening) for file in (candidates, heads))
-    questions = open_questions(
-        ranker.graph, relation, narrowed, both_directions=both_directions, also_second=also_second
-    )
-    asked_of, relations = questions.heads, questions.relations
-    seconds = estimate_seconds(ranker, asked_of, relations, k)
-    single = np.unique(questions.single % ranker.graph.num_relations)
-    if len(single):
-        warn(f"{len(single):,} relations whose heads have one answer each get no second one (--also-second)")
-    warn(
-        f"{len(asked_of):,} questions, {(questions.held == 0).sum():,} of them without an answer yet, "
-        f"about {duration(seconds)}"
-    )
-    if seconds > HOUR and not yes:
-        raise InputError(f"this takes about {duration(seconds)}: add --yes, or choose relations with --relation")
-
-    def links(part: Ids) -> pl.DataFrame:
-        table = ranker.rank_ids(asked_of[part], relations[part], k, candidates=chosen, confidence=confidence)
-        query = part[table["query"]]
-        table = table.drop("query", "known").with_columns(held=questions.held[query])
-        if both_directions:
-            table = table.with_columns(asked=np.where(relations[query] < ranker.graph.num_relations, "tail", "head"))
-        return table if min_confidence is None else table.filter(pl.col("confidence") >= min_confidence)
-
-    def arrange(table: pl.DataFrame) -> pl.DataFrame:
-        keys = "relation", pl.col("held") > 0, pl.col("score").round(4)
-        found.append(Appearance.of(table))
-        return table.sort(*keys, descending=[False, False, True], maintain_order=True)
-
-    found: list[Appearance] = []
-    names = chosen is None or chosen.tolist()
-    asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
-    parts = split(np.arange(len(asked_of)), PART_QUERIES)
-    _give(ranker, asked, output, force, sharing, [parts], links, arrange)
-    _show_appearance(found[0], k)
-    if json is not None:
-        facts = {
-            "questions": len(asked_of),
-            "without_an_answer": int((questions.held == 0).sum()),
-            "single": sorted(ranker.graph.relations.take(single)),
-            "k": k,
-            "range": ranker.range,
-            "appearance": asdict(found[0]),
-        }
-        write_whole(dumps(facts, indent=1).encode(), json, force)
-
-
-def _show_appearance(found: Appearance, k: int) -> None:
-    """Prints the entities that come up for most questions."""
-    rows = [[name, share] for name, share in islice(found.shares.items(), MAX_SHOWN)]
-    show(["comes up for most questions", f"appearance@{k}"], rows)
-    spread = f"{2**found.entropy:,.0f} entities that come up alike"
-    warn(f"the answers to {found.questions:,} questions spread like {spread} (entropy {found.entropy:.1f} bits)")
-
-
-def _open(
+def open_ranker(
     graph: Path,
     opening: Asking,
     answering: Answering,
@@ -398,7 +275,7 @@ def _open(
     return ranker, held.confidence, held.sha256
 
 
-def _named_in(graph: Graph, path: Path | None, reading: Reading) -> Ids | None:
+def named_in(graph: Graph, path: Path | None, reading: Reading) -> Ids | None:
     """The ids of the entities that a file names, if there is one."""
     return None if path is None else graph.entities.each(read_names(path, reading.columns), "entity")
 
@@ -474,7 +351,7 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
         warn("no answer is left")
 
 
-def _give(
+def give(
     ranker: Ranker,
     asked: tuple[Any, ...],
     output: Path | None,
