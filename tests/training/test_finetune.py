@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.conftest import SMALL, Run, random_graph, run_command, small_model, small_training, write_triples
 
+from trivium.datasets.leakage import _training_graph
 from trivium.datasets.synthetic import synthesize
 from trivium.errors import ConfigError, InputError
 from trivium.graph.read import read_graph
@@ -22,7 +23,7 @@ from trivium.text.graph import TextGraph
 from trivium.training import finetune as fitting
 from trivium.training.config import SourceConfig, TrainingConfig
 from trivium.training.loop import PARTS, Trainer, train
-from trivium.training.pretrain import pretrain
+from trivium.training.pretrain import pretrain, training_graphs
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.validation import Validation, held_out
@@ -325,3 +326,33 @@ def test_finetune_improves_a_small_model_on_its_graph(tmp_path: Path) -> None:
     found = fitting.finetune(RunFolder(tmp_path / "run"), output, None, config, lambda _: nullcontext(), False)
     assert found.kept and found.now > found.start + 0.01
     assert not same(load_checkpoint(output)[0].state_dict(), load_checkpoint(start)[0].state_dict())
+
+
+def test_a_graph_is_read_as_who_asks_it_reads_it(tmp_path: Path, command: Run) -> None:
+    """Pairs in columns of their own, both ways round, with labels; again after the file has changed."""
+    start, graph, more = saved(tmp_path / "start.safetensors"), tmp_path / "pairs.csv", tmp_path / "more.txt"
+    pairs = [(a, (a + step) % 31) for a in range(31) for step in (1, 5)]
+    graph.write_text("".join(f"{line},e{a},e{b}\n" for line, (a, b) in enumerate(pairs[:40])))
+    more.write_text("".join(f"x\te{a}\te{b}\n" for a, b in pairs[40:]))
+    (tmp_path / "labels.tsv").write_text("e1\tOne\n")
+    how = {"columns": "2,3", "relation": "knows", "also": (str(more),), "labels": (str(tmp_path / "labels.tsv"),)}
+    words = [word for key, value in how.items() for word in (f"--{key}", value if isinstance(value, str) else value[0])]
+    fit = ["finetune", graph, *words, "--undirected", "--steps", 3]
+
+    def seen(name: str, *rest: object) -> str:
+        status, _, err = command(*fit, *rest, "-o", tmp_path / f"{name}.safetensors", "--run", tmp_path / name)
+        assert status == 0, err
+        return load_checkpoint(tmp_path / name / "fit" / "checkpoint.safetensors")[1].training_data[str(graph)]
+
+    read = read_graph(graph, **how, undirected=True)  # type: ignore[arg-type]
+    assert read.num_triples == 2 * read_graph(graph, **how).num_triples  # type: ignore[arg-type]
+    assert seen("once", "--checkpoint", start) == read.sha256
+    config = TrainingConfig((SourceConfig(str(graph), **how, undirected=True),))  # type: ignore[arg-type]
+    assert training_graphs(config)[1][str(graph)].sha256 == read.sha256
+    graph.write_text(graph.read_text() + "40,e0,e0\n")
+    _training_graph.cache_clear()
+    assert seen("twice", "--checkpoint", tmp_path / "once" / "fit" / "checkpoint.safetensors") == "unknown"
+    status, _, err = command("finetune", "-o", tmp_path / "x.safetensors", "--resume", tmp_path / "once", "--skip-bad")
+    assert (status, "--skip-bad: " in err) == (2, True)
+    status, _, err = command("finetune", "Nations", "--undirected", "-o", tmp_path / "x.safetensors")
+    assert (status, err.count("\n"), "Nations is a data set, and is read as it is: undirected" in err) == (2, 1, True)

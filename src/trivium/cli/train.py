@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Pairs, Required, Resume
+from trivium.cli.options import DEFAULT, DataDir, Device, Force, Pairs, Reading, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
 from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table
@@ -75,7 +75,8 @@ def run_folder(
         return RunFolder.free(run or Path("runs", Path(str(name)).stem))
     for option, value in {"run": run, **others}.items():
         if value is not None:
-            raise ConfigError(f"--{option}: {resume} goes on as it began: leave --{option} out, or begin a new run")
+            name = f"--{option.replace('_', '-')}"
+            raise ConfigError(f"{name}: {resume} goes on as it began: leave {name} out, or begin a new run")
     folder = RunFolder(resume)
     if not folder.begun:
         raise ConfigError(f"{resume} holds no run: its {CONFIG} is missing")
@@ -92,7 +93,7 @@ def finetune(
     valid: Path | None = None,
     minutes: float | None = None,
     steps: int | None = None,
-    columns: Columns = None,
+    reading: Reading = Reading(),
     relation: Pairs = None,
     run: Path | None = None,
     resume: Resume = None,
@@ -122,14 +123,15 @@ def finetune(
         The folder of the run; runs/NAME by default, after the output's name.
     """
     began = {"checkpoint": checkpoint, "only": only, "valid": valid, "minutes": minutes, "steps": steps}
-    began |= {"columns": columns, "relation": relation}
-    folder = run_folder("a graph", graph and output, resume, run=run, **began)
+    given = {key: value for key, value in {"relation": relation, **vars(reading)}.items() if value}
+    how: dict[str, Any] = {k: tuple(map(str, v)) if isinstance(v, list) else v for k, v in given.items()}
+    folder = run_folder("a graph", graph and output, resume, run=run, **began, **how)
     check_place(output, force, ENDING)
     check_range(1, steps=steps)
     config = None
     if graph is not None:
         config = fitting.finetune_config(
-            SourceConfig(graph, columns=columns or "", relation=relation or ""),
+            SourceConfig(graph, **how),
             *(checkpoint or DEFAULT, only or (), str(valid or ""), minutes, steps),
         )
     with claimed(folder.path, folder.path):

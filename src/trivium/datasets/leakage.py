@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,22 +140,21 @@ def training_graph(
     name: str,
     data_dir: str | Path | None = None,
     excluded: Exclusion | None = None,
-    columns: str = "",
-    relation: str = "",
     *,
     download: bool = True,
+    **reading: Any,
 ) -> Graph:
     """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
 
     Args:
-        columns, relation: of a file, see `trivium.graph.read.read_graph`.
+        reading: of a file, see `trivium.graph.read.read_graph`; lists as tuples.
 
     Raises:
-        InputError: it cannot be read, or nothing is left of it.
+        InputError: it cannot be read, or nothing is left of it, or a data set should be read in a way of its own.
     """
     less = {key: tuple(names) for key, names in (excluded or {}).items()}
     taken = less.get("exclude", ()), less.get("exclude_graphs", ())
-    graph = _training_graph(name, data_dir, download, *taken, columns or None, relation or None)
+    graph = _training_graph(name, data_dir, download, *taken, **reading)
     if not graph.num_triples:
         raise InputError(f"exclude and exclude_graphs leave nothing of {name}: take it out of sources, or of these")
     return graph
@@ -167,13 +167,13 @@ def _training_graph(
     download: bool,
     exclude: tuple[str, ...],
     exclude_graphs: tuple[str, ...],
-    columns: str | None,
-    relation: str | None,
+    **reading: Any,
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
-    own = is_file(name)
-    if own:
-        graph = read_graph(graph_file(name), columns=columns, relation=relation)
+    if is_file(name):
+        graph = read_graph(graph_file(name), **reading)
+    elif reading:
+        raise InputError(f"{name} is a data set, and is read as it is: {', '.join(reading)} is for a graph's own file")
     else:
         graph = load_dataset(name, data_dir, download=download).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

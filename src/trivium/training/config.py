@@ -1,7 +1,7 @@
 """How a model is trained: every setting of a run, in one place."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -28,6 +28,23 @@ class SourceConfig(Settings):
     """The columns of its files, and of ``valid``, where they are tables: HEAD,RELATION,TAIL, by name or number."""
     relation: str = ""
     """What joins the pairs of a table that has no column of relations."""
+    also: tuple[str, ...] = ()
+    """Further files of the graph: more triples, or a table of nodes with labels and types."""
+    labels: tuple[str, ...] = ()
+    """Tables of names and labels, or RDF with labels; labels of relations are texts too."""
+    named_graph: str = ""
+    """The IRI of the named graph to read of RDF; all of them by default."""
+    skip_bad: bool = False
+    """Go on past lines that cannot be read."""
+    undirected: bool = False
+    """Every fact holds the other way round too."""
+    symmetric: tuple[str, ...] = ()
+    """Relations whose facts hold the other way round too."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its files are read, as `trivium.graph.read.read_graph` takes it; nothing of what is by default."""
+        return {key: value for key, value in vars(self).items() if value and key not in ("name", "weight")}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -57,12 +57,11 @@ def training_graphs(
             sources.append(source)
             continue
         names = graphs_in(source.name, data_dir)
-        less, how = exclusion(config), (source.columns, source.relation)
-        found = {name: training_graph(name, data_dir, less, *how) for name in names}
+        found = {name: training_graph(name, data_dir, exclusion(config), **source.reading) for name in names}
         counts = [np.bincount(graph.triples[:, 1]) for graph in found.values()]
         schemas = np.log1p([int((count >= 10).sum()) for count in counts]) if len(names) > 1 else np.ones(1)
         shares = source.weight * schemas / max(schemas.sum(), 1e-9)
-        sources += [SourceConfig(name, float(share), *how) for name, share in zip(names, shares, strict=True)]
+        sources += [replace(source, name=name, weight=float(s)) for name, s in zip(names, shares, strict=True)]
         graphs |= found
     return replace(config, sources=tuple(sources)), graphs
 
@@ -82,19 +81,27 @@ def exclusion(config: TrainingConfig) -> dict[str, list[str]]:
     return {"exclude": list(config.exclude), "exclude_graphs": list(config.exclude_graphs)}
 
 
-def data_seen(start: Provenance, now: Provenance, data_dir: str | Path | None) -> Provenance:
+def data_seen(
+    start: Provenance, now: Provenance, data_dir: str | Path | None, sources: Sequence[SourceConfig] = ()
+) -> Provenance:
     """The training data of a run and of the one that its weights began from.
 
     Where both trained on a graph and took different triples out of it, it counts as seen but for what both took out.
     If its hash is not what that says, `UNKNOWN` takes its place, and leakage is unknown too: it must not look smaller
     than it is.
+
+    Args:
+        sources: of the run, which say how files are read.
     """
+    reading = {source.name: source.reading for source in sources}
     data = {**start.training_data, **now.training_data}
     excluded = {name: start.excluded_from(name) for name in start.training_data} | now.excluded
     for name in (start.training_data.keys() & now.training_data.keys()) - {SYNTHETIC}:
         if start.training_data[name] != now.training_data[name]:
             before: Exclusion = start.excluded_from(name)
-            certain = training_graph(name, data_dir, before).sha256 == start.training_data[name]
+            certain = (
+                training_graph(name, data_dir, before, **reading.get(name, {})).sha256 == start.training_data[name]
+            )
             excluded[name] = {key: [n for n in names if n in before[key]] for key, names in now.excluded[name].items()}
             data[name] = training_graph(name, data_dir, excluded[name]).sha256 if certain else UNKNOWN
     return replace(now, training_data=data, excluded=excluded)
@@ -154,7 +161,7 @@ def pretrain(
             settings=asdict(config),
         )
         if config.start_from:
-            provenance = data_seen(load_checkpoint(config.start_from)[1], provenance, data_dir)
+            provenance = data_seen(load_checkpoint(config.start_from)[1], provenance, data_dir, config.sources)
         validate = None
         if config.validate_every:
             first = config.sources[0].name

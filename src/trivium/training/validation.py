@@ -91,7 +91,8 @@ def read_valid(path: str | Path, graph: Graph, source: SourceConfig) -> IntArray
     Raises:
         InputError: the file cannot be read, or no triple is left.
     """
-    frame = read_triples(path, columns=source.columns or None, relation=source.relation or None)
+    how = {key: value for key, value in source.reading.items() if key in ("columns", "relation", "skip_bad")}
+    frame = read_triples(path, **how)
     ids = graph.ids(frame["head"], frame["relation"], frame["tail"])
     known = (ids >= 0).all(1)
     if not known.any():
