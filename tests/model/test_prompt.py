@@ -225,6 +225,12 @@ def test_training_draws_are_seeded_and_fresh() -> None:
     assert {(h, t) for pairs in drawn for h, t in pairs} == {(h, t) for h, k, t in topology.graph.triples if k == 3}
 
 
+def test_answers_may_read_more_examples_than_training_draws() -> None:
+    topology, config = random_topology(6, triples=400), ModelConfig(prompt_examples=3, prompt_examples_asked=20)
+    asked, drawn = (extract(topology, np.array([3]), config, rng) for rng in (None, np.random.default_rng(0)))
+    assert [len(prompts.examples) for prompts in (asked, drawn)] == [20, 3]
+
+
 def test_examples_cover_the_strata_of_degree() -> None:
     """A relation with 40 facts at one hub and 40 between leaves: both kinds are among the examples."""
     hub = np.stack([np.zeros(40), np.zeros(40), np.arange(1, 41)], 1)

@@ -14,6 +14,8 @@ from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ranker
 from trivium.model.enhancers import PromptEnhancer, SimilarityEnhancer, extract
 
+SHOWN_EXAMPLES = 8  # of the examples that were read, in words
+
 
 @dataclass(frozen=True)
 class Step:
@@ -88,8 +90,9 @@ class Explanation:
             named = (f"{n['relation']}{' (inverse)' if n['inverse'] else ''} {n['weight']:.2f}" for n in neighbours)
             lines.append(f"Relations that it was moved towards: {', '.join(named)}.")
         if examples := self.leaned_on.get("examples"):
-            facts = (f"{fact['head']} {fact['relation']} {fact['tail']}" for fact in examples)
-            lines.append(f"Examples that were read: {'; '.join(facts)}.")
+            facts = (f"{fact['head']} {fact['relation']} {fact['tail']}" for fact in examples[:SHOWN_EXAMPLES])
+            more = f"; and {len(examples) - SHOWN_EXAMPLES} more" if len(examples) > SHOWN_EXAMPLES else ""
+            lines.append(f"Examples that were read: {'; '.join(facts)}{more}.")
         if chains := self.leaned_on.get("chains"):
             named = (f"{' · '.join(chain['relations'])} ({chain['confidence']:.0%})" for chain in chains)
             lines.append(

@@ -51,7 +51,9 @@ class ModelConfig(Settings):
     chain_length: Annotated[int, Ge(1), Le(3)] = 3
     """Relations of a chain, at most."""
     prompt_examples: Annotated[Count, Le(64)] = 8
-    """Example facts in a relation's prompt, at most."""
+    """Example facts in a relation's prompt, at most; in training they are drawn."""
+    prompt_examples_asked: Annotated[int, Ge(0), Le(64)] = 0
+    """The same when questions are answered, where more examples cost little; 0: as many as in training."""
     prompt_hops: Annotated[int, Ge(1), Le(2)] = 2
     """Steps from an example's head or tail, 1 or 2."""
     prompt_entities: Annotated[Count, Le(1024)] = 64

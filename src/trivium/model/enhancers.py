@@ -288,7 +288,8 @@ def extract(
     index, edges, num_relations = topology.fact_index, topology.edges, topology.num_relations
     ranks = index.name_ranks if rng is None else np.arange(topology.num_entities, dtype=np.int32)
     salt = np.uint64(0) if rng is None else rng.integers(2**63, dtype=np.uint64)
-    examples = index.examples(relations, config.prompt_examples, rng)
+    count = config.prompt_examples if rng is not None else config.prompt_examples_asked or config.prompt_examples
+    examples = index.examples(relations, count, rng)
     colours = index.entity_colours, index.relation_colours
     limits = config.prompt_hops, config.prompt_entities, config.prompt_edges // 2
     sizes, entities, distances, triples = neighbourhoods(
