@@ -15,9 +15,10 @@ from tests.conftest import SMALL, random_graph, small_training
 from trivium.errors import ConfigError
 from trivium.model.trivium import load_checkpoint
 from trivium.text.graph import TextGraph
-from trivium.training.loop import train
+from trivium.training.loop import Trainer, train
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
+from trivium.training.sampling import Batches
 from trivium.training.team import Team
 
 GRAPH = random_graph(4, entities=60, triples=300)
@@ -40,11 +41,26 @@ def together(*words: object) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
     torchrun += ["--rdzv-conf", "keep_alive_max_attempt=100"]  # a busy machine is not a dead one
     command, here = [*torchrun, *map(str, words)], os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
+    for _ in range(3):  # where gloo does not connect again, as on a very busy machine, the next call goes on
+        done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode == 0:
+            return
+    pytest.fail(done.stderr)
 
 
-@pytest.mark.soak  # on a machine with many others gloo may not connect again
+def test_every_question_weighs_the_same() -> None:
+    subgraphs = Batches(SETTINGS, {"some": GRAPH}).step(0)
+    few = {part: getattr(subgraphs[0][1], part)[:2] for part in ("head", "query", "answer", "known")}
+    subgraphs[0] = "some", replace(subgraphs[0][1], **few)
+    counts = np.array([len(example.head) for _, example in subgraphs])
+    assert counts[0] < counts[1]
+    one = Trainer(SETTINGS, {"some": TEXTS})
+    losses = [one.loss(*subgraph, [SETTINGS.seed, 0, i, 2]).item() for i, subgraph in enumerate(subgraphs)]
+    mean = np.average(losses, weights=counts)
+    assert one.step(0, subgraphs)["loss"] == pytest.approx(mean, rel=1e-6)
+    assert abs(mean - np.mean(losses)) > 1e-3
+
+
 def test_two_processes_one_of_them_killed_go_on_to_the_weights_of_one(tmp_path: Path) -> None:
     """Text dropout and prompts are on; each process has another share of three subgraphs, two and one."""
     alone = train(SETTINGS, {"some": GRAPH}, RunFolder(tmp_path / "alone"), texts={"some": TEXTS})

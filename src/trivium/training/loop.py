@@ -178,10 +178,12 @@ class Trainer:
             group["lr"] = learning_rate(config, step) * group["peak"] / config.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         total, rows = 0.0, []
+        asked = team.sum(sum(len(example.head) for _, example in subgraphs))
         for place, (name, example) in zip(
             range(team.rank, config.subgraphs_per_step, team.size), subgraphs, strict=True
         ):
-            loss = self.loss(name, example, [config.seed, step, place, 2]) / config.subgraphs_per_step
+            share = len(example.head) / asked  # every question weighs the same
+            loss = self.loss(name, example, [config.seed, step, place, 2]) * share
             if loss.requires_grad:  # not where the only part that learns has nothing to read here
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()

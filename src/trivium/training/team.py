@@ -54,6 +54,13 @@ class Team:
             raise found[1]
         return found[0]  # type: ignore[no-any-return]
 
+    def sum(self, count: int) -> int:
+        """The sum of all processes' counts."""
+        total = torch.tensor(count)
+        if self.size > 1:
+            distributed.all_reduce(total)
+        return int(total)
+
     def joined(self, rows: Tensor) -> Tensor:
         """``[size · rows, …]``: the first row of each process, in the order of ranks, then the second, and so on."""
         parts = [torch.empty_like(rows) for _ in range(self.size)]
