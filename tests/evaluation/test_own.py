@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, graph_of, small_model
-from trivium.datasets.registry import load_dataset
+from trivium.datasets.registry import graph_source, load_dataset
 from trivium.datasets.splits import Splits
 from trivium.evaluation.evaluate import STANDING, Questions, evaluate
 from trivium.model.checkpoint import Provenance
@@ -81,7 +81,7 @@ def test_a_graph_is_split_into_a_data_set_or_not_at_all(tmp_path: Path, checkpoi
     (tmp_path / "relations.tsv").write_text("P0\tborders\nP1\tis part of\tof a whole\n")
     status, out, err = command("split", tmp_path / "g.csv", "--test", "0.1", "-o", tmp_path / "mine")
     assert status == 0
-    assert f"trivium evaluate mine --data-dir {tmp_path}" in err
+    assert f"trivium evaluate {tmp_path}/mine" in err
     splits = load_dataset("mine", tmp_path)
     assert splits.graph.num_triples + len(splits.test) + len(splits.valid) == len(set(facts))
     assert [line.split()[:2] for line in out.splitlines()[2:]] == [
@@ -106,3 +106,52 @@ def test_a_graph_is_split_into_a_data_set_or_not_at_all(tmp_path: Path, checkpoi
     status, _, err = command("split", tmp_path / "g.csv", "-o", tmp_path / "mine")
     assert (status, "exists already" in err) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["mine"]
+
+
+def test_a_folder_is_a_data_set_where_its_path_is_given(
+    tmp_path: Path, checkpoint: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By path or by name, with columns of its own; what it lacks is said; kept figures are those of its files."""
+    rng = np.random.default_rng(1)
+    rows = [f"r{r},e{h},{n},e{t}" for n, (h, r, t) in enumerate(rng.integers(0, (20, 2, 20), (140, 3)).tolist())]
+    folder = tmp_path / "sets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "train.csv").write_text("\n".join(["why,who,n,whom", *rows[:100]]))
+    monkeypatch.chdir(tmp_path / "sets")
+    shared = ["--columns", "who,why,whom", "--checkpoint", checkpoint]
+    status, _, err = command("evaluate", "./mine", *shared)
+    assert (status, err.count("\n"), "mine has no test.txt (or .tsv, .csv, .nt, …)" in err) == (2, 1, True)
+    (folder / "test.csv").write_text("\n".join(["why,who,n,whom", *rows[100:120]]))
+    (folder / "valid.csv").write_text("\n".join(["why,who,n,whom", *rows[120:]]))
+    figures = []
+    for words in (("mine",), ("./mine",), (folder,), ("mine", "--data-dir", tmp_path / "sets")):
+        status, _, err = command("evaluate", *words, *shared, "--json", tmp_path / "m.json", "--force")
+        assert status == 0, err
+        figures.append(json.loads((tmp_path / "m.json").read_text())[0]["pessimistic"])
+    assert figures == [figures[0]] * 4
+
+    def kept() -> float:
+        status, _, err = command(
+            "evaluate", folder, *shared, "-o", tmp_path / "kept", "--json", tmp_path / "k.json", "--force"
+        )
+        assert status == 0, err
+        return float(json.loads((tmp_path / "k.json").read_text())[0]["seconds"])
+
+    seconds = kept()
+    assert kept() == seconds
+    (folder / "test.csv").write_text("\n".join(["why,who,n,whom", *rows[100:110]]))
+    assert kept() != seconds
+    for given, said in (
+        ("nowhere", "no folder of yours with train.txt and test.txt"),
+        ("mine/test.csv", "is a graph, and asks"),
+    ):
+        status, _, err = command("evaluate", given, *shared)
+        assert (status, err.count("\n"), said in err) == (2, 1, True)
+    (folder / "relations.tsv").write_text("r0\tlies beside\n")
+    fit = ["finetune", "mine", "--columns", "who,why,whom", "--steps", 2, "-o", tmp_path / "f.safetensors"]
+    status, _, err = command(*fit, "--checkpoint", checkpoint)
+    assert status == 0, err
+    assert "validation MRR" in err
+    assert graph_source("mine") == "mine/train.csv"
+    status, _, err = command("overlap", "mine", folder)
+    assert (status, "columns" in err) == (2, True)

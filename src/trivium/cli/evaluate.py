@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output, Sharing
 from trivium.datasets import leakage
-from trivium.datasets.registry import OwnFiles
+from trivium.datasets.registry import OwnFiles, own_sha256
 from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, Results, graphs_of, markdown, tabulate
 from trivium.evaluation.evaluate import Result, check_asked, evaluate_dataset
@@ -51,7 +51,7 @@ def evaluate(
     ----------
     datasets
         Names such as FB15k237Inductive:v1, see `trivium datasets`; suites: clean, clean15 (with Metafam), grail,
-        ingram, transductive, validation.
+        ingram, transductive, validation; folders of your own with train, test and perhaps valid in any form of a graph.
     checkpoint
         Shipped names or files (repeatable); trivium by default.
     conditioning
@@ -94,14 +94,12 @@ def evaluate(
         check_asked(model, sample, seed, disabled)
     own = None
     if train is not None and test is not None and not datasets and not (valid is True or output is not None):
-        own = OwnFiles(train, test, valid or None, columns)
+        own = OwnFiles({"train": train, "test": test} | ({"valid": valid} if valid else {}), columns)
     elif train is not None or test is not None or not isinstance(valid, bool) or not datasets:
         raise InputError(
             "give data sets (and --valid last), or files: --train FILE and --test FILE, and --valid FILE if there are "
             "more facts; their figures go to --json FILE, not to -o"
         )
-    elif columns is not None:
-        raise InputError("--columns is for --train and --test: a data set's files have their own")
     graphs = [str(test)] if own else graphs_of(datasets or (), data_dir)
     asked: dict[str, Any] = {
         "conditioning": conditioning,
@@ -113,21 +111,23 @@ def evaluate(
         "valid": valid is True,
         "descriptions": descriptions,
     }
-    files = {"exclude": [triples_sha256(read_triples(path)) for path in exclude]} if exclude else {}
+    files = {"exclude": [triples_sha256(read_triples(path, columns=columns)) for path in exclude]} if exclude else {}
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
     with sharing.each() as each:
         for name, (model, provenance) in models.items():
             kept = None if output is None else Results(output, name, **asked, **files)
             for number, graph in enumerate(graphs, 1):
-                result = None if kept is None else kept.load(graph)
+                made_of = own_sha256(graph, data_dir)
+                result = None if kept is None else kept.load(graph, made_of)
                 if result is None:
                     bar = f"{Path(name).stem} {number}/{len(graphs)} {graph}"
                     place = None if kept is None else kept.file(graph)
                     with parts_for(place, each) as parts, progress(bar) as update:
-                        how = asked | {"own": own, "exclude": exclude or (), "progress": update, "parts": parts}
+                        how = asked | {"own": own, "columns": columns, "exclude": exclude or ()}
+                        how |= {"progress": update, "parts": parts}
                         result = evaluate_dataset(model, provenance, graph, data_dir, **how)
                         if kept is not None:
-                            kept.save(result)
+                            kept.save(result, made_of)
                 elif kept is not None:
                     drop_parts(kept.file(graph))
                 table[name][graph] = result

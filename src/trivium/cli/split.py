@@ -68,4 +68,4 @@ def split(
             write_table(lines.filter(pl.any_horizontal(pl.exclude("relation").is_not_null())), folder / "relations.tsv")
     rows = [(name, len(triples), len(set(triples[:, 1].tolist()))) for name, triples in parts.items()]
     show(["part", "facts", "relations"], rows, f"{output}, of {held.num_triples:,} facts")
-    warn(f"measure on it: trivium evaluate {output.name} --data-dir {output.parent}")
+    warn(f"measure on it: trivium evaluate {'' if output.is_absolute() else './'}{output}")

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivium.datasets.registry import is_dataset, load_dataset
+from trivium.datasets.registry import graph_source, is_dataset, load_dataset
 from trivium.datasets.splits import Splits
-from trivium.datasets.table import datasets
 from trivium.errors import InputError
 from trivium.graph.formats import FORMATS, INDEX, PACKED
 from trivium.graph.graph import Graph
@@ -54,8 +53,8 @@ def overlap(a: str, b: str, data_dir: str | Path | None = None) -> dict[str, flo
     Raises:
         InputError: a data set or file cannot be read.
     """
-    if is_file(b):
-        graph = read_graph(graph_file(b))
+    if is_file(b, data_dir):
+        graph = read_graph(graph_source(b, data_dir))
         parts = {"graph": graph.triples}
     else:
         splits = load_dataset(b, data_dir)
@@ -117,23 +116,18 @@ def leakage(
     return float(contained(splits.test, splits.graph, graphs).mean())
 
 
-def is_file(name: str) -> bool:
-    """Whether a graph's name is that of a file, which is there or named like one, and not that of a data set."""
+def is_file(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether a graph's name is that of a file, which is there or named like one, or of a folder with one to train on,
+    and not that of a data set."""
     path = Path(name)
     named = len(path.parts) > 1 or path.suffix.lower() in (*FORMATS, *PACKED, INDEX)
-    return name not in datasets() and (named or path.is_file())
-
-
-def graph_file(name: str) -> str:
-    """The file of a training graph: in a folder its ``train.txt``; another name stays as it is."""
-    files = (Path(name, file) for file in ("train.txt", "train.txt.gz") if name not in datasets())
-    return next((str(file) for file in files if file.is_file()), name)
+    return not is_dataset(name, data_dir) and (named or path.is_file() or graph_source(name, data_dir) != name)
 
 
 def graphs_in(name: str, data_dir: str | Path | None = None) -> list[str]:
-    """The names of the graphs in a folder of folders that hold a ``train.txt`` each; of anything else its own name."""
+    """The names of the graphs in a folder of folders with a file to train on each; of anything else its own name."""
     folders = [] if is_dataset(name, data_dir) else [path.as_posix() for path in sorted(Path(name).glob("*"))]
-    return [folder for folder in folders if graph_file(folder) != folder] or [name]
+    return [folder for folder in folders if graph_source(folder) != folder] or [name]
 
 
 def training_graph(
@@ -147,7 +141,7 @@ def training_graph(
     """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
 
     Args:
-        reading: of a file, see `trivium.graph.read.read_graph`; lists as tuples.
+        reading: of a file, see `trivium.graph.read.read_graph`; lists as tuples. A folder of splits has columns alone.
 
     Raises:
         InputError: it cannot be read, or nothing is left of it, or a data set should be read in a way of its own.
@@ -170,10 +164,10 @@ def _training_graph(
     **reading: Any,
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
-    if is_file(name):
-        graph = read_graph(graph_file(name), **reading)
-    elif reading:
-        raise InputError(f"{name} is a data set, and is read as it is: {', '.join(reading)} is for a graph's own file")
+    if is_file(name, data_dir):
+        graph = read_graph(graph_source(name, data_dir), **reading)
+    elif more := reading.keys() - {"columns"}:
+        raise InputError(f"{name} is a data set, and is read as it is: {', '.join(sorted(more))} is for a graph's file")
     else:
-        graph = load_dataset(name, data_dir, download=download).train
+        graph = load_dataset(name, data_dir, download=download, **reading).train
     return without_questions(graph, exclude, data_dir, exclude_graphs)

@@ -1,7 +1,8 @@
-"""Data sets by name: public ones, and the user's own."""
+"""Data sets by name or by folder: public ones, and the user's own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,45 +10,10 @@ from trivium.datasets.download import fetch
 from trivium.datasets.splits import Splits, family_of, joined, read_split
 from trivium.datasets.table import SPLITS, Dataset, datasets
 from trivium.errors import InputError
+from trivium.files import digest
 from trivium.graph.formats import FORMATS, PACKED
 from trivium.graph.names import Names
 from trivium.graph.read import read_triples
-
-
-def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
-    """Whether a data set is known by that name, or lies in the folder of data sets."""
-    plain = Path(name).name == name and name.strip(".") != ""
-    return name in datasets() or (plain and data_dir is not None and Path(data_dir, name.replace(":", "/")).is_dir())
-
-
-def load_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = True) -> Splits:
-    """Reads a data set, and checks each split against its recorded SHA-256.
-
-    Args:
-        data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there, in any form
-            in which graphs are read, and its splits then say which protocol it follows.
-        download: without ``data_dir``, whether to fetch from the public homes what the cache lacks.
-
-    Raises:
-        InputError: the name is unknown, a split is missing or cannot be had, or its checksum is another.
-    """
-    dataset = datasets().get(name)
-    if data_dir is not None:
-        folder = Path(data_dir) / name.replace(":", "/")
-        splits = list(dataset.homes) if dataset else [s for s in SPLITS if _path(folder, s).exists()]
-        if is_dataset(name, data_dir) and not dataset:
-            if missing := [split for split in ("train", "test") if split not in splits]:
-                raise InputError(
-                    f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it, "
-                    "and trivium split makes one of a graph"
-                )
-            dataset = Dataset(name, family_of(splits), "", None, None, {}, {}, {})
-    if dataset is None:
-        raise InputError(f"unknown data set {name!r}: {Names(list(datasets())).suggest(name)}")
-    if data_dir is None:
-        folder, splits = fetch(dataset, download=download), list(dataset.homes)
-    frames = {split: read_split(dataset, split, _path(folder, split)) for split in splits}
-    return joined(dataset, frames)
 
 
 @dataclass(frozen=True)
@@ -55,15 +21,12 @@ class OwnFiles:
     """A split of one's own: files in any form in which triples are read.
 
     Attributes:
-        train: the graph that is asked.
-        test: the questions.
-        valid: more facts that are true, which are no rivals.
+        files: by split. ``train`` is the graph that is asked, ``test`` are the questions, ``valid`` more facts that are
+            true, which are no rivals; others say which protocol it follows.
         columns: of tables, see `trivium.graph.read.read_graph`.
     """
 
-    train: Path
-    test: Path
-    valid: Path | None = None
+    files: Mapping[str, Path]
     columns: str | None = None
 
     def load(self, name: str) -> Splits:
@@ -72,19 +35,77 @@ class OwnFiles:
         Raises:
             InputError: a file cannot be read.
         """
-        files = {"train": self.train, "valid": self.valid, "test": self.test}
-        frames = {split: read_triples(path, lines=False, columns=self.columns) for split, path in files.items() if path}
+        frames = {split: read_triples(path, lines=False, columns=self.columns) for split, path in self.files.items()}
         return joined(Dataset(name, family_of(frames), "", None, None, {}, {}, {}), frames)
 
 
-def graph_source(name: str, data_dir: str | Path | None) -> str | Path:
-    """Where texts of a data set's relations are looked for: beside the triples of one's own, else by its name."""
-    if data_dir is None or name in datasets():
-        return name
-    return _path(Path(data_dir) / name.replace(":", "/"), "train")
+def own_folder(name: str, data_dir: str | Path | None = None) -> Path | None:
+    """The folder of a data set of one's own, in the folder of data sets or where the name leads, if there is one."""
+    plain = Path(name).name == name and name.strip(".") != ""
+    places = [Path(data_dir, name.replace(":", "/"))] if data_dir is not None and plain else []
+    return next((folder for folder in [*places, Path(name)] if name not in datasets() and folder.is_dir()), None)
 
 
-def _path(folder: Path, split: str) -> Path:
+def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether a data set is known by that name, or lies in a folder: something to answer from, something to ask."""
+    folder = own_folder(name, data_dir)
+    return name in datasets() or (folder is not None and {"train", "test"} <= _files(folder).keys())
+
+
+def load_dataset(
+    name: str, data_dir: str | Path | None = None, *, download: bool = True, columns: str | None = None
+) -> Splits:
+    """Reads a data set, and checks each split of a public one against its recorded SHA-256.
+
+    Args:
+        name: or the path of a folder of your own that holds splits in any form in which graphs are read; they say which
+            protocol it follows.
+        data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there too.
+        download: without ``data_dir``, whether to fetch from the public homes what the cache lacks.
+        columns: of your own tables, see `trivium.graph.read.read_graph`.
+
+    Raises:
+        InputError: the name is unknown, a split is missing or cannot be had, or its checksum is another.
+    """
+    if (folder := own_folder(name, data_dir)) is not None:
+        files = _files(folder)
+        if missing := [split for split in ("train", "test") if split not in files]:
+            raise InputError(
+                f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it, "
+                "and trivium split makes one of a graph"
+            )
+        return OwnFiles(files, columns).load(name)
+    dataset = datasets().get(name)
+    if dataset is None:
+        raise InputError(f"unknown data set {name!r}: {Names(list(datasets())).suggest(name)}")
+    if columns is not None:
+        raise InputError(f"{name} is a public data set, whose columns are known: --columns is for your own files")
+    home = fetch(dataset, download=download) if data_dir is None else Path(data_dir, name.replace(":", "/"))
+    return joined(dataset, {split: read_split(dataset, split, _file(home, split)) for split in dataset.homes})
+
+
+def graph_source(name: str, data_dir: str | Path | None = None) -> str:
+    """The file of the triples to answer from of a folder of one's own, beside which texts may lie; else the name."""
+    folder = own_folder(name, data_dir)
+    return name if folder is None else str(_files(folder).get("train", name))
+
+
+def own_sha256(name: str, data_dir: str | Path | None = None) -> str:
+    """A digest of what a folder of one's own holds of splits and relation texts; empty of a public data set."""
+    folder = own_folder(name, data_dir)
+    if folder is None:
+        return ""
+    files = sorted([*_files(folder).values(), *folder.glob("relations.*")])
+    return digest(*((path.name, path.read_bytes()) for path in files))
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files of the splits that a folder has."""
+    found = {split: _file(folder, split) for split in SPLITS}
+    return {split: path for split, path in found.items() if path.is_file()}
+
+
+def _file(folder: Path, split: str) -> Path:
     """A split's file, in whatever form a graph is read."""
     endings = (ending + packed for ending in (".txt", *FORMATS) for packed in ("", *PACKED))
     found = (folder / f"{split}{ending}" for ending in endings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trivium.datasets.registry import is_dataset
+from trivium.datasets.registry import own_folder
+from trivium.datasets.table import datasets
 from trivium.errors import ConfigError, InputError
 from trivium.evaluation.evaluate import Result
 from trivium.files import make_folder, write_whole
@@ -31,18 +33,22 @@ the mean by .03."""
 
 
 def graphs_of(names: Sequence[str], data_dir: Path | None = None) -> list[str]:
-    """The data sets that names of suites and of data sets stand for, each once, in order.
+    """The data sets that names of suites, of data sets and of folders stand for, each once, in order.
 
     Args:
         data_dir: may hold further ones.
 
     Raises:
-        InputError: a name is neither; the message lists the suites.
+        InputError: a name is none of these; the message lists the suites.
     """
     found: dict[str, None] = {}
     for name in names:
-        if name not in SUITES and not is_dataset(name, data_dir):
-            raise InputError(f"{name!r} is no suite ({', '.join(SUITES)}) and no data set: see trivium datasets")
+        known = name in SUITES or name in datasets() or own_folder(name, data_dir) is not None
+        if not known and Path(name).is_file():
+            raise InputError(f"{name} is a graph, and asks nothing: trivium split {name} -o FOLDER makes what does")
+        if not known:
+            these = f"no suite ({', '.join(SUITES)}), no data set (see trivium datasets) and no folder"
+            raise InputError(f"{name!r} is {these} of yours with train.txt and test.txt (or .tsv, .csv, .nt, …)")
         found |= dict.fromkeys(SUITES.get(name, [name]))
     return list(found)
 
@@ -69,25 +75,29 @@ class Results:
         self.asked = {"checkpoint": checkpoint_sha256(checkpoint), **asked}
         self.folder = make_folder(folder / f"{Path(checkpoint).stem}-{_sha256(self.asked)[:12]}")
 
-    def load(self, dataset: str) -> Result | None:
-        """The result on a data set, if it is there and whole; an earlier version's carries no checksum."""
+    def load(self, dataset: str, files: str = "") -> Result | None:
+        """The result on a data set, if it is there and whole; an earlier version's carries no checksum.
+
+        Args:
+            files: a digest of a data set's own files, to which the result belongs.
+        """
         file = self.file(dataset)
         try:
             held = read_json(file)
-            whole = held.get("sha256") in (None, _sha256(held["result"]))
+            whole = held.get("sha256") in (None, _sha256(held["result"])) and held.get("files", "") == files
             return build(Result, held["result"], file) if whole else None
         except (ConfigError, OSError, LookupError, AttributeError):
             return None
 
-    def save(self, result: Result) -> None:
-        """Keeps a result."""
+    def save(self, result: Result, files: str = "") -> None:
+        """Keeps a result, for `load`."""
         plain = json.loads(json.dumps(asdict(result)))
-        content = json.dumps({"asked": self.asked, "result": plain, "sha256": _sha256(plain)}, indent=1)
+        content = json.dumps({"asked": self.asked, "result": plain, "files": files, "sha256": _sha256(plain)}, indent=1)
         write_whole(content.encode(), self.file(result.dataset), force=True)
 
     def file(self, dataset: str) -> Path:
         """Where the result on a data set is kept."""
-        return self.folder / f"{dataset.replace(':', '-')}.json"
+        return self.folder / f"{re.sub('[:/]', '-', dataset)}.json"
 
 
 def _sha256(plain: Any) -> str:

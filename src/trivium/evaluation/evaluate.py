@@ -227,6 +227,7 @@ def evaluate_dataset(
     data_dir: str | Path | None = None,
     *,
     own: OwnFiles | None = None,
+    columns: str | None = None,
     valid: bool = False,
     descriptions: bool = False,
     exclude: Sequence[Path] = (),
@@ -236,18 +237,19 @@ def evaluate_dataset(
 
     Args:
         own: files instead, which the name is for.
+        columns: of the tables in a folder of one's own, and of those of triples known to be wrong.
         valid: ask the validation questions instead of the test's.
         descriptions: read what the folder of data sets says of the relations in words, where it does; by default only
             their own names are read, which is what a user has.
         exclude: files of triples that are known to be wrong: no rivals of the answers.
     """
-    splits = load_dataset(name, data_dir) if own is None else own.load(name)
+    splits = load_dataset(name, data_dir, columns=columns) if own is None else own.load(name)
     if valid:
         splits = splits.validation()
-    wrong = [read_ids(path, splits.graph) for path in exclude]
+    wrong = [read_ids(path, splits.graph, columns=columns) for path in exclude]
     splits = replace(splits, known=np.concatenate([splits.known, *wrong]))
     _warn_of_standing(splits, every=name not in datasets())
-    source = graph_source(name, data_dir) if own is None else own.train
+    source = graph_source(name, data_dir) if own is None else own.files["train"]
     texts = model_texts(model, splits.graph, source, data_dir if descriptions else None)
     excluded = {source: provenance.excluded_from(source) for source in provenance.training_data}
     share = leakage_of(provenance.training_data, splits, data_dir, excluded)

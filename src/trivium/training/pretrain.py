@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trivium import __version__
-from trivium.datasets.leakage import SYNTHETIC, Exclusion, graph_file, graphs_in, training_graph
+from trivium.datasets.leakage import SYNTHETIC, Exclusion, graphs_in, training_graph
+from trivium.datasets.registry import graph_source
 from trivium.errors import ConfigError, OutputError
 from trivium.files import claimed
 from trivium.graph.graph import Graph
@@ -73,7 +74,7 @@ def training_texts(
     if not config.model.text_encoder:
         return {}
     encoder = load_encoder(config.model.text_encoder)
-    return {name: graph_texts(graph, encoder, graph_file(name), data_dir) for name, graph in graphs.items()}
+    return {name: graph_texts(graph, encoder, graph_source(name, data_dir), data_dir) for name, graph in graphs.items()}
 
 
 def exclusion(config: TrainingConfig) -> dict[str, list[str]]:

@@ -69,8 +69,10 @@ def held_out(
         InputError: the file holds none that the graph can be asked, or the graph is too small to hold some out.
     """
     name, count = config.sources[0].name, config.valid_questions
-    if not config.valid and is_dataset(name, data_dir) and len((splits := load_dataset(name, data_dir)).valid):
-        return graph, Validation(Questions.of(splits.validation()).sample(count, [0, 3]), texts)
+    if not config.valid and is_dataset(name, data_dir):
+        splits = load_dataset(name, data_dir, columns=config.sources[0].columns or None)
+        if len(splits.valid):
+            return graph, Validation(Questions.of(splits.validation()).sample(count, [0, 3]), texts)
     seed = [config.seed, 3]
     if config.valid:
         triples = read_valid(config.valid, graph, config.sources[0])
