@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
-from tests.conftest import graph_of, random_graph, small_model
+from tests.conftest import Run, graph_of, random_graph, small_model, write_triples
 
 from trivium import Graph
 from trivium.calibration import Calibration
 from trivium.calibration.collect import ask
 from trivium.errors import GraphError, InputError
 from trivium.explanation.explain import explain_ids
+from trivium.graph.formats import TRIPLE
+from trivium.graph.read import read_triples
 from trivium.inference.kinds import Range, Sets, choose_range, own_kinds
 from trivium.inference.ranker import Ranker
+from trivium.model.checkpoint import Provenance
+from trivium.model.trivium import save_checkpoint
 
 BIOLOGY = [
     ("g1", "category", "Gene"),
@@ -76,6 +82,53 @@ def test_kinds_come_from_facts_or_files(tmp_path: Path) -> None:
         choose_range(bare, str(table))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("r.tsv", "causes\td2\ncauses\td1\nnear\tx\n", None),
+        ("r.txt", "causes\td2\ncauses\td1\nnear\tx\n", None),
+        ("r.csv", "relation,entity\ncauses,d2\ncauses,d1\nnear,x\n", None),
+        ("r.csv", "object;predicate\nd2;causes\nd1;causes\nx;near\n", None),
+        ("r.csv", "what,why\nd2,causes\nd1,causes\nx,near\n", "who,why,what"),
+        ("r.tsv", "relation\ttail\ncauses\td2\ncauses\td1\nnear\tx\nnear\tnobody\nlikes\tx\n", None),
+    ],
+)
+def test_a_file_says_of_each_relation_what_may_answer(
+    tmp_path: Path, name: str, text: str, columns: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = Graph.from_triples(BIOLOGY)
+    (tmp_path / name).write_text(text)
+    chosen = choose_range(graph, str(tmp_path / name), columns)
+    kind, causes, near = graph.relations.each(["category", "causes", "near"], "relation").tolist()
+    assert names(graph, chosen.answers(causes)) == {"d1", "d2"}
+    assert names(graph, chosen.answers(near)) == {"x"}
+    assert chosen.answers(kind) is chosen.answers(causes + graph.num_relations) is None
+    assert chosen.over(graph.without(graph.triples[:1])).answers(near).tolist() == graph.entities.ids(["x"]).tolist()  # type: ignore[union-attr]
+    assert ("the graph lacks a name of 2 of 5 lines" in caplog.text) == ("nobody" in text)
+    answers = Ranker(small_model(), graph).narrowed(chosen).rank("g2", "causes", k=20)
+    assert set(answers["tail"]) == {"d1", "d2"} and set(answers["rank"]) <= {1, 2}
+
+
+def test_a_range_of_heads_and_what_a_file_of_ends_may_not_say(tmp_path: Path) -> None:
+    graph, path = Graph.from_triples(BIOLOGY), tmp_path / "r.tsv"
+    causes = graph.relations.id("causes", "relation")
+    path.write_text("head\trelation\ttail\ng1\tcauses\td1\ng2\tcauses\td2\n")
+    both = choose_range(graph, str(path))
+    path.write_text("head\trelation\ng1\tcauses\ng2\tcauses\n")
+    heads = choose_range(graph, str(path))
+    assert heads.answers(causes) is None and names(graph, both.answers(causes)) == {"d1", "d2"}
+    assert both.name != heads.name
+    for chosen in (both, heads):
+        assert names(graph, chosen.answers(causes + graph.num_relations)) == {"g1", "g2"}
+    for text, words in (
+        ("likes\td1\n", "names no relation of the graph"),
+        ("causes\tq\n", "for the relation 'causes'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=words):
+            choose_range(graph, str(path))
+
+
 def test_every_verb_gives_an_answer_the_same_rank() -> None:
     graph = random_graph(0, entities=40, relations=6, triples=120)
     plain = Ranker(small_model(), graph)
@@ -133,6 +186,49 @@ def test_confidences_know_of_the_range(tmp_path: Path) -> None:
     assert all(every[tail] == sure for tail, sure in shown["tail", "confidence"].rows())
     scored = seen.score_ids(np.array([[0, 1, int(shown["tail"][0])]]), whole.confidence)
     assert scored["confidence"][0] == pytest.approx(shown["confidence"][0], abs=1e-6)
+
+
+def test_a_calibration_is_made_with_the_range_and_without_what_is_wrong(tmp_path: Path, command: Run) -> None:
+    graph = random_graph(4, entities=40, relations=3, triples=400)
+    write_triples(tmp_path / "g.tsv", graph.triples)
+    save_checkpoint(small_model(), Provenance(), tmp_path / "m.safetensors")
+    every = np.indices((40, 3, 40)).reshape(3, -1).T.astype(np.int32)
+    new = every[~graph.contains(every)]
+    wrong = new[np.random.default_rng(0).random(len(new)) < 0.9]
+    write_triples(tmp_path / "wrong.tsv", wrong)
+    (tmp_path / "ends.tsv").write_text("".join(f"r0\te{entity}\n" for entity in range(0, 40, 2)))
+    how = ["--exclude", tmp_path / "wrong.tsv", "--checkpoint", tmp_path / "m.safetensors"]
+    narrow = [*how, "--range", tmp_path / "ends.tsv"]
+    sure = {}
+    for name, words in (("all", how[2:]), ("right", how), ("narrow", narrow)):
+        made = tmp_path / f"{name}.json"
+        status, _, err = command("calibrate", tmp_path / "g.tsv", "-o", made, "--share", "0.3", *words)
+        assert status == 0, err
+        links = tmp_path / f"{name}.jsonl"
+        asked = ["complete", tmp_path / "g.tsv", "-o", links, "--calibration", made, "--relation", "r0", "-k", 40]
+        status, _, err = command(*asked, *words)
+        assert status == 0, err
+        sure[name] = pl.read_ndjson(links)
+    assert json.loads((tmp_path / "narrow.json").read_text())["range"].startswith("ends.tsv ")
+    # nine in ten of the new ones are gone: of those that are left more were hidden ones while it was made
+    assert sure["right"]["confidence"].mean() > 3 * sure["all"]["confidence"].mean()  # type: ignore[operator]
+    gone = set(read_triples(tmp_path / "wrong.tsv", lines=False).rows())
+    assert gone & set(sure["all"].select(TRIPLE).rows()) and not gone & set(sure["right"].select(TRIPLE).rows())
+    assert set(sure["narrow"]["tail"]) == {f"e{entity}" for entity in range(0, 40, 2)} & set(sure["right"]["tail"])
+    (tmp_path / "ends.tsv").write_text("r0\te1\n")
+    for words in (how, narrow):
+        asked = [
+            "rank",
+            tmp_path / "g.tsv",
+            "--head",
+            "e0",
+            "--relation",
+            "r0",
+            "--calibration",
+            tmp_path / "narrow.json",
+        ]
+        status, _, err = command(*asked, *words)
+        assert (status, err.count("\n"), "made for answers of the range ends.tsv" in err) == (2, 1, True)
 
 
 def test_what_scores_high_without_a_head_is_discounted(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Answering:
 
     range: str | None = None
     """Answers of the right kind alone: seen (what stands at that end of the relation), type (what is of a type that
-    stands there), or a file of names, or of names and types."""
+    stands there), or a file of names, of relations and names, or of names and types."""
     exclude: list[Path] = field(default_factory=list)
     """A table of triples that are known to be wrong (repeatable): never an answer, never a rival."""
     debias: bool = False

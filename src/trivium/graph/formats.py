@@ -336,6 +336,15 @@ def names_column(fields: Sequence[str], columns: str | None = None) -> int | Non
     return next(iter(places), None)
 
 
+def ends_columns(fields: Sequence[str], columns: str | None = None) -> dict[str, int]:
+    """Where a header of a table of relations and entities at their ends has them; empty of a line that is none."""
+    found = asked(fields, columns)
+    if "relation" not in found and "relation" in (words := [_word(field) for field in fields]):
+        entity = names_column(fields)
+        found = {"relation": words.index("relation")} | ({} if entity is None else {"tail": entity})
+    return found if "relation" in found and len(found) > 1 else {}
+
+
 def kinds_column(fields: Sequence[str]) -> int | None:
     """Where a header of a table of entities has their kinds; ``None`` where it has none."""
     words = [_word(field) for field in fields]

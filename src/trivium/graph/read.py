@@ -39,6 +39,7 @@ from trivium.graph.formats import (
     asked,
     chosen_names,
     ending_of,
+    ends_columns,
     fail,
     format_of,
     is_packed,
@@ -327,6 +328,36 @@ def read_kinds(path: str | Path) -> pl.DataFrame | None:
     rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
     pairs = [(row[name], one) for row in rows for one in kinds_in(row[kind])]
     return pl.DataFrame(pairs, {"name": pl.String, "kind": pl.String}, orient="row")
+
+
+def read_ends(path: str | Path, columns: str | None = None) -> pl.DataFrame | None:
+    """Reads which entities may stand at an end of a relation: ``relation``, ``end`` (head or tail), ``name``.
+
+    A header calls the columns relation and tail, head or both (or words of the same meaning, or entity, which is a
+    tail); without one a relation and a tail stand between tabs.
+
+    Args:
+        columns: as in `read_graph`.
+
+    Returns:
+        ``None`` of a file that is no such table.
+
+    Raises:
+        GraphError: the file cannot be read.
+    """
+    path = Path(path)
+    form = layout(path, Pass()) if _is_table(path) or path.suffix.lower() == ".txt" else None
+    if form is None:
+        return None
+    places, header = ends_columns(form.first, columns), True
+    if not places and form.delimiter == "\t" and len(form.first) == 2:
+        places, header = {"relation": 0, "tail": 1}, False
+    if not places:
+        return None
+    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][header:]
+    ends = [(end, place) for end, place in places.items() if end != "relation"]
+    found = [(row[places["relation"]], end, row[place]) for row in rows for end, place in ends]
+    return pl.DataFrame(found, dict.fromkeys(("relation", "end", "name"), pl.String), orient="row")
 
 
 def _is_table(path: Path) -> bool:

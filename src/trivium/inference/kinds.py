@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,13 +13,15 @@ import polars as pl
 
 from trivium.errors import InputError
 from trivium.files import digest
-from trivium.graph.graph import Graph
-from trivium.graph.read import read_kinds, read_names
+from trivium.graph.graph import Graph, inverse
+from trivium.graph.read import read_ends, read_kinds, read_names
 from trivium.inference.answers import EntityIds, Ids
 
 RARE = 0.01  # of the entities that stand at an end of a relation: a rarer kind says nothing of the others there
 SAYS_KIND = "type", "category", "kind", "instance of", "P31"
 """Relations whose tail is the kind of their head, by the last part of their name or label."""
+
+log = logging.getLogger(__name__)
 
 
 class Sets:
@@ -67,12 +71,14 @@ class Range:
         name: of the choice, for what is made with it.
         sets: the kinds of entities; ``None`` for what was seen alone.
         named: the only entities that may answer, whatever the relation; the rest does not count then.
+        ends: likewise of each relation; one that is not there narrows nothing.
     """
 
     graph: Graph
     name: str
     sets: Sets | None = None
     named: Ids | None = None
+    ends: Mapping[int, Ids] | None = None
     _found: dict[int, EntityIds | None] = field(default_factory=dict)
 
     def over(self, graph: Graph) -> Range:
@@ -86,6 +92,8 @@ class Range:
         """
         if self.named is not None:
             return self.named
+        if self.ends is not None:
+            return self.ends.get(relation)
         if relation not in self._found:
             places = np.flatnonzero(self.graph.edge_relations == relation)
             seen = np.unique(np.searchsorted(self.graph.offsets, places, "right") - 1)
@@ -98,8 +106,9 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range
     """What ``--range`` says: ``seen``, ``type``, or a file.
 
     Args:
-        choice: a file holds names, one a line or in a column; or names and their kinds, in columns that a header calls
-            so (``type``, ``category``, ``kind``).
+        choice: a file holds names, one a line or in a column; or relations and names, see
+            `trivium.graph.read.read_ends`; or names and their kinds, in columns that a header calls so (``type``,
+            ``category``, ``kind``).
         columns: see `trivium.graph.read.read_names`.
 
     Raises:
@@ -111,6 +120,11 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range
     if choice == "type":
         return Range(graph, choice, Sets(own_kinds(graph), graph.num_entities))
     table = read_kinds(choice)
+    if table is None and (rows := read_ends(choice, columns)) is not None:
+        ends = _ends(graph, choice, rows)
+        return Range(
+            graph, f"{Path(choice).name} {digest(*(part for item in ends.items() for part in item))}", ends=ends
+        )
     if table is None:
         named = np.unique(graph.entities.each(read_names(choice, columns), "entity"))
         return Range(graph, f"{Path(choice).name} {digest(named)}", named=named)
@@ -119,6 +133,31 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range
         raise InputError(f"{choice}: none of its names is in the graph")
     kinds = np.stack([ids, table["kind"].rank("dense").to_numpy().astype(np.int64)], 1)[ids >= 0]
     return Range(graph, f"{Path(choice).name} {digest(kinds)}", Sets(kinds, graph.num_entities))
+
+
+def _ends(graph: Graph, path: str, rows: pl.DataFrame) -> dict[int, Ids]:
+    """The entities of each relation (over ``2 · num_relations``) that rows of `read_ends` name, ascending.
+
+    Raises:
+        InputError: the graph holds no relation of them, or none of the names that one has.
+    """
+    entities = graph.entities.ids(rows["name"]).astype(np.int64)
+    relations = graph.relations.ids(rows["relation"]).astype(np.int64)
+    if not (there := relations >= 0).any():
+        raise InputError(
+            f"{path}: it names no relation of the graph: give a relation and an entity a line, or one name"
+        )
+    if len(unknown := np.flatnonzero(~there | (entities < 0))):
+        log.warning("%s: the graph lacks a name of %s of %s lines", path, f"{len(unknown):,}", f"{len(rows):,}")
+    relations = np.where(rows["end"] == "head", inverse(relations, graph.num_relations), relations)
+    ends = {
+        int(kind): np.unique(entities[(relations == kind) & (entities >= 0)]) for kind in np.unique(relations[there])
+    }
+    for kind, named in ends.items():
+        if not len(named):
+            name = graph.relations.names[kind % graph.num_relations]
+            raise InputError(f"{path}: the graph holds nothing of what it names for the relation {name!r}")
+    return ends
 
 
 def kind_relations(graph: Graph) -> list[int]:
