@@ -1,3 +1,4 @@
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.conftest import Run
 from trivium.errors import GraphError, OutputError
+from trivium.graph import index, names
 from trivium.graph.graph import Graph
 from trivium.graph.index import SCHEMA, open_index, save_index
 from trivium.graph.names import Names
@@ -19,8 +22,8 @@ from trivium.graph.read import read_graph
 def small(labels: bool = True) -> Graph:
     rng = np.random.default_rng(0)
     heads, relations, tails = (rng.integers(0, top, 200, np.int32) for top in (30, 4, 30))
-    names = [f"é{i}😀" for i in range(30)]
-    entities = Names(names, [name.upper() for name in names] if labels else None)
+    held = [f"é{i}😀" for i in range(30)]
+    entities = Names(held, [name.upper() for name in held] if labels else None)
     return Graph.from_ids(heads, relations, tails, entities=entities, relation_names=Names(["a", "b", 'c"', "d\t"]))
 
 
@@ -82,9 +85,9 @@ def test_an_index_takes_no_place_that_is_taken_or_nameless(tmp_path: Path) -> No
         (b"TRIVIUM", "is no index"),
         (b"another" * 40, "is no index"),
         (b"PK\x03\x04" * 40, "is a zip archive"),
-        (b"TRIVIUM\x01" + bytes(80), "of version 1, not 3: make it anew"),
-        (b"TRIVIUM\x03" + bytes(80), r"is damaged or cut short \(its checksum"),
-        (b"TRIVIUM\x03" + zlib.crc32(bytes(99)).to_bytes(4, "little") + bytes(99), "holds no graph"),
+        (b"TRIVIUM\x01" + bytes(80), "of version 1, not 4: make it anew"),
+        (b"TRIVIUM\x04" + bytes(80), r"is damaged or cut short \(its checksum"),
+        (b"TRIVIUM\x04" + zlib.crc32(bytes(99)).to_bytes(4, "little") + bytes(99), "holds no graph"),
     ],
 )
 def test_what_is_no_index_is_one_clear_line(tmp_path: Path, data: bytes, words: str) -> None:
@@ -121,7 +124,7 @@ def crafted(path: Path, columns: dict[str, Any], alone: Any = None) -> Path:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_batch(table)
     rest = bytes(52) + sink.getvalue().to_pybytes()
-    path.write_bytes(b"TRIVIUM\x03" + zlib.crc32(rest).to_bytes(4, "little") + rest)
+    path.write_bytes(b"TRIVIUM\x04" + zlib.crc32(rest).to_bytes(4, "little") + rest)
     return path
 
 
@@ -185,3 +188,41 @@ def test_the_command_line_says_whether_an_index_is_whole(tmp_path: Path, command
     status, _, err = command("index", path, "--check")
     assert (status, "is damaged or cut short" in err) == (2, True)
     assert command("index", path)[0] == 2
+
+
+def test_a_large_index_is_mapped_and_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large from the first byte on, here. What was checked is believed until somebody writes to the file."""
+    monkeypatch.setattr(index, "MAPPED", 0)
+    monkeypatch.setattr(index, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(names, "FEW", 0)
+    looked, whole = [], index._checksum
+
+    def watched(data: NDArray[np.uint8]) -> int:
+        looked.append(len(data))
+        return whole(data)
+
+    monkeypatch.setattr(index, "_checksum", watched)
+    graph, path, copy = small(), tmp_path / "g.trivium", tmp_path / "copy.trivium"
+    save_index(graph, path)
+    before = path.read_bytes()
+    opened = open_index(path)
+    assert (path.stat().st_mode & 0o777, looked) == (0o444, [])
+    assert opened.entities.id("é7😀", "entity") == 7 and opened.entities.id("É7😀", "entity") == 7
+    assert opened.entities.shown(np.array([3])).to_list() == ["É3😀"]
+    assert "names" not in vars(opened.entities) and "_shown" not in vars(opened.entities), "all names were read"
+    opened.sources[:] = 0
+    assert path.read_bytes() == before
+    same = open_index(path, check=True)
+    assert (same.twins.tolist(), same.reflexive, same.sha256) == (graph.twins.tolist(), graph.reflexive, graph.sha256)
+    np.testing.assert_array_equal(same.sources, graph.sources)
+    copy.write_bytes(before)
+    for times in (2, 2):
+        assert open_index(copy).named(graph.triples[:9]).equals(graph.named(graph.triples[:9]))
+        assert len(looked) == times
+    stamp = copy.stat()
+    with copy.open("r+b") as file:
+        file.seek(len(before) // 2)
+        file.write(b"\xff")
+    os.utime(copy, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(GraphError, match="is damaged or cut short"):
+        open_index(copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,19 @@ def test_every_name_is_found_and_nothing_else(names: list[str]) -> None:
         held.id("".join(names) + "x")
     for name in names:
         assert name in search(held, name, len(names))
+
+
+def test_one_by_one_names_are_found_as_all_at_once() -> None:
+    """Beside so many others that no table of all is made for a few."""
+    rng = np.random.default_rng(0)
+    names = [f"http://x/{'ab'[i % 2]}#{i // 2}" if i % 5 else f"p{i}" for i in rng.permutation(2000)]
+    labels = [name if i % 3 else f"Label {i % 700}" for i, name in enumerate(names)]
+    for held in (Names(names), Names(names, labels), Names(sorted(names))):
+        table = pl.Series([*held.called, *held.names, "nothing", "http"])
+        asked = table.gather(rng.choice(len(table), 300)).to_list()
+        assert [held.ids([name])[0] for name in asked] == held.ids(pl.Series(asked)).tolist()
+        places = rng.choice(len(names), 300)
+        assert [held.shown(np.array([place]))[0] for place in places] == held.shown(places).to_list()
 
 
 def test_beginnings_come_first_the_same_name_before_all_then_those_with_more_facts() -> None:

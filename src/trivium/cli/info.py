@@ -195,7 +195,7 @@ def index(
     if check == (output is not None):
         raise InputError("give -o FILE, or --check and the .trivium file to look at")
     if output is None:
-        print(f"{graph} is whole: {open_index(graph).num_triples:,} triples")
+        print(f"{graph} is whole: {open_index(graph, check=True).num_triples:,} triples")
     else:
         from trivium.text.graph import with_texts
 

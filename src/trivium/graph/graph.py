@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -16,7 +17,17 @@ from numpy.typing import NDArray
 from trivium.errors import GraphError
 from trivium.graph.formats import TRIPLE, chosen, recognised
 from trivium.graph.names import Names
-from trivium.kernels.csr import IntArray, OffsetArray, coinciding, find_edges, incidence_rows, sorted_unique, targets_of
+from trivium.kernels.csr import (
+    Block,
+    IntArray,
+    OffsetArray,
+    blocks,
+    coinciding,
+    find_edges,
+    incidence_rows,
+    sorted_unique,
+    targets_of,
+)
 
 TWIN_SHARE = 0.75
 """The share of a relation's facts, beyond chance, that a twin holds too. Where a fifth of all facts is missing, copies
@@ -142,8 +153,16 @@ class Graph:
     @cached_property
     def reflexive(self) -> frozenset[int]:
         """The relations that lead from some entity to itself."""
-        triples = self.triples
-        return frozenset(triples[triples[:, 0] == triples[:, 2], 1].tolist())
+        count = self.num_relations
+        return frozenset(
+            kind
+            for block in self._blocks()
+            for kind in np.unique(block.relations[block.sources == block.targets]).tolist()
+            if kind < count
+        )
+
+    def _blocks(self) -> Iterator[Block]:
+        return blocks(self.offsets, self.edge_relations, self.sources)
 
     @cached_property
     def twins(self) -> OffsetArray:
@@ -160,16 +179,24 @@ class Graph:
         (2020), with thresholds of .8.
         """
         count = self.num_relations
-        pairs, shared, sizes = coinciding(self.offsets, self.edge_relations, self.sources, count, MOST_JOINED)
-        rows, kinds = incidence_rows(self.offsets, self.edge_relations, count)
-        ends = np.sort(targets_of(rows) * np.int64(count) + kinds % count)  # np.unique takes ten times longer
-        entities = np.bincount(ends[np.diff(ends, prepend=-1) > 0] % count, minlength=count)
+        sizes, entities = np.zeros((2, count), np.int64)
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        for block in self._blocks():
+            *pairs_shared, joined = coinciding(block, self.num_entities, count, MOST_JOINED)
+            found.append((pairs_shared[0], pairs_shared[1]))
+            sizes += joined
+            rows, kinds = incidence_rows(block.offsets, block.relations, count)
+            ends = np.sort(targets_of(rows) * np.int64(count) + kinds % count)  # np.unique takes ten times longer
+            entities += np.bincount(ends[np.diff(ends, prepend=-1) > 0] % count, minlength=count)
+        keys, place = np.unique(np.concatenate([keys for keys, _ in found]), return_inverse=True)
+        shared = np.bincount(place, np.concatenate([number for _, number in found]), len(keys)).astype(np.int64)
+        pairs = np.stack(np.divmod(keys, 2 * count), 1)
         first, second = pairs[:, 0], pairs[:, 1] % count
         share = shared / np.maximum(sizes[first], sizes[second])
         chance = np.maximum(sizes[first] / entities[first] ** 2, sizes[second] / entities[second] ** 2)
         enough = shared >= np.where(first == second, 2 * TWIN_PAIRS, TWIN_PAIRS)
-        found = pairs[enough & (share - chance >= TWIN_SHARE * (1 - chance))]
-        a, b = np.concatenate([found, found[:, ::-1], turned := inverse(found, count), turned[:, ::-1]]).T
+        same = pairs[enough & (share - chance >= TWIN_SHARE * (1 - chance))]
+        a, b = np.concatenate([same, same[:, ::-1], turned := inverse(same, count), turned[:, ::-1]]).T
         least, before = np.arange(2 * count), None
         while before is None or (least != before).any():
             before = least.copy()
@@ -340,10 +367,28 @@ class Graph:
         names = {"head": self.entities.take(heads), "relation": self.relations.take(relations)}
         return pl.DataFrame(names | {"tail": self.entities.take(tails)})
 
+    def renamed(self, entities: Names, relations: Names) -> Graph:
+        """The same graph with other labels or texts beside the names, which stay; so does what is known of it."""
+        other = copy(self)
+        other.entities, other.relations = entities, relations
+        return other
+
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each."""
-        return triples_sha256(self.named(self.triples))
+        """SHA-256 of the sorted triples by name, one ``head<TAB>relation<TAB>tail`` line each.
+
+        Cost: O(triples); in blocks where ids follow the order of the names.
+        """
+        both = self.entities, self.relations
+        if any(names.by_name is not None or names.names.str.contains("[\\x00-\\x09]").any() for names in both):
+            return triples_sha256(self.named(self.triples))
+        digest = hashlib.sha256()
+        for block in self._blocks():  # an edge of an inverse relation, from the tail: by head, relation and tail
+            turned = block.relations >= self.num_relations
+            kinds = block.relations[turned] - np.int32(self.num_relations)
+            facts = np.stack([block.targets[turned], kinds, block.sources[turned]], 1)
+            _update(digest, _lines(self.named(facts)))
+        return digest.hexdigest()
 
 
 def _columns(triples: Any, columns: str | None = None, relation: str | None = None) -> list[pl.Series]:
@@ -368,8 +413,19 @@ def _columns(triples: Any, columns: str | None = None, relation: str | None = No
 
 def triples_sha256(triples: pl.DataFrame) -> str:
     """SHA-256 over the sorted, de-duplicated lines ``head<TAB>relation<TAB>tail``, each with its newline."""
-    lines = triples.select(pl.format("{}\t{}\t{}\n", "head", "relation", "tail")).to_series().unique().sort()
     digest = hashlib.sha256()
-    for part in lines.to_frame().iter_slices(1 << 16):
-        digest.update("".join(part.to_series()).encode())
+    _update(digest, _lines(triples).unique().sort())
     return digest.hexdigest()
+
+
+def _lines(triples: pl.DataFrame) -> pl.Series:
+    return triples.select(pl.format("{}\t{}\t{}\n", "head", "relation", "tail")).to_series()
+
+
+def _update(digest: Any, lines: pl.Series) -> None:
+    """Adds lines to a digest, without an object for each."""
+    for part in lines.to_frame().iter_slices(1 << 20):
+        held = part.to_series().to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, data = held.buffers()
+        bounds = np.frombuffer(offsets, np.int64)[held.offset : held.offset + len(held) + 1]
+        digest.update(memoryview(data)[bounds[0] : bounds[-1]])

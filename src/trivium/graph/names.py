@@ -1,14 +1,19 @@
-"""Names by id: one string column, no Python object per name."""
+"""Names by id: one string column, no Python object per name.
+
+Of an index that is mapped they stay on the disk: one is found by halving the sorted order, and what shows a few of them
+reads these alone.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
@@ -17,13 +22,18 @@ from trivium.errors import GraphError
 CHUNK = 4096  # names compared while nothing else of Python runs: about 5 ms
 MAX_LENGTH = 200  # characters; a longer text is not compared with names
 MIN_SIMILARITY = 60.0  # of 100, as rapidfuzz counts
+COMPARED = 1 << 20  # names, at most, for likeness: a second or two
+FEW = 64  # names are looked up one by one where the names that are held are so many times as many
+
+Strings: TypeAlias = "pl.Series | pa.LargeStringArray"
+Order = NDArray[np.int32]
 
 
 class Names:
     """The names of entities or relations, in the order of their ids, and labels for people where there are any.
 
     Args:
-        names: unique strings; a name's place is its id.
+        names: unique strings; a name's place is its id. An Arrow array stays where it is, until all are asked for.
         labels: as many strings, or ``None``; they are shown, and looked up where no name fits. One that is the name
             itself counts as none.
         texts: as many rows of what an index holds of relations in words, ``name``, ``description`` and ``inverse``
@@ -32,13 +42,23 @@ class Names:
 
     def __init__(
         self,
-        names: pl.Series | Sequence[str],
-        labels: pl.Series | Sequence[str] | None = None,
+        names: Strings | Sequence[str],
+        labels: Strings | Sequence[str] | None = None,
         texts: pl.DataFrame | None = None,
     ) -> None:
-        self.names = names if isinstance(names, pl.Series) else pl.Series("name", names, dtype=pl.String)
-        self.labels = None if labels is None else pl.Series("label", labels, dtype=pl.String)
+        self._names = _held(names)
+        self._labels = None if labels is None else _held(labels)
         self.texts = texts
+
+    @cached_property
+    def names(self) -> pl.Series:
+        """All of them, in memory."""
+        return pl.Series("name", self._names)
+
+    @cached_property
+    def labels(self) -> pl.Series | None:
+        """All of them, in memory."""
+        return None if self._labels is None else pl.Series("label", self._labels)
 
     @classmethod
     def of(cls, names: Names | Sequence[str] | int) -> Names:
@@ -62,30 +82,77 @@ class Names:
         return cls(pl.Series("name", np.arange(count, dtype=np.int64)).cast(pl.String))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._names)
 
     def take(self, ids: NDArray[np.integer]) -> pl.Series:
         """The names of ids ``[n]``."""
-        return self.names.gather(ids)
+        return _taken(self._names, ids)
+
+    @cached_property
+    def by_name(self) -> Order | None:
+        """The ids in the order of their names; ``None`` where that is their own."""
+        return None if self.names.is_sorted() else _order(self.names)
+
+    @cached_property
+    def by_call(self) -> Order | None:
+        """The ids in the order of what people call each, in small letters; ``None`` where that is their own."""
+        called = self.called.str.to_lowercase()
+        return None if called.is_sorted() else _order(called)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether each is called by its name."""
+        begin = self._begin(self.by_name, self.take, "http")
+        address = begin < len(self) and self.take(_at(self.by_name, begin))[0].startswith("http")
+        return self._labels is None and not address
+
+    def calls(self, ids: NDArray[np.integer]) -> pl.Series:
+        """What people call ids ``[n]``: a label, else the last part of an address, else the name; some share one."""
+        names = self.take(ids)
+        return names if self.plain else _called(names, names if self._labels is None else _taken(self._labels, ids))
 
     @cached_property
     def called(self) -> pl.Series:
-        """What people call each: its label, else the last part of an address, else its name; several may share one."""
-        if self.labels is None and not self.names.str.starts_with("http").any():
+        """What people call each; see `calls`."""
+        if self.plain:
             return self.names
-        labels = self.names if self.labels is None else self.labels
-        parts = self.names.str.extract("^https?://.*[/#]([^/#]+)$").fill_null(self.names)
-        return parts.zip_with(labels == self.names, labels)
+        return _called(self.names, self.names if self.labels is None else self.labels)
 
     @cached_property
     def _shown(self) -> pl.Series:
-        if self.called is self.names:
+        if self.plain:
             return self.names
         return self.called.zip_with(~self.called.is_duplicated(), self.names)
 
     def shown(self, ids: NDArray[np.integer]) -> pl.Series:
         """What people call ids ``[n]``, or their names where several are called so."""
-        return self._shown.gather(ids)
+        if self.plain or FEW * len(ids) > len(self):
+            return self._shown.gather(ids)
+        called = self.calls(ids)
+        alone = [len(self._all_called(name)) == 1 for name in called]
+        return called.zip_with(pl.Series(alone, dtype=pl.Boolean), self.take(ids))
+
+    def _begin(self, order: Order | None, key: Callable[[NDArray[np.int64]], pl.Series], text: str) -> int:
+        """The first place in an order at which stands what is not less than a text."""
+        return bisect_left(range(len(self)), text, key=lambda place: key(_at(order, place))[0])
+
+    def _folded(self, ids: NDArray[np.integer]) -> pl.Series:
+        return self.calls(ids).str.to_lowercase()
+
+    def beginning(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The ids of what is called ``text``, which is in small letters, and of what goes on after it.
+
+        Cost: O(log names + found).
+        """
+        same, longer, end = (
+            self._begin(self.by_call, self._folded, bound) for bound in (text, f"{text}\0", f"{text}\U0010ffff\0")
+        )
+        return _at(self.by_call, same, longer), _at(self.by_call, longer, end)
+
+    def _all_called(self, name: str) -> NDArray[np.int64]:
+        """The ids of all that are called so."""
+        ids = self.beginning(pl.Series([name]).str.to_lowercase()[0])[0]
+        return ids[(self.calls(ids) == name).to_numpy()] if len(ids) else ids
 
     def with_all(
         self, *columns: pl.Series | Sequence[str], labels: bool = True
@@ -101,7 +168,7 @@ class Names:
         asked = pl.concat([pl.Series("name", column, dtype=pl.String) for column in columns])
         held = self if labels else Names(self.names)
         new = asked.filter(held.ids(asked) < 0).unique(maintain_order=True)
-        if held.called is not self.names and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
+        if not held.plain and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
             raise GraphError(self.unknown(odd[0], "name"))
         called = None if self.labels is None else pl.concat([self.labels, new])
         texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(len(new))])
@@ -128,8 +195,13 @@ class Names:
         return Names(self.names, self.names.replace_strict(labels, default=before), self.texts)
 
     def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
-        """The id of each name, or of what a single one is called; -1 for others. Cost: O(held + asked)."""
+        """The id of each name, or of what a single one is called; -1 for others.
+
+        Cost: O(asked · log held) for a few, O(held + asked) for many.
+        """
         asked = names if isinstance(names, pl.Series) else _strings(names)
+        if FEW * len(asked) < len(self):
+            return np.array([self._id(name) for name in asked], np.int32)
 
         def found(held: pl.Series, missing: pl.Series) -> NDArray[np.int32]:
             table = pl.DataFrame({"name": held, "id": np.arange(len(self), dtype=np.int32)})
@@ -137,9 +209,18 @@ class Names:
             return table["id"].fill_null(-1).to_numpy().astype(np.int32)
 
         ids = found(self.names, asked)
-        if self.called is not self.names and (ids < 0).any():
+        if (ids < 0).any() and not self.plain:
             ids[ids < 0] = found(self._shown, asked.filter(ids < 0))
         return ids
+
+    def _id(self, name: str) -> int:
+        """The id of one name, as `ids`."""
+        place = self._begin(self.by_name, self.take, name)
+        if place < len(self) and self.take(found := _at(self.by_name, place))[0] == name:
+            return int(found[0])
+        if self.plain or len(ids := self._all_called(name)) != 1:
+            return -1
+        return int(ids[0])
 
     def each(self, names: Sequence[str], what: str) -> NDArray[np.int64]:
         """The id of each name, ``[names]``, as `ids`.
@@ -161,15 +242,51 @@ class Names:
 
     def unknown(self, name: str, what: str) -> str:
         """What is wrong with a name that has no id."""
-        if self.called is not self.names and len(places := (self.called == name).arg_true()) > 1:
-            rest = ", ".join(self.names.gather(places[:5]))
+        if not self.plain and len(places := self._all_called(name)) > 1:
+            rest = ", ".join(self.take(places[:5]))
             return f"{name!r} belongs to {len(places)} names: give one of them ({rest})"
         return f"unknown {what} {name!r}: {self.suggest(name)}"
 
     def suggest(self, name: str) -> str:
         """Words that name what is nearest to an unknown name."""
-        near = self._shown.gather(most_similar(self._shown.str.to_lowercase(), name.lower(), 3))
+        near = self.shown(self.like(name.lower(), 3))
         return f"did you mean {' or '.join(map(repr, near))}?" if len(near) else "nothing here is spelled like it"
+
+    def like(self, text: str, count: int) -> NDArray[np.int64]:
+        """The ids of what is spelled most like a text in small letters, best first, at most ``count``.
+
+        Cost: O(names); of more than `COMPARED` those alone that stand next to the text in their order.
+        """
+        first = 0
+        if len(self) > COMPARED:
+            first = min(max(0, self._begin(self.by_call, self._folded, text) - COMPARED // 2), len(self) - COMPARED)
+        ids = _at(self.by_call, first, min(first + COMPARED, len(self)))
+        return ids[most_similar(self._folded(ids), text, count)]
+
+
+def _held(strings: Strings | Sequence[str]) -> Strings:
+    return strings if isinstance(strings, pl.Series | pa.Array) else pl.Series("name", strings, dtype=pl.String)
+
+
+def _taken(held: Strings, ids: NDArray[np.integer]) -> pl.Series:
+    if isinstance(held, pl.Series):
+        return held.gather(ids)
+    return pl.Series("name", held.take(pa.array(ids)), dtype=pl.String)
+
+
+def _order(strings: pl.Series) -> Order:
+    return pl.Series(strings).arg_sort().to_numpy().astype(np.int32)
+
+
+def _at(order: Order | None, begin: int, end: int | None = None) -> NDArray[np.int64]:
+    """The ids at some places of an order, or at one."""
+    end = begin + 1 if end is None else end
+    return np.arange(begin, end) if order is None else order[begin:end].astype(np.int64)
+
+
+def _called(names: pl.Series, labels: pl.Series) -> pl.Series:
+    parts = names.str.extract("^https?://.*[/#]([^/#]+)$").fill_null(names)
+    return parts.zip_with(labels == names, labels)
 
 
 def _strings(names: Iterable[Any]) -> pl.Series:
@@ -185,58 +302,38 @@ def _strings(names: Iterable[Any]) -> pl.Series:
 
 
 class NameIndex:
-    """Names sorted twice, as they are and as people type them, for who looks up one after another.
+    """Names as people type them, for who looks up one after another.
 
     Args:
         names: by id.
         counts: ``[names]``, facts of each; of several names with the same beginning, those with more come first.
         what: the word for errors: ``"entity"``, ``"relation"``.
-
-    Cost: O(names · log names) once; two sorted copies of the names, no Python object per name.
     """
 
     def __init__(self, names: Names, counts: NDArray[np.integer], what: str) -> None:
         self.names = names
         self.counts = counts
         self.what = what
-        self._order = names.names.arg_sort().to_numpy().astype(np.int64)
-        self._sorted = names.names.gather(self._order)
-        folded = names.called.str.to_lowercase()
-        self._folded_order = folded.arg_sort().to_numpy().astype(np.int64)
-        self._folded = folded.gather(self._folded_order)
 
     def id(self, name: str) -> int:
-        """The id of a name, or of what one alone is called; see `Names.each`.
-
-        Cost: O(log names), and O(names) for an unknown one.
-        """
-        place = bisect_left(self._sorted, name)
-        if place < len(self._sorted) and self._sorted[place] == name:
-            return int(self._order[place])
-        called = self.names.called
-        same = [id for id in self._beginning(name.lower())[0].tolist() if called[id] == name]
-        if len(same) != 1:
-            raise GraphError(self.names.unknown(name, self.what))
-        return int(same[0])
+        """The id of a name, or of what one alone is called; see `Names.id`."""
+        return self.names.id(name, self.what)
 
     def search(self, text: str, count: int) -> NDArray[np.int64]:
         """The ids of what is called ``text`` or begins so, then of what is spelled like it.
 
-        Capitals do not matter. Cost: O(log names) where enough names begin with it, else O(names).
+        Capitals do not matter. Cost: O(log names) where enough names begin with it, else as `Names.like`.
         """
         text = text.lower()[:MAX_LENGTH]
-        same, longer = self._beginning(text)
+        same, longer = self.names.beginning(text)
+        if len(longer) > count:  # no need to sort them all
+            counts = self.counts[longer]
+            longer = longer[counts >= np.partition(counts, -count)[-count]]
         found = np.concatenate([same, longer[np.lexsort((longer, -self.counts[longer]))]])[:count]
         if len(found) < count and text:
-            similar = self._folded_order[most_similar(self._folded, text, 2 * count)]
+            similar = self.names.like(text, 2 * count)
             found = np.concatenate([found, similar[~np.isin(similar, found)]])[:count]
         return found
-
-    def _beginning(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The ids of the names that are lower-case ``text``, and of those that go on after it."""
-        begin, middle = bisect_left(self._folded, text), bisect_right(self._folded, text)
-        end = bisect_right(self._folded, text + "\U0010ffff")
-        return self._folded_order[begin:middle], self._folded_order[middle:end]
 
 
 def most_similar(names: pl.Series, text: str, count: int) -> NDArray[np.int64]:

@@ -383,4 +383,4 @@ def _labelled(graph: Graph, labels: Mapping[str, str]) -> Graph:
     if not (graph.entities.names.is_in(list(labels)).any() or graph.relations.names.is_in(list(labels)).any()):
         log.warning("--labels: none of its %s names is in the graph", f"{len(labels):,}")
     entities, relations = graph.entities.with_labels(labels), graph.relations.with_labels(labels)
-    return replace(graph, entities=entities, relations=relations)
+    return graph.renamed(entities, relations)

@@ -1,5 +1,6 @@
 """Edges sorted by target, as message passing wants them (compressed sparse rows); sorting in linear time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from trivium.kernels.compiled import compiled
 
 IntArray = NDArray[np.int32]
 OffsetArray = NDArray[np.int64]
+
+BLOCK_EDGES = 1 << 24  # that a pass which keeps something of each takes at once: it needs up to a gigabyte
 
 
 @compiled()
@@ -76,6 +79,35 @@ def targets_of(offsets: OffsetArray) -> IntArray:
     return np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
 
 
+class Block(NamedTuple):
+    """The edges of some targets that stand side by side.
+
+    Attributes:
+        first: the first target.
+        offsets: ``[targets + 1]`` from 0 on; relations, sources: ``[edges]``; as of all edges.
+    """
+
+    first: int
+    offsets: OffsetArray
+    relations: IntArray
+    sources: IntArray
+
+    @property
+    def targets(self) -> IntArray:
+        """``[edges]``."""
+        return targets_of(self.offsets) + np.int32(self.first)
+
+
+def blocks(offsets: OffsetArray, relations: IntArray, sources: IntArray) -> Iterator[Block]:
+    """Sorted edges in blocks of `BLOCK_EDGES`, or those of one target that has more, for passes that take memory."""
+    begin = 0
+    while begin < len(offsets) - 1:
+        end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_EDGES, "right")) - 1)
+        edges = slice(offsets[begin], offsets[end])
+        yield Block(begin, offsets[begin : end + 1] - offsets[begin], relations[edges], sources[edges])
+        begin = end
+
+
 @compiled()
 def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, triples: IntArray) -> OffsetArray:
     """Where each of ``[n, 3]`` triples (head, relation, tail) stands among sorted edges.
@@ -105,26 +137,28 @@ def find_edges(offsets: OffsetArray, relations: IntArray, sources: IntArray, tri
 
 
 def coinciding(
-    offsets: OffsetArray, relations: IntArray, sources: IntArray, num_relations: int, most: int
+    block: Block, num_entities: int, num_relations: int, most: int
 ) -> tuple[OffsetArray, OffsetArray, OffsetArray]:
     """How often two relations join the same two entities, the same way round or turned: over all pairs of relations.
 
     Args:
-        offsets, relations, sources: edges sorted by target, each with its inverse, whose id is ``num_relations`` more.
+        block: of edges that have each its inverse, whose id is ``num_relations`` more. Of two entities the one with the
+            larger id must be among its targets, so that each two are in one block.
         most: two entities that more triples join, and an entity with itself, are passed over.
 
     Returns:
-        ``[pairs, 2]`` relations that share at least one pair of entities, once each: the first below ``num_relations``,
-        the second over ``2 · num_relations`` and, inverses not counted, not below the first (it is the inverse of the
-        first where a relation holds both ways round); ``[pairs]``, the triples of the first that the second holds too;
-        and ``[num_relations]``, how many triples of each relation were not passed over.
+        ``[pairs]`` ascending keys of two relations that share at least one pair of entities, ``first · 2 ·
+        num_relations + second``: the first below ``num_relations``, the second over ``2 · num_relations`` and, inverses
+        not counted, not below the first (it is the inverse of the first where a relation holds both ways round);
+        ``[pairs]``, the triples of the first that the second holds too; and ``[num_relations]``, how many triples of
+        each relation were not passed over.
 
     Cost: O(``most`` · triples) where all entities are joined so often; else about O(triples).
     """
-    targets = targets_of(offsets)
+    targets, relations, sources = block.targets, block.relations, block.sources
     once = np.flatnonzero(sources < targets)  # each triple as one of its two edges
-    order, _ = order_by(sources[once], len(offsets) - 1)
-    order, _ = order_by(targets[once], len(offsets) - 1, order)
+    order, _ = order_by(sources[once], num_entities)
+    order, _ = order_by(targets[once], num_entities, order)
     once = once[order]
     new = np.ones(len(once), np.bool_)  # of the edges of two entities, which stand side by side, the first
     new[1:] = (np.diff(targets[once]) != 0) | (np.diff(sources[once]) != 0)
@@ -132,7 +166,7 @@ def coinciding(
     few = np.bincount(pair)[pair] <= most
     pair, kinds = pair[few], relations[once[few]].astype(np.int64)
     plain, turned = kinds % num_relations, kinds >= num_relations
-    found, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    found = [np.empty(0, np.int64)]
     near = np.arange(len(kinds))
     for ahead in range(1, most):
         near = near[near < len(kinds) - ahead]
@@ -141,14 +175,11 @@ def coinciding(
             break
         a, b = plain[near], plain[near + ahead]
         first, second = np.minimum(a, b), np.maximum(a, b) + num_relations * (turned[near] != turned[near + ahead])
-        keys, count = np.unique(first * 2 * num_relations + second, return_counts=True)
-        found.append(keys)
-        counts.append(count)
-    keys, place = np.unique(np.concatenate(found), return_inverse=True)
-    shared = np.bincount(place, np.concatenate(counts), len(keys)).astype(np.int64)
-    pairs = np.stack(np.divmod(keys, 2 * num_relations), 1)
-    shared[pairs[:, 1] == pairs[:, 0] + num_relations] *= 2  # both triples of the two hold the other
-    return pairs, shared, np.bincount(plain, minlength=num_relations)
+        found.append(first * 2 * num_relations + second)
+    keys, shared = np.unique(np.concatenate(found), return_counts=True)
+    first, second = np.divmod(keys, 2 * num_relations)
+    shared[second == first + num_relations] *= 2  # both triples of the two hold the other
+    return keys, shared, np.bincount(plain, minlength=num_relations)
 
 
 @compiled()

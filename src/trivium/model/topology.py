@@ -151,7 +151,10 @@ class FactIndex:
     @cached_property
     def name_ranks(self) -> IntArray:
         """``[num_entities]``: each entity's place in the order of names, for ties that structure leaves."""
-        return self.names.names.rank("ordinal").to_numpy().astype(np.int32)
+        ranks = np.arange(len(self.names), dtype=np.int32)
+        if self.names.by_name is not None:
+            ranks[self.names.by_name] = ranks.copy()
+        return ranks
 
     def examples(self, relations: NDArray[np.int64], count: int, rng: np.random.Generator | None) -> IntArray:
         """At most ``count`` facts of each relation, ``[n, 3]`` (place in ``relations``, head, tail).

@@ -62,7 +62,8 @@ def with_texts(graph: Graph, source: str | Path = "") -> Graph:
     texts = pl.DataFrame([vars(text) for text in said], dict.fromkeys(TEXTS, pl.String))
     labels = names.names if names.labels is None else names.labels
     labels = texts["name"].zip_with((labels == names.names) & texts["name"].is_not_null(), labels)
-    return replace(graph, relations=Names(names.names, None if (labels == names.names).all() else labels, texts))
+    labelled = Names(names.names, None if (labels == names.names).all() else labels, texts)
+    return graph.renamed(graph.entities, labelled)
 
 
 @dataclass(frozen=True, eq=False)
