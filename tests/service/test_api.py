@@ -102,6 +102,48 @@ def test_search_and_facts(client: TestClient) -> None:
     assert pages[0] + pages[1] == entity["facts"]
 
 
+def test_labels_are_shown_and_asked_and_one_of_several_names_them(tmp_path: Path) -> None:
+    """Of a table of labels and of RDF alike: answers, facts, search, explanations, examples."""
+    mercury = [("Q1", "P9001", "Q2"), ("Q3", "P9001", "Q4"), ("Q2", "P9002", "Q4"), ("Q4", "P9001", "Q5")]
+    said = {"Q1": "Mercury", "Q2": "Sun", "Q3": "Mercury", "Q4": "Milky Way", "Q5": "Space", "P9001": "moves round"}
+    (tmp_path / "g.tsv").write_text("".join("\t".join(fact) + "\n" for fact in mercury))
+    (tmp_path / "labels.tsv").write_text("".join(f"{name}\t{label}\n" for name, label in said.items()))
+    iri, rdfs = "<http://ex.org/{}>".format, "<http://www.w3.org/2000/01/rdf-schema#label>"
+    lines = [" ".join(map(iri, fact)) for fact in mercury] + [f'{iri(n)} {rdfs} "{label}"' for n, label in said.items()]
+    (tmp_path / "g.nt").write_text("".join(f"{line} .\n" for line in lines))
+    for file, begin in (("g.tsv", ""), ("g.nt", "http://ex.org/")):
+        source = replace(source_of(tmp_path / file), reading={"labels": [tmp_path / "labels.tsv"]} if not begin else {})
+        with asking(create_app(Current(source), Limits())) as client:
+            reply = rank(client, head="Sun", relation="moves round", k=9).json()
+            assert reply["relation_label"] == "moves round"
+            shown = {one["name"]: one["label"] for one in reply["answers"]}
+            called = {
+                f"{begin}Q1": f"{begin}Q1",
+                f"{begin}Q3": f"{begin}Q3",
+                f"{begin}Q4": "Milky Way",
+                f"{begin}Q5": "Space",
+            }
+            assert shown == called
+            again = rank(client, head=f"{begin}Q2", relation=f"{begin}P9001", k=9).json()
+            assert again["answers"] == reply["answers"]
+            [found] = client.get("/api/search", params={"q": "milk", "limit": 1}).json()["results"]
+            assert found == {"name": f"{begin}Q4", "label": "Milky Way", "facts": 3}
+            entity = client.get("/api/entity", params={"name": "Milky Way"}).json()
+            assert entity["name"] == f"{begin}Q4"
+            assert {(one["relation"], one["label"]) for one in entity["relations"]} == {
+                (f"{begin}P9001", "moves round"),
+                (f"{begin}P9002", "P9002"),
+            }
+            assert {one["other"]["label"] for one in entity["facts"]} == {"Sun", "Space", f"{begin}Q3"}
+            why = client.post("/api/explain", json={"head": "Sun", "relation": "moves round", "tail": "Space"}).json()
+            assert why["words"][0].startswith("Sun moves round Space: ")
+            assert {"head": "Milky Way", "relation": "moves round", "tail": "Space"} in why["leaned_on"]["examples"]
+            assert {"head": "Milky Way", "relation": "moves round"} in client.get("/api/info").json()["examples"]
+            refused = rank(client, head="Mercury", relation="moves round")
+            candidates = f"'Mercury' belongs to 2 names: give one of them ({begin}Q1, {begin}Q3)"
+            assert (refused.status_code, refused.json()["detail"]) == (404, candidates)
+
+
 def test_the_service_tells_of_itself(client: TestClient) -> None:
     about = client.get("/api/info").json()
     assert about["graph"]["entities"] == len(ODD) + len(PLAIN)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.service.conftest import ODD, PLAIN, make_app, serving
+from tests.service.conftest import ODD, PLAIN, make_app, serving, source_of
 from trivium.calibration import Calibration
 from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
@@ -224,6 +225,22 @@ def test_answers_of_what_was_seen_there(visit: Open, world: str) -> None:
     page.get_by_role("button", name="Show more").first.click()
     expect(page.locator("#rows tr")).to_have_count(21)  # of 22 subregions Nepal has one
     expect(page.locator("#rows")).to_contain_text("Eastern Asia")
+
+
+def test_what_has_labels_is_shown_by_them(visit: Open, tmp_path: Path) -> None:
+    (tmp_path / "g.tsv").write_text("Q1\tP9001\tQ2\nQ2\tP9002\tQ3\nQ3\tP9001\tQ4\n")
+    (tmp_path / "labels.tsv").write_text("Q2\tSun\nQ3\tMilky Way\nQ4\tSpace\nP9001\tmoves round\n")
+    source = replace(source_of(tmp_path / "g.tsv"), reading={"labels": [tmp_path / "labels.tsv"]})
+    with serving(create_app(Current(source), Limits())) as address:
+        page = visit(address)
+        page.locator("#examples a", has_text="Milky Way moves round …?").click()
+        expect(page.locator("#answers-title")).to_have_text("Milky Way moves round …?")
+        page.goto(f"{address}/{view(entity='Q2', relation='P9001')}")
+        expect(page.locator("#answers-title")).to_have_text("Sun moves round …?")
+        expect(page.get_by_role("combobox", name="Question")).to_have_value("Sun moves round ?")
+        expect(page).to_have_title("Sun moves round · Trivium")
+        expect(page.locator("#rows")).to_contain_text("Space")
+        expect(page.locator("#fact-list")).to_contain_text("Milky Way")
 
 
 def test_an_unknown_name_is_told_and_the_page_goes_on(visit: Open, world: str) -> None:

@@ -84,6 +84,7 @@ def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: in
         head=question.head,
         relation=question.relation,
         tail=question.tail,
+        relation_label=_named(ranker.graph.relations, relation % ranker.graph.num_relations)["label"],
         answers=[
             schemas.Answer(
                 **_named(ranker.graph.entities, i),

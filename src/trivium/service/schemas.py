@@ -113,6 +113,7 @@ class Answers(BaseModel):
     head: str | None = Field(description="null where heads are asked for")
     relation: str
     tail: str | None = Field(description="null where tails are asked for")
+    relation_label: str = Field(description="What people read of the relation.")
     answers: list[Answer] = Field(description="Best first.")
     cut: int = Field(
         description="How many more answers share the last one's rank: which of them are shown says nothing."

@@ -170,7 +170,7 @@ class Snapshot:
         }
 
     def _examples(self) -> list[dict[str, str]]:
-        """Questions to begin with: of the largest relations, the head that the graph knows most of."""
+        """Questions to begin with, as people read them: of the largest relations, the head that is known best."""
         graph, found = self.ranker.graph, []
         taken: list[int] = []
         for relation in np.argsort(-self.names["relation"].counts, kind="stable")[:EXAMPLES].tolist():
@@ -178,7 +178,11 @@ class Snapshot:
             if len(heads):
                 head = int(heads[np.argmax(self.names["entity"].counts[heads])])
                 taken.append(head)
-                found.append({"head": graph.entities.names[head], "relation": graph.relations.names[relation]})
+                asked = {
+                    "head": graph.entities.shown(np.array([head])),
+                    "relation": graph.relations.shown(np.array([relation])),
+                }
+                found.append({what: str(shown[0]) for what, shown in asked.items()})
         return found
 
 

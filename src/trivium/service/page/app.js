@@ -13,7 +13,7 @@ const showing = { facts: "", answers: "" }; // the addresses of what stands in t
 let running = new AbortController();
 let about;
 let relations = []; // of the chosen entity, in both directions
-let labels = new Map(); // of entities that were met, by name
+let labels = new Map(); // of entities and relations that were met, by name
 
 // --- addresses ---------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,6 @@ async function show() {
   for (const [section, wanted] of [["answers", view.relation], ["why", view.answer], ["facts", view.entity]]) {
     if (!wanted || !view.entity) $(section).hidden = true;
   }
-  document.title = view.entity ? `${visible(view.entity)} ${visible(view.relation)} · Trivium` : "Trivium";
   $("relation").disabled = !view.entity;
   try {
     say(view.entity ? "Asking the graph …" : "");
@@ -112,16 +111,17 @@ async function show() {
 function fields() {
   $("entity").value = view.entity ? visible(label(view.entity)) : "";
   $("relation").value = !view.relation ? "" : view.inverse
-    ? `? ${visible(view.relation)} ${visible(label(view.entity))}`
-    : `${visible(label(view.entity))} ${visible(view.relation)} ?`;
+    ? `? ${visible(label(view.relation))} ${visible(label(view.entity))}`
+    : `${visible(label(view.entity))} ${visible(label(view.relation))} ?`;
+  document.title = view.entity ? `${visible(label(view.entity))} ${visible(label(view.relation))} · Trivium` : "Trivium";
   fill($("title"), view.relation && view.entity ? $("relation").value : $("entity").value || "Ask the graph");
 }
 
 async function showAnswers(k, signal) {
   const most = Math.min(k, about.limits.max_k);
-  const { answers, cut } = await api.rank(view, most, signal);
-  remember(...answers);
-  fill($("answers-title"), ...question(view, "…?"));
+  const { answers, cut, relation_label } = await api.rank(view, most, signal);
+  remember(...answers, { name: view.relation, label: relation_label });
+  fill($("answers-title"), ...question({ ...view, relation: relation_label }, "…?"));
   $("known").checked = view.known;
   $("range").value = view.range;
   const calibrated = about.calibrated && (!answers.length || answers.some((one) => one.known || one.confidence !== null));
@@ -217,7 +217,7 @@ function pathItem(path) {
 
 async function showFacts(signal) {
   const found = await api.entity(view.entity, 0, FACTS, signal);
-  remember(found);
+  remember(found, ...found.relations.map((one) => ({ name: one.relation, label: one.label })));
   relations = found.relations;
   fill($("fact-list"));
   let last;
