@@ -1,5 +1,6 @@
 """Parts computed by other processes: the bytes are those of one process, whoever is killed or hangs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from distributed import LocalCluster
 from tests.conftest import Run, random_graph, run_command, small_model, write_triples
 
 from trivium.datasets.splits import Splits
+from trivium.errors import TriviumError
 from trivium.evaluation.evaluate import evaluate
 from trivium.inference import cluster
 from trivium.inference.answers import Ids
@@ -180,6 +182,42 @@ def test_a_killed_client_takes_its_workers_along_and_its_command_goes_on(tmp_pat
     assert len(begun(tmp_path / "t.log")) == before + len(PARTS) - kept
     whole = write(tmp_path / "whole.parquet", squares(tmp_path / "alone.log"), here)
     assert (tmp_path / "t.parquet").read_bytes() == whole
+
+
+def test_a_killed_scheduler_is_said_and_the_same_command_goes_on(
+    two: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write(tmp_path / "whole.parquet", squares(tmp_path / "alone.log"), here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    dask, held = [sys.executable, "-m", "dask"], tmp_path / "scheduler.json"
+    file = "--scheduler-file", str(held)
+    with ExitStack() as stack:
+
+        def start(*words: str) -> subprocess.Popen[bytes]:
+            started = subprocess.Popen([*dask, *words, *file, "--no-dashboard"], stderr=subprocess.DEVNULL)
+            stack.callback(started.wait)
+            stack.callback(started.kill)
+            return started
+
+        lost = start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        while not held.exists() or not held.read_text().endswith("}"):
+            assert lost.poll() is None
+            time.sleep(0.05)
+        start("worker", "--nthreads", "1", "--no-nanny")
+        process, first = lost.pid, squares(tmp_path / "first.log", "", 0.2)
+
+        def kills(part: Ids) -> pl.DataFrame:
+            if part[0] == 9:
+                os.kill(process, signal.SIGKILL)
+            return first(part)
+
+        gone = pytest.raises(TriviumError, match="the scheduler is gone: start it again, and the same command goes on")
+        with gone, computing(json.loads(held.read_text())["address"], 0, 60) as each:
+            write(tmp_path / "t.parquet", kills, each)
+    assert (kept := len(list((tmp_path / ".t.parquet.parts").glob("*.parquet"))))
+    with computing(two.scheduler_address, 0, 60) as each:
+        assert write(tmp_path / "t.parquet", squares(tmp_path / "rest.log"), each) == whole
+    assert len(begun(tmp_path / "rest.log")) == len(PARTS) - kept
 
 
 def running(process: int) -> bool:
