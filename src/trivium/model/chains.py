@@ -10,14 +10,14 @@ from trivium.kernels.chains import chain_counts, joining_chains, spread_chains
 from trivium.kernels.csr import Edges, IntArray, order_by
 from trivium.kernels.neighbourhoods import hashed
 
-GAIN, SCALE = 2.0, 0.005  # that training starts from
+GAIN, SCALE = 2.0, 0.003  # that training starts from
 FACTS = 100  # of the asked relation, in which chains are found
 STARTS = 100  # from which a chain's confidence is counted
 KEPT = 60  # chains of a relation
 ROOM = 2_000  # entities that a step may lead to from one start; where it leads to more the chain says nothing
 CODES = 200_000  # chains that join the facts, each counted once a fact
 PRIOR = 5.0  # wrong answers that every chain is charged with
-FADING = 0.5  # of its confidence that counts, for each relation after the first
+LONGER = 0.1  # of its confidence that counts, of a chain of more than one relation
 
 Mined = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -109,13 +109,13 @@ class ChainIndex:
     ) -> Float[NDArray[np.float32], "batch entities"]:
         """How sure the chains are of each entity as an answer to ``(head, relation, ?)``, in [0, 1).
 
-        ``1 - Π (1 - confidence / 2^(relations - 1))`` over the chains that lead from the head to it: longer ones
-        come in crowds that say the same.
+        ``1 - Π (1 - w · confidence)`` over the chains that lead from the head to it, where ``w`` is 1 for a chain of
+        one relation and `LONGER` for others: these come in crowds that say the same.
         """
         out = np.zeros((len(heads), self.edges.num_targets), np.float32)
         codes, confidences = self.mined(relation, length)
         base = self.edges.num_relations + 1
-        weights = confidences * np.float32(FADING) ** ((codes >= base).astype(np.float32) + (codes >= base * base))
+        weights = np.where(codes < base, confidences, confidences * np.float32(LONGER))
         spread_chains(self.edges.by_target[:3], self.edges.num_relations, heads, codes, weights, ROOM, out)
         return out
 
