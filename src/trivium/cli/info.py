@@ -14,7 +14,7 @@ import numpy as np
 from trivium.cli.options import Force, Output, Pairs, Reading, Required
 from trivium.datasets import table
 from trivium.errors import ConfigError, InputError, MissingPackageError
-from trivium.files import check_place
+from trivium.files import check_place, claimed
 from trivium.graph.formats import ENDPOINT, INDEX
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index, save_index
@@ -200,8 +200,14 @@ def index(
         from trivium.text.graph import with_texts
 
         check_place(output, force, INDEX)
-        with _local(graph, output, predicate or [], reading) as (path, how):
-            held = with_texts(read_graph(path, relation=relation, **vars(how)), path)
+        pieces = output.with_name(f"{output.name}.pieces")
+        with (
+            claimed(pieces, output),
+            _local(graph, output, predicate or [], reading) as (path, how),
+            progress("indexing") as update,
+        ):
+            held = read_graph(path, relation=relation, scratch=pieces, progress=update, **vars(how))
+            held = with_texts(held, path)
             save_index(held, output, force)
         warn(
             f"{output}: {held.num_triples:,} triples, {held.num_entities:,} entities, {held.num_relations:,} relations"

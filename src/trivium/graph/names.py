@@ -301,6 +301,25 @@ def _strings(names: Iterable[Any]) -> pl.Series:
     return pl.Series("name", [str(name) for name in held], dtype=pl.String)
 
 
+class Distinct:
+    """Names that come in parts, each kept once; they are compared as often as their number doubles."""
+
+    def __init__(self) -> None:
+        self.held, self.more = pl.Series("name", [], dtype=pl.String), list[pl.Series]()
+
+    def add(self, names: pl.Series) -> None:
+        self.more.append(names)
+        if sum(map(len, self.more)) > len(self.held):
+            self._compare()
+
+    def sorted(self) -> pl.Series:
+        self._compare()
+        return self.held.sort().rechunk()
+
+    def _compare(self) -> None:
+        self.held, self.more = pl.concat([self.held, *self.more]).unique(), []
+
+
 class NameIndex:
     """Names as people type them, for who looks up one after another.
 

@@ -18,7 +18,7 @@ mark.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import (
@@ -49,11 +50,21 @@ from trivium.graph.formats import (
 )
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index
-from trivium.graph.names import Names
+from trivium.graph.names import Distinct, Names
 from trivium.graph.rdf import statement_lines
-from trivium.graph.tables import check_width, kinds_in, layout, read_labels, read_table, text_lines, text_rows
+from trivium.graph.tables import (
+    check_width,
+    kinds_in,
+    layout,
+    read_batches,
+    read_labels,
+    read_table,
+    text_lines,
+    text_rows,
+)
 from trivium.kernels.csr import IntArray
 
+PIECE_ROWS = 1 << 22  # whose names are held at once: half a gigabyte, more where names are long
 MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
 
 log = logging.getLogger(__name__)
@@ -70,6 +81,8 @@ def read_graph(
     skip_bad: bool = False,
     undirected: bool = False,
     symmetric: Sequence[str] = (),
+    scratch: Path | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Graph:
     """Reads a graph. Ids follow the sorted order of the names, so the order of triples changes nothing.
 
@@ -83,13 +96,17 @@ def read_graph(
         skip_bad: go on past lines that cannot be read, count them and name the first.
         undirected: every fact holds the other way round too.
         symmetric: the names of relations of which this is so.
+        scratch: a folder in which to sort what is large, see `trivium.graph.pieces`: then the graph's edges
+            are files in it.
+        progress: is told of rows that were read, without a total; then of steps of sorting in pieces, and their total.
 
     Raises:
         GraphError: a file cannot be read or none holds a triple; a line at fault is named.
         PairsError: a table holds pairs, and no relation is given.
         InputError: the columns are not three, or a relation is given, and no table holds pairs.
 
-    Cost: O(files) time; memory of the ids, and of the distinct names of each batch.
+    Cost: O(files) time; memory of the ids, and of the distinct names of each batch; with ``scratch``, of the distinct
+        names alone.
     """
     if str(path).startswith(ENDPOINT):
         raise GraphError(f"{path}: `trivium index {ENDPOINT}URL -o FILE.trivium` reads an endpoint, once")
@@ -106,37 +123,111 @@ def read_graph(
     for file in map(Path, labels):
         read_labels(file, said)
     if indexes:
-        return _turned(_labelled(open_index(files[0]), said.labels), undirected, symmetric)
+        graph = open_index(files[0])
+        graph = graph.renamed(*_labelled(graph.entities, graph.relations, said.labels))
+        return _turned(graph, undirected, symmetric)
     if relation is None and len(chosen_names(columns)) == 2:
         raise PairsError(f"--columns {columns} are a head and a tail: --relation NAME says what joins them")
     run = Pass(columns, relation, named_graph, skip_bad)
-    tables = []
+    facts = _Facts(scratch, progress)
     for number, file in enumerate(files, 1):
         run.number, run.strict = number, number == 1
-        tables.append(read_table(file, run).select(TRIPLE))
+        for batch in read_batches(file, run):
+            facts.add(batch.select(TRIPLE))
     if (count := run.left_out[BAD]) > REPORTED:
         log.warning("%s: %s %s are left out", path, f"{count:,}", BAD)
     if run.paired:
         log.info("%s holds pairs: each is a fact of the relation %r", path, relation)
     elif relation is not None:
         raise InputError(f"{path} has relations of its own: --relation NAME serves pairs (of --columns HEAD,TAIL, say)")
-    table = pa.concat_tables(tables)
-    heads, relations, tails = (_encoded(table[column]) for column in TRIPLE)
-    del table, tables
-    if not len(heads[1]):
+    held = facts.names()
+    if not len(held[0]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
+    for names in held:
+        _warn_of_blanks(path, names)
+    entities, relations = (Names(names).with_labels(run.labels) for names in held)
+    entities, relations = _labelled(entities, relations, said.labels)
+    turned = np.arange(len(relations)) if undirected else relations.each(symmetric, "relation")
+    graph = facts.graph(entities, relations, turned)
     if kinds - {"rdf"}:
-        _warn_of_order(path, *(held for held, _ in (heads, relations, tails)))
-    entity_names = _names(run.labels, heads[0], tails[0])
-    relation_names = _names(run.labels, relations[0])
-    _warn_of_blanks(path, entity_names.names)
-    _warn_of_blanks(path, relation_names.names)
-    columns_of = (entity_names, heads), (relation_names, relations), (entity_names, tails)
-    ids = [names.ids(held)[codes] for names, (held, codes) in columns_of]
-    del columns_of, heads, relations, tails
-    graph = Graph.from_ids(*ids, entities=entity_names, relation_names=relation_names)
-    graph = replace(graph, left_out=dict(run.left_out))
-    return _turned(_labelled(graph, said.labels), undirected, symmetric)
+        _warn_of_order(path, entities, relations, facts.is_head, facts.is_tail)
+    return replace(graph, left_out=dict(run.left_out))
+
+
+class _Facts:
+    """A graph in the making: takes triples, then gives their names, then the graph.
+
+    Args:
+        scratch: a folder for files that end in ``.part``. With one, memory is bounded by the distinct names and by
+            what is in hand, `PIECE_ROWS` and `BLOCK_EDGES`; without, it grows with the triples. The graph is the same.
+        progress: see `read_graph`.
+    """
+
+    def __init__(self, scratch: Path | None = None, progress: Callable[[int, int | None], None] | None = None) -> None:
+        self.scratch = scratch
+        self.progress = progress or (lambda done, total: None)
+        self.pieces: list[Path] = []
+        self.batches: list[Any] = []
+        self.rows = self.read = 0
+        self.ends, self.kinds = Distinct(), Distinct()
+
+    def add(self, batch: Any) -> None:
+        """Takes an Arrow batch of dictionary-encoded columns ``head``, ``relation``, ``tail``.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        if self.scratch is not None and self.batches and self.rows + len(batch) > PIECE_ROWS:
+            from trivium.graph.pieces import put_away
+
+            self.pieces.append(put_away(self._piece(), self.scratch, len(self.pieces)))
+        self.batches.append(batch)
+        self.rows += len(batch)
+        self.read += len(batch)
+        self.progress(self.read, None)
+
+    def _piece(self) -> Any:
+        """What is in hand, as one table with each name once; its names are noted."""
+        table = pa.Table.from_batches(self.batches).unify_dictionaries().combine_chunks()
+        self.batches, self.rows = [], 0
+        for names, column in zip((self.ends, self.kinds, self.ends), TRIPLE, strict=True):
+            names.add(_encoded(table[column])[0])
+        return table
+
+    def names(self) -> tuple[pl.Series, pl.Series]:
+        """The sorted names of entities and of relations, once all triples have come; none of none."""
+        self.last = self._piece() if self.batches else None
+        return self.ends.sorted(), self.kinds.sorted()
+
+    def graph(self, entities: Names, relations: Names, turned: Sequence[int] | NDArray[np.integer]) -> Graph:
+        """The graph, once `names` are there; where it is in pieces its edges are files in the folder.
+
+        Args:
+            entities, relations: these names, perhaps with labels.
+            turned: the relations whose facts hold the other way round too.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+
+        Cost: O(triples + entities · pieces).
+        """
+        self.is_head, self.is_tail = np.zeros((2, len(entities)), np.bool_)
+
+        def ids(piece: Any) -> tuple[IntArray, IntArray, IntArray]:
+            columns = zip((entities, relations, entities), TRIPLE, strict=True)
+            coded = ((names, *_encoded(piece[column])) for names, column in columns)
+            heads, kinds, tails = (names.ids(held)[codes] for names, held, codes in coded)
+            self.is_head[heads] = self.is_tail[tails] = True
+            back = np.flatnonzero(np.isin(kinds, turned))
+            both = (heads, tails[back]), (kinds, kinds[back]), (tails, heads[back])
+            return (heads, kinds, tails) if not len(back) else tuple(map(np.concatenate, both))  # type: ignore[return-value]
+
+        if self.scratch is None or not self.pieces:
+            found, self.last = ids(self.last), None
+            return Graph.from_ids(*found, entities=entities, relation_names=relations)
+        from trivium.graph.pieces import graph_of
+
+        return graph_of(self.pieces, self.last, ids, self.scratch, self.progress, entities, relations)
 
 
 def _turned(graph: Graph, undirected: bool, symmetric: Sequence[str]) -> Graph:
@@ -145,22 +236,25 @@ def _turned(graph: Graph, undirected: bool, symmetric: Sequence[str]) -> Graph:
     return graph.both_ways(relations) if len(relations) else graph
 
 
-def _warn_of_order(path: str | Path, heads: pl.Series, relations: pl.Series, tails: pl.Series) -> None:
+def _warn_of_order(
+    path: str | Path, entities: Names, relations: Names, is_head: NDArray[np.bool_], is_tail: NDArray[np.bool_]
+) -> None:
     """Says that columns look swapped: many relations that are entities too, and few at one end that are none.
 
     By counts alone a table of many attributes and few values looks so; relations that are described in the graph are
     fewer than what they are described by.
     """
-    few, (many, order) = sorted([(heads, (tails, "2,1,3")), (tails, (heads, "1,3,2"))], key=lambda end: len(end[0]))[0]
-    if len(relations) < max(MANY_RELATIONS, 2 * len(few)):
+    few, many, order = (is_head, is_tail, "2,1,3") if is_head.sum() <= is_tail.sum() else (is_tail, is_head, "1,3,2")
+    if len(relations) < max(MANY_RELATIONS, 2 * few.sum()):
         return
-    shared, odd = int(relations.is_in(many.implode()).sum()), int(few.is_in(many.implode()).sum())
-    if 10 * shared >= len(relations) and 10 * odd <= len(few):
-        what = "heads" if few is heads else "tails"
+    ids = entities.ids(relations.names)
+    shared, odd = int(many[ids[ids >= 0]].sum()), int((few & many).sum())
+    if 10 * shared >= len(relations) and 10 * odd <= few.sum():
+        ends = ("tails", "heads") if few is is_head else ("heads", "tails")
         log.warning(
             "%s: %s relations, %s of them %s too, and %s %s: are the columns in another order? --columns %s, say",
-            *(path, f"{len(relations):,}", f"{shared:,}", "tails" if few is heads else "heads"),
-            *(f"{len(few):,}", what, order),
+            *(path, f"{len(relations):,}", f"{shared:,}", ends[0]),
+            *(f"{few.sum():,}", ends[1], order),
         )
 
 
@@ -201,8 +295,8 @@ def read_triples(
     table = read_table(path, Pass(columns, relation, skip_bad=skip_bad, strict=False), lines)
     if not len(table):
         raise GraphError(f"{path} holds no triple")
-    encoded = {column: _encoded(table[column]) for column in TRIPLE}
-    frame = pl.DataFrame({column: names.gather(codes) for column, (names, codes) in encoded.items()})
+    table_of = {column: _encoded(table[column]) for column in TRIPLE}
+    frame = pl.DataFrame({column: names.gather(codes) for column, (names, codes) in table_of.items()})
     if not lines:
         return frame
     numbers = table["line"].to_numpy()
@@ -367,20 +461,14 @@ def _is_table(path: Path) -> bool:
 
 def _encoded(column: Any) -> tuple[pl.Series, IntArray]:
     """The distinct names of a table's column, and ``[rows]`` places among them."""
-    encoded = column.unify_dictionaries().combine_chunks()
-    return pl.Series("name", encoded.dictionary), encoded.indices.to_numpy()
+    whole = column.unify_dictionaries().combine_chunks()
+    return pl.Series("name", whole.dictionary), whole.indices.to_numpy()
 
 
-def _names(labels: dict[str, str], *columns: pl.Series) -> Names:
-    """The sorted names of some columns, with labels if there are any."""
-    return Names(pl.concat(columns).unique().sort().rechunk()).with_labels(labels)
-
-
-def _labelled(graph: Graph, labels: Mapping[str, str]) -> Graph:
-    """The graph with labels from a file of its own in place of others, if there are any."""
+def _labelled(entities: Names, relations: Names, labels: Mapping[str, str]) -> tuple[Names, Names]:
+    """The names with labels from a file of its own in place of others, if there are any."""
     if not labels:
-        return graph
-    if not (graph.entities.names.is_in(list(labels)).any() or graph.relations.names.is_in(list(labels)).any()):
+        return entities, relations
+    if not (entities.names.is_in(list(labels)).any() or relations.names.is_in(list(labels)).any()):
         log.warning("--labels: none of its %s names is in the graph", f"{len(labels):,}")
-    entities, relations = graph.entities.with_labels(labels), graph.relations.with_labels(labels)
-    return graph.renamed(entities, relations)
+    return entities.with_labels(labels), relations.with_labels(labels)

@@ -88,7 +88,13 @@ TABS = Layout("\t", quoted=False, spaced=False, line=1, first=[])
 
 
 def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
-    """The triples of a file: an Arrow table ``head``, ``relation``, ``tail`` of dictionary-encoded names, none empty.
+    """The triples of a file, as `read_batches` gives them, in one Arrow table."""
+    schema = _ROW if lines else pa.schema([_ROW.field(column) for column in TRIPLE])
+    return pa.Table.from_batches([batch.select(schema.names) for batch in read_batches(path, run, lines)], schema)
+
+
+def read_batches(path: Path, run: Pass, lines: bool = False) -> Iterator[Any]:
+    """The triples of a file: Arrow batches ``head``, ``relation``, ``tail`` of dictionary-encoded names, none empty.
 
     Args:
         run: says how, and takes up what the file holds beside triples.
@@ -99,28 +105,23 @@ def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
     """
     kind = format_of(path)
     if kind == "parquet":
-        return pa.Table.from_batches(_parquet_batches(path, run), _ROW)
-    if kind == "rdf":
+        yield from _parquet_batches(path, run)
+    elif kind == "rdf":
         table = pa.Table.from_batches(_batches(rdf_triples(path, run)), _ROW)
-        return checked(path, table, run) if len(table) else table
-    if kind == "json":
-        return pa.Table.from_batches(_batches(_triples(path, _json_rows(path, run), run)), _ROW)
-    form = layout(path, run)
-    if form is None:
-        return _ROW.empty_table()
-    columns, header = _columns(path, form.line, form.first, run, kind == "tsv")
-    if header and not run.columns and [field.lower() for field in form.first] != list(TRIPLE):
-        log.info("%s line %d is a header, and no fact: %s", path, form.line, ", ".join(form.first))
-    fast = form.delimiter == "\t" and not (form.quoted or lines or run.skip_bad)
-    table = _tsv_table(path, form, columns, header) if fast and columns.bare and _decoder(form) is None else None
-    if table is None:
-        rows = text_rows(path, form, run)
-        if header:
-            next(rows)
-        table = pa.Table.from_batches(_batches(_triples(path, _divided(path, rows, form, columns, run), run)), _ROW)
-    if not header and looks_like_one(form.first) and len(table):
-        same = compute.sum(compute.equal(table["relation"].cast(pa.large_string()), table["relation"][0].as_py()))
-        if same.as_py() == 1:
+        yield from (checked(path, table, run) if len(table) else table).to_batches()
+    elif kind == "json":
+        yield from _batches(_triples(path, _json_rows(path, run), run))
+    elif (form := layout(path, run)) is not None:
+        columns, header = _columns(path, form.line, form.first, run, kind == "tsv")
+        if header and not run.columns and [field.lower() for field in form.first] != list(TRIPLE):
+            log.info("%s line %d is a header, and no fact: %s", path, form.line, ", ".join(form.first))
+        first, same = None, 0
+        for batch in _text_batches(path, form, columns, header, run, lines):
+            kinds = batch["relation"]
+            first = kinds[0].as_py() if first is None else first
+            same += int(np.count_nonzero(kinds.indices.to_numpy() == kinds.dictionary.index(first).as_py()))
+            yield batch
+        if not header and looks_like_one(form.first) and same == 1:
             names = ",".join(form.first)
             log.warning(
                 "%s line %d looks like a header and is read as a fact: if it is one, --columns %s",
@@ -128,7 +129,25 @@ def read_table(path: Path, run: Pass, lines: bool = False) -> Any:
                 form.line,
                 names,
             )
-    return table
+
+
+def _text_batches(path: Path, form: Layout, columns: Columns, header: bool, run: Pass, lines: bool) -> Iterator[Any]:
+    """The triples of a text: by Arrow where that can be, up to a fault; reading on row by row then says where it is."""
+    done = 0
+    plain = form.delimiter == "\t" and columns.bare and _decoder(form) is None
+    if plain and not (form.quoted or lines or run.skip_bad):
+        try:
+            for batch in _tsv_batches(path, form, columns, header):
+                yield batch
+                done += len(batch)
+            return
+        except pa.ArrowInvalid:
+            pass
+    rows = text_rows(path, form, run)
+    if header:
+        next(rows)
+    triples = _triples(path, _divided(path, rows, form, columns, run), run)
+    yield from _batches(islice(triples, done, None))
 
 
 def _columns(
@@ -375,32 +394,35 @@ def _batches(rows: Iterator[Row]) -> Iterator[Any]:
         yield pa.record_batch([*encoded, pa.array(lines, pa.int64())], schema=_ROW)
 
 
-def _tsv_table(path: Path, form: Layout, columns: Columns, header: bool) -> Any:
-    """A TSV, by Arrow; ``None`` if that finds a fault: reading row by row then says where."""
+def _tsv_batches(path: Path, form: Layout, columns: Columns, header: bool) -> Iterator[Any]:
+    """A TSV, by Arrow.
+
+    Raises:
+        ArrowInvalid: there is a fault behind the batches that came.
+    """
     if is_packed(path):  # to its end first: an error in a thread of Arrow's can end or stop the process
         with opened(path) as file:
             while file.read(READ_BYTES):
                 pass
     names = [str(place) for place in range(len(form.first))]
     wanted = list(dict.fromkeys(names[place] for place in columns.places if isinstance(place, int)))
-    try:
-        with opened(path) as file:
-            table = arrow_csv.read_csv(
-                file,
-                arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, skip_rows=form.line - (not header)),
-                arrow_csv.ParseOptions(delimiter="\t", quote_char=False),
-                arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(wanted, _NAME), strings_can_be_null=False, include_columns=wanted
-                ),
-            )
-    except pa.ArrowInvalid:
-        return None
-    if any(chunk.dictionary.index("").as_py() >= 0 for column in table.columns for chunk in column.chunks):
-        return None
-    parts = [
-        _repeated(place, len(table)) if isinstance(place, str) else table[names[place]] for place in columns.places
-    ]
-    return pa.table(parts, list(TRIPLE))
+    with opened(path) as file:
+        reader = arrow_csv.open_csv(
+            file,
+            arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, skip_rows=form.line - (not header)),
+            arrow_csv.ParseOptions(delimiter="\t", quote_char=False),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(wanted, _NAME), strings_can_be_null=False, include_columns=wanted
+            ),
+        )
+        for batch in reader:
+            if any(column.dictionary.index("").as_py() >= 0 for column in batch.columns):
+                raise pa.ArrowInvalid("a name is empty")
+            parts = [
+                _repeated(place, len(batch)) if isinstance(place, str) else batch[names[place]]
+                for place in columns.places
+            ]
+            yield pa.record_batch(parts, list(TRIPLE))
 
 
 def _repeated(name: str, count: int) -> Any:

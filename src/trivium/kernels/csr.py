@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -98,14 +99,19 @@ class Block(NamedTuple):
         return targets_of(self.offsets) + np.int32(self.first)
 
 
+def block_bounds(offsets: OffsetArray) -> list[int]:
+    """Where blocks of targets begin, and the last one ends: of `BLOCK_EDGES`, or one target that has more."""
+    bounds = [0]
+    while (begin := bounds[-1]) < len(offsets) - 1:
+        bounds.append(max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_EDGES, "right")) - 1))
+    return bounds
+
+
 def blocks(offsets: OffsetArray, relations: IntArray, sources: IntArray) -> Iterator[Block]:
-    """Sorted edges in blocks of `BLOCK_EDGES`, or those of one target that has more, for passes that take memory."""
-    begin = 0
-    while begin < len(offsets) - 1:
-        end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK_EDGES, "right")) - 1)
+    """Sorted edges in blocks, see `block_bounds`, for passes that take memory."""
+    for begin, end in pairwise(block_bounds(offsets)):
         edges = slice(offsets[begin], offsets[end])
         yield Block(begin, offsets[begin : end + 1] - offsets[begin], relations[edges], sources[edges])
-        begin = end
 
 
 @compiled()
