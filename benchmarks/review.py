@@ -1,4 +1,5 @@
-"""What review costs on FB15k-237: 1,000 facts more and less, and how soon the next link shows with its reasons.
+"""What review costs on FB15k-237: 1,000 facts more and less, how soon the next link shows with its reasons, and what
+a million suggestions cost.
 
 python benchmarks/review.py [--data-dir FOLDER] [--links 100] [--seconds 2]
 """
@@ -9,14 +10,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from trivium.cli.review import Queue
+from trivium.cli.review import AHEAD, Reasons
 from trivium.datasets.registry import load_dataset
+from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker
 from trivium.model.trivium import Trivium
-from trivium.review.decisions import Decisions
+from trivium.review.decisions import RUN, Decisions
 from trivium.review.links import suggestions
+from trivium.review.queue import Choice, Queue
 
 
 def main() -> None:
@@ -28,6 +32,7 @@ def main() -> None:
     graph = load_dataset("FB15k237", chosen.data_dir).graph
     changes(graph)
     review(graph, chosen.links, chosen.seconds)
+    million(graph)
 
 
 def changes(graph: Graph) -> None:
@@ -54,22 +59,47 @@ def review(graph: Graph, count: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "links.parquet")
         links.head(count).write_parquet(table)
-        queue = Queue(ranker, Decisions(Path(folder, "fb.decisions")), suggestions(table))
+        queue = Queue(suggestions(table), Decisions(Path(folder, "fb.decisions")), graph)
+        reasons = Reasons(ranker)
         waited = []
-        link = queue.next()
-        while link is not None:
-            queue.reasons(link)
+        started = time.perf_counter()
+        while waiting := queue.next(Choice(), AHEAD)[0]:
+            reasons.begin(waiting)
+            reasons.of(waiting[0].link)
+            queue.like(waiting[0])
+            waited.append(time.perf_counter() - started)
             time.sleep(seconds)
             started = time.perf_counter()
-            queue.decide(link, "accepted", "me")
-            link = queue.next()
-            if link is not None:
-                queue.reasons(link)
-                waited.append(time.perf_counter() - started)
-        queue.close()
+            queue.decide(waiting[0].link, "accepted", "me")
+        reasons.close()
+    waited = waited[1:]
     late = 1000 * np.array(waited)
     figures = f"median {np.median(late):.0f} ms, slowest {late.max():.0f} ms, {(late > 150).sum()} above 150 ms"
     print(f"the next of {count} links with its reasons, {seconds:g} s looked at each: {figures}")
+
+
+def million(graph: Graph, count: int = 1_000_000) -> None:
+    """Decides links of a table of random ones, without their reasons."""
+    rng = np.random.default_rng(0)
+    sizes = graph.num_entities, graph.num_relations, graph.num_entities
+    ids = np.stack([rng.integers(0, size, count) for size in sizes], 1).astype(np.int32)
+    run = {name: pl.lit("") for name in RUN}
+    links = graph.named(ids).with_columns(pl.Series("confidence", rng.random(count)), **run)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        queue = Queue(links.unique(TRIPLE, keep="first", maintain_order=True), Decisions(Path(folder, "d")), graph)
+        opened, waited = time.perf_counter() - started, []
+        for _ in range(100):
+            started = time.perf_counter()
+            waiting = queue.next(Choice(), 4)[0]
+            for one in waiting:
+                queue.like(one)
+            queue.waiting_by_relation()
+            queue.decide(waiting[0].link, "rejected", "me")
+            waited.append(time.perf_counter() - started)
+    late = 1000 * np.array(waited)
+    print(f"{count:,} suggestions: ready in {opened:.1f} s, then a decision and what is next takes ", end="")
+    print(f"{np.median(late):.0f} ms in the median, {late.max():.0f} ms at most")
 
 
 main()

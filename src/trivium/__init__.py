@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trivium.graph.read import read_graph as read_graph
     from trivium.inference.ranker import Ranker as Ranker
     from trivium.inference.relate import relate as relate
+    from trivium.model.hub import HubModel as HubModel
     from trivium.model.trivium import Trivium as Trivium
 
     load_model = Trivium.load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Graph",
+    "HubModel",
     "Ranker",
     "Trivium",
     "evaluate",
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Calibration": "trivium.calibration.calibration:Calibration",
     "Graph": "trivium.graph.graph:Graph",
+    "HubModel": "trivium.model.hub:HubModel",
     "Ranker": "trivium.inference.ranker:Ranker",
     "Trivium": "trivium.model.trivium:Trivium",
     "evaluate": "trivium.evaluation.evaluate:evaluate",

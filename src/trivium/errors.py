@@ -42,3 +42,7 @@ class TrainingError(TriviumError):
 
 class BusyError(TriviumError):
     """The service cannot take up a request now, or could not finish it in time; later it may."""
+
+
+class DecidedError(TriviumError):
+    """Somebody else has decided about the link meanwhile."""

@@ -243,12 +243,15 @@ def table_writer(
         yield write
         if provenance is not None and form != "parquet":
             file.seek(0)
-            said = {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), **provenance}  # type: ignore[arg-type]
-            write_whole(f"{json.dumps(said, indent=1)}\n".encode(), _beside(path), force=True)
+            _describe(path, hashlib.file_digest(file, "sha256").hexdigest(), provenance)  # type: ignore[arg-type]
 
 
 def _beside(path: str | Path) -> Path:
     return Path(path).with_name(f"{Path(path).name}.provenance.json")
+
+
+def _describe(path: str | Path, sha256: str, provenance: Mapping[str, str]) -> None:
+    write_whole(f"{json.dumps({'sha256': sha256, **provenance}, indent=1)}\n".encode(), _beside(path), force=True)
 
 
 def read_provenance(path: str | Path) -> dict[str, str]:
@@ -289,14 +292,21 @@ def write_table(
         write(frame)
 
 
-def write_whole(content: bytes, path: str | Path, force: bool = False) -> None:
+def write_whole(
+    content: bytes, path: str | Path, force: bool = False, provenance: Mapping[str, str] | None = None
+) -> None:
     """Writes a file, whole or not at all.
+
+    Args:
+        provenance: of a text file, kept beside it; see `table_writer`.
 
     Raises:
         OutputError: as `whole_file`.
     """
     with whole_file(path, force) as file:
         file.write(content)
+        if provenance is not None:
+            _describe(path, hashlib.sha256(content).hexdigest(), provenance)
 
 
 def save_figure(figure: Figure, path: str | Path, force: bool = False) -> None:

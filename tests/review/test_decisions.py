@@ -98,7 +98,8 @@ def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path) -> None:
         assert killed.stdout is not None
         said = [int(killed.stdout.readline()) for _ in range(wait)]
         killed.send_signal(signal.SIGKILL)
-        said += [int(line) for line in killed.communicate()[0].split("\n")[:-1]]
+        said += [int(line) for line in killed.stdout.read().split("\n")[:-1]]  # communicate passes over what waits
+        killed.communicate()
         kept = Decisions(path).state().filter(pl.col("reviewer") == f"w{number}")["head"].to_list()
         assert kept[: len(said)] == [f"e{answer}" for answer in said]
         assert len(kept) <= len(said) + 1, "one may have been kept before it could say so"

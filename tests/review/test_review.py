@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 import rdflib
 from tests.conftest import Run, random_graph, small_model
 
+from trivium.datasets.leakage import training_graph
 from trivium.files import read_provenance
 from trivium.graph.formats import TRIPLE
 from trivium.graph.read import read_graph
@@ -43,74 +42,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def press(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(keys))
-
-
-def decided(verdict: str) -> set[tuple[str, ...]]:
-    state = Decisions("g.decisions").state()
-    return set(state.filter(pl.col("verdict") == verdict).select(TRIPLE).iter_rows())
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")  # which it raises of itself
-def test_the_whole_loop_killed_on_the_way(folder: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command("calibrate", "g.tsv", "-o", "c.json", "--share", "0.5", *MODEL)[0] == 0
-    assert command(*ASK, "-o", "sure.parquet", "--calibration", "c.json")[0] == 0
-    suggested = pl.read_parquet("sure.parquet")
-    review = ["review", "g.tsv", "--suggestions", "sure.parquet", "--reviewer", "me", *MODEL]
-    answered: list[tuple[str, ...]] = []
-    for keys in ("ard", "rra"):
-        killed = subprocess.Popen(
-            [sys.executable, "-m", "trivium", *review], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert killed.stdin is not None
-        assert killed.stdout is not None
-        for key in keys:
-            while not killed.stdout.readline().startswith("a accept"):
-                pass
-            killed.stdin.write(key)
-            killed.stdin.flush()
-        while not killed.stdout.readline().startswith("a accept"):
-            pass  # the next link shows: what was answered is kept
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
-        answered += list(Decisions("g.decisions").state().select(TRIPLE).iter_rows())[len(answered) :]
-        assert len(answered) == len(set(answered))
-    verdicts = "accepted rejected undecided rejected rejected accepted"
-    assert Decisions("g.decisions").state()["verdict"].to_list() == verdicts.split()
-    press(monkeypatch, "ax?ruurdarararararararar")
-    status, shown, said = command(*review, "--doubtful-first")
-    assert status == 0
-    assert "18 decisions" not in said
-    accepted, rejected, undecided = map(decided, ("accepted", "rejected", "undecided"))
-    assert len(accepted | rejected | undecided) >= 20
-    state = Decisions("g.decisions").state()
-    made_by = read_provenance("sure.parquet")
-    assert state["checkpoint"].unique().to_list() == [made_by["checkpoint"]]
-    assert state["confidence"].null_count() == 0
-    confidences = {tuple(row[:3]): row[3] for row in suggested.select(*TRIPLE, "confidence").iter_rows()}
-    shown_first = state.filter(pl.col("id") > 6).row(0, named=True)
-    assert abs(shown_first["confidence"] - 0.5) == min(
-        abs(sure - 0.5) for link, sure in confidences.items() if link not in answered
-    )
-
-    assert command("export", "g.tsv", "-o", "kept.nq")[0] == 0
-    dataset, store = rdflib.Dataset(), pyoxigraph.Store()
-    dataset.parse(data=Path("kept.nq").read_text("utf-8"), format="nquads")
-    store.bulk_load(path="kept.nq")
-    [run] = set(dataset.subjects(rdflib.RDF.type, PROV.Entity))
-    found = {tuple(label(dataset, node) for node in triple) for triple in dataset.graph(str(run))}
-    assert found == accepted
-    assert len(store) == len(dataset)
-    back = read_graph("kept.nq", named_graph=str(run))
-    assert set(back.named(back.triples).iter_rows()) == accepted
-
-    assert command(*ASK, "-o", "again.parquet", "--calibration", "c.json")[0] == 0
-    again = set(pl.read_parquet("again.parquet").select(TRIPLE).iter_rows())
-    assert not again & (accepted | rejected)
-    assert undecided & again or not undecided & set(suggested.select(TRIPLE).iter_rows())
-    assert command("verify", "again.parquet", "g.tsv", *MODEL)[0] == 0
-    status, shown, _ = command("verify", "sure.parquet", "g.tsv", *MODEL)
-    assert status == 1
-    assert "decisions       another" in shown
 
 
 def label(dataset: rdflib.Dataset, node: object) -> str:
@@ -244,3 +175,50 @@ def test_a_table_says_what_it_was_made_with(folder: Path, command: Run) -> None:
     assert "g.tsv carries no provenance" in command("verify", "g.tsv", "g.tsv", *MODEL)[2]
     Path("a.csv.provenance.json").write_text("[1]")
     assert "its provenance cannot be read" in command("verify", "a.csv", "g.tsv", *MODEL)[2]
+
+
+def test_every_table_says_what_it_rests_on(folder: Path, command: Run) -> None:
+    recorded(("1", "2", "5"))
+    assert command("export", "g.tsv", "-o", "kept.csv")[0] == 0
+    assert command("export", "g.tsv", "-o", "for.csv", "--neo4j")[0] == 0
+    assert command("review", "g.tsv", "--export", "d.parquet")[0] == 0
+    assert command("split", "g.tsv", "-o", "parts")[0] == 0
+    assert command("synthesize", "-o", "s.tsv", "--entities", "30", "--seed", "3")[0] == 0
+    assert command("synthesize", "-o", "s.parquet", "--entities", "30", "--seed", "3")[0] == 0
+    for table, verb in {
+        "kept.csv": "export",
+        "for.csv": "export",
+        "for.nodes.csv": "export",
+        "d.parquet": "review",
+        "parts/train.tsv": "split",
+        "s.tsv": "synthesize",
+        "s.parquet": "synthesize",
+    }.items():
+        status, shown, said = command("verify", table, "g.tsv", *MODEL)
+        assert (status, said) == (0, ""), table
+        words = " ".join(shown.split())
+        assert f"written by {verb}" in words
+        assert "checkpoint rests on none" in words
+        assert ("graph rests on none" in words) == (verb in ("review", "synthesize"))
+    shown = command("verify", "kept.csv", "g.tsv", *MODEL)[1]
+    assert "links 4, of which the graph holds 4 now" in " ".join(shown.split())
+    Decisions("g.decisions").record(Decision("1", "2", "6", "accepted", "me"))
+    for table, status in {"kept.csv": 1, "parts/train.tsv": 1, "s.tsv": 0}.items():
+        assert command("verify", table, "g.tsv", *MODEL)[0] == status, table
+    Path("s.tsv").write_text("a\tb\tc\n")
+    assert "s.tsv has changed since it was written" in command("verify", "s.tsv", "g.tsv", *MODEL)[2]
+
+
+def test_info_and_training_know_what_was_decided(folder: Path, command: Run) -> None:
+    before = json.loads(command("info", "g.tsv", "--json")[1])["graph"]
+    held = read_graph("g.tsv")
+    head, relation, tail = held.named(held.triples[:1]).row(0)
+    Decisions("g.decisions").record(Decision(head, relation, tail, "rejected", "me"))
+    recorded()
+    after = json.loads(command("info", "g.tsv", "--json")[1])["graph"]
+    assert (after["links accepted"], after["links rejected"]) == (3, 2)
+    assert after["triples"] == before["triples"] + 3 - 1
+    assert after["sha256"] == before["sha256"], "as calibrations name it"
+    learnt = training_graph("./g.tsv")
+    assert learnt.num_triples == after["triples"]
+    assert not learnt.contains(learnt.ids([head], [relation], [tail])).any()

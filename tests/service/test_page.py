@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import expect
 
+from tests.service.browser import (
+    MARKS,
+    PHONE,
+    WIDE,
+    WORLD,
+    Keep,
+    Open,
+    browser,
+    keep,
+    readable,
+    settled,
+    shown,
+    view,
+    visit,
+)
 from tests.service.conftest import ODD, PLAIN, make_app, serving, source_of
 from trivium.calibration import Calibration
 from trivium.graph.read import read_graph
@@ -22,31 +35,9 @@ from trivium.service.app import create_app
 from trivium.service.settings import Limits
 from trivium.service.snapshot import Current, Source
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it drives the browser")
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+__all__ = ["browser", "keep", "visit"]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-WORLD = Path(__file__).parents[2] / "src" / "trivium" / "demo" / "world.tsv"
-WIDE, PHONE = (1280, 860), (360, 740)
-SECONDS = 60_000.0  # milliseconds: on a busy machine a kernel may have to be compiled
-Open = Callable[..., Page]
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -62,74 +53,10 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield address
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Open]:
-    """Opens a page, and in the end holds that it asked nothing of anyone else and broke no rule of its own."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-
-    def open_page(
-        address: str, view: str = "", size: tuple[int, int] = WIDE, scheme: str = "light", locked: bool = False
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-        )
-        contexts.append(context)
-        context.set_default_timeout(SECONDS)
-        page = context.new_page()
-
-        def heard(message: Any) -> None:
-            if message.type == "error" and not re.search("status of (404|401)", message.text):
-                complaints.append(message.text)
-
-        page.on("console", heard)
-
-        def asked(request: Any) -> None:
-            if not request.url.startswith((address, "data:")):
-                complaints.append(request.url)
-
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-        page.on("request", asked)
-        page.goto(f"{address}/{view}")
-        if not locked:
-            settled(page)
-        return page
-
-    expect.set_options(timeout=SECONDS)
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def settled(page: Page) -> None:
-    page.wait_for_selector("main[aria-busy=false]")
-
-
-def view(**parts: str) -> str:
-    return f"#{urlencode(parts)}"
-
-
 WHY = view(entity="Niger River", relation="flows through", answer="Benin")
 
 
-@pytest.fixture
-def keep(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str], None]:
-    """Makes a screenshot for the docs, in the folder that --screenshots names."""
-    folder = request.config.getoption("--screenshots") or tmp_path
-
-    def shoot(page: Page, name: str) -> None:
-        path = folder / f"{name}.png"
-        page.screenshot(path=path)
-        assert path.stat().st_size > 10_000
-
-    return shoot
-
-
-def test_by_mouse_from_a_name_to_the_reasons(visit: Open, world: str, keep: Callable[[Page, str], None]) -> None:
+def test_by_mouse_from_a_name_to_the_reasons(visit: Open, world: str, keep: Keep) -> None:
     page = visit(world)
     expect(page.get_by_role("heading", name="What does the graph not say yet?")).to_be_visible()
     page.get_by_role("combobox", name="Entity").click()
@@ -192,7 +119,7 @@ def test_by_keyboard_alone(visit: Open, world: str) -> None:
     expect(link).to_have_attribute("aria-current", "true")
 
 
-def test_a_link_is_a_view_and_back_goes_back(visit: Open, world: str, keep: Callable[[Page, str], None]) -> None:
+def test_a_link_is_a_view_and_back_goes_back(visit: Open, world: str, keep: Keep) -> None:
     page = visit(world, WHY)
     expect(page.get_by_role("heading", name="Why Benin?")).to_be_visible()
     expect(page.get_by_role("combobox", name="Entity")).to_have_value("Niger River")
@@ -260,18 +187,11 @@ def test_an_unknown_name_is_told_and_the_page_goes_on(visit: Open, world: str) -
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_readable_everywhere_and_axe_finds_nothing_serious(
-    visit: Open, world: str, keep: Callable[[Page, str], None], size: tuple[int, int], scheme: str
+    visit: Open, world: str, keep: Keep, size: tuple[int, int], scheme: str
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     for place in ("", view(entity="Nepal"), WHY):
         page = visit(world, place, size, scheme)
-        width = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-        assert width[0] <= width[1]
-        found = axe.Axe().run(page).response["violations"]
-        serious = [
-            (rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        readable(page)
     if size == PHONE:
         page.locator("#why").evaluate("(why) => why.scrollIntoView()")
     if (size == PHONE) == (scheme == "light"):
@@ -279,11 +199,6 @@ def test_readable_everywhere_and_axe_finds_nothing_serious(
     page.get_by_role("combobox", name="Question").click()
     expect(page.get_by_role("option").first).to_be_visible()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-
-
-def shown(text: str) -> str:
-    """A name as the page shows it."""
-    return re.sub("[\x00-\x1f\x7f\u202e]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
 @pytest.mark.parametrize("place", range(len(ODD)))

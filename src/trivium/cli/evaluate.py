@@ -19,6 +19,7 @@ from trivium.graph.read import read_triples
 from trivium.inference.parts import drop_parts, parts_for
 from trivium.model.trivium import load_checkpoint
 from trivium.report import progress, show, warn
+from trivium.review.provenance import made_by
 
 
 def evaluate(
@@ -143,7 +144,8 @@ def evaluate(
         entries = [{"checkpoint": n, **asdict(r)} for n, results in table.items() for r in results.values()]
         write_whole(to_json.dumps(entries, indent=2, allow_nan=False).encode(), json, force)
     if output is not None:
-        write_whole(markdown(header, rows).encode(), output / "table.md", force=True)
+        made = made_by("evaluate", rows)
+        write_whole(markdown(header, rows).encode(), output / "table.md", force=True, provenance=made)
         warn(f"{output / 'table.md'}: written")
 
 

@@ -15,7 +15,7 @@ from trivium.cli.options import Force, Output, Pairs, Reading, Required
 from trivium.datasets import table
 from trivium.errors import ConfigError, InputError, MissingPackageError
 from trivium.files import check_place, claimed
-from trivium.graph.formats import ENDPOINT, INDEX
+from trivium.graph.formats import ENDPOINT, INDEX, decisions_of
 from trivium.graph.graph import Graph
 from trivium.graph.index import open_index, save_index
 from trivium.graph.read import read_graph
@@ -26,6 +26,7 @@ from trivium.model.fusion import Fusion
 from trivium.model.trivium import branch_weights, load_checkpoint, save_checkpoint
 from trivium.model.ultra import import_ultra
 from trivium.report import progress, show, warn
+from trivium.review.decisions import Decisions, with_decisions
 
 SHOWN = 20  # rows of a table
 MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
@@ -60,7 +61,8 @@ def info(
     else:
         from trivium.text.graph import with_texts
 
-        _show_graph(Path(what), with_texts(read_graph(what, relation=relation, **vars(reading)), what), json)
+        given = read_graph(what, relation=relation, **vars(reading))
+        _show_graph(Path(what), with_texts(with_decisions(given, what), what), given, json)
 
 
 def _show_flags(path: Path) -> None:
@@ -92,17 +94,20 @@ def _settings(config: ModelConfig) -> list[tuple[str, str]]:
     return [(key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in vars(config).items()]
 
 
-def _show_graph(path: Path, graph: Graph, json: bool) -> None:
+def _show_graph(path: Path, graph: Graph, given: Graph, json: bool) -> None:
+    """Shows a graph as verbs ask it, with what was decided; its hash is that of the facts as they were read."""
+    counted = Decisions(decisions_of(path)).state()["verdict"].value_counts()
     degree = np.diff(graph.offsets)
     facts: dict[str, object] = {
         "triples": graph.num_triples,
         "entities": graph.num_entities,
         "relations": graph.num_relations,
         "labels": "no" if graph.entities.labels is None else "yes",
-        **{f"left out: {what}": count for what, count in graph.left_out.items()},
+        **{f"left out: {what}": count for what, count in given.left_out.items()},
+        **{f"links {verdict}": count for verdict, count in sorted(counted.iter_rows())},
         "median degree": int(np.median(degree)),
         "largest degree": int(degree.max()),
-        "sha256": graph.sha256,
+        "sha256": given.sha256,
         **_text_rows(graph),
     }
     counts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)

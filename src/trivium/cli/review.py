@@ -24,9 +24,11 @@ from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.inference.ranker import Ranker
 from trivium.report import printable, show, warn
-from trivium.review.decisions import RUN, Decision, Decisions, Verdict
-from trivium.review.links import decisions_in, read_links, suggestions
-from trivium.review.provenance import Provenance
+from trivium.review.decisions import Decision, Decisions, Verdict, decided
+from trivium.review.links import decisions_in, of_another, read_links
+from trivium.review.links import suggestions as read_suggestions
+from trivium.review.provenance import Provenance, decided_sha256, made_by
+from trivium.review.queue import Choice, Link, Queue, Waiting
 
 AHEAD = 8  # links whose reasons are prepared while a person reads
 PATHS = 3
@@ -34,8 +36,6 @@ SHOWN_FACTS = 5  # of each end
 KEYS: dict[str, Verdict] = {"a": "accepted", "r": "rejected", "d": "undecided"}
 HELP = "a accept · r reject · d don't know · u undo · q quit"
 DECIDED = {"reviewer": pl.String, "at": pl.String, "verdict": pl.String, "note": pl.String}
-
-Link = tuple[str, str, str]
 
 
 def review(
@@ -57,7 +57,8 @@ def review(
     """Shows suggested links one at a time, each with its reasons, and keeps what is decided of it by one key.
 
     What is decided is on disk when the next link shows, in a file beside the graph that every verb reads. Several
-    people may review at once. Links that the graph holds or that somebody decided are passed over.
+    people may review at once. Links that the graph holds or that somebody decided are passed over. Links of one
+    question come together, and those with one answer.
 
     Parameters
     ----------
@@ -90,14 +91,23 @@ def review(
         _import(log, import_, who)
     elif export is not None:
         check_output(export, force)
-        write_table(state := log.state().drop("id"), export, force)
+        state = log.state().drop("id")
+        write_table(state, export, force, made_by("review", state.rows()))
         warn(f"{export}: {len(state):,} decisions")
     elif agreement:
         _agree(log, png, force)
     elif suggestions is not None:
-        links = _chosen(suggestions, relation, min_confidence, doubtful_first)
+        links = read_suggestions(suggestions)
         reading = vars(opening) | {"decisions": log.path if log.path.exists() else None}
-        _go_through(Queue(Ranker.open(graph, **reading), log, links), who)
+        ranker = Ranker.open(graph, **reading)
+        queue = Queue(links, log, ranker.graph)
+        if len(queue.unknown):
+            first = " ".join(queue.unknown.select(TRIPLE).row(0))
+            warn(f"{len(queue.unknown):,} links name what the graph lacks: passed over, {first!r} first")
+        if of_another(links, ranker.given):
+            warn(f"{suggestions} was made of another graph: its confidences are of that one")
+        choice = Choice(tuple(relation or ()), min_confidence, doubtful_first)
+        _go_through(queue, Reasons(ranker), choice, who)
 
 
 def _import(log: Decisions, path: Path, who: str) -> None:
@@ -122,70 +132,33 @@ def _agree(log: Decisions, png: Path | None, force: bool) -> None:
         save_figure(draw_curve(bins, f"{len(state):,} decisions", "share accepted"), check_place(png, force), force)
 
 
-def _chosen(path: Path, relations: list[str] | None, least: float | None, doubtful_first: bool) -> pl.DataFrame:
-    """The links of a table that are to be shown, in the order in which they are."""
-    links = suggestions(path)
-    if (least is not None or doubtful_first) and links["confidence"].null_count() == len(links):
-        raise InputError(f"{path} has no confidences: complete with --calibration gives them")
-    if relations is not None:
-        links = links.filter(pl.col("relation").is_in(relations))
-    if least is not None:
-        links = links.filter(pl.col("confidence") >= least)
-    return links.sort((pl.col("confidence") - 0.5).abs(), maintain_order=True) if doubtful_first else links
+class Reasons:
+    """Lines for people about links that wait, prepared ahead on a thread of its own."""
 
-
-class Queue:
-    """Links that wait for a decision, and their reasons, which are prepared ahead on a thread of their own.
-
-    Args:
-        links: the columns of `trivium.review.links.suggestions`, in the order in which they are shown.
-    """
-
-    def __init__(self, ranker: Ranker, log: Decisions, links: pl.DataFrame) -> None:
-        self.ranker, self.log = ranker, log
-        self.rows = {(row["head"], row["relation"], row["tail"]): row for row in links.iter_rows(named=True)}
-        ids = ranker.graph.ids(*(links[column] for column in TRIPLE))
-        done = set(log.state().select(TRIPLE).iter_rows())
-        state = np.where((ids < 0).any(1), "unknown", np.where(ranker.graph.contains(ids), "held", "open")).tolist()
-        each = [(link, what) for link, what in zip(self.rows, state, strict=True) if link not in done]
-        if unknown := [link for link, what in each if what == "unknown"]:
-            warn(f"{len(unknown):,} links name what the graph lacks: passed over, {' '.join(unknown[0])!r} first")
-        self.waiting = [link for link, what in each if what == "open"]
-        self.total = len(self.waiting)
+    def __init__(self, ranker: Ranker) -> None:
+        self.ranker = ranker
         self.pool = ThreadPoolExecutor(1, "reasons")
         self.prepared: dict[Link, Future[list[str]]] = {}
 
-    def next(self) -> Link | None:
-        """The link to decide now, the first that nobody has decided; the reasons of those after it are begun."""
-        done = set(self.log.state().select(TRIPLE).iter_rows())
-        self.waiting = [link for link in self.waiting if link not in done]
-        for link in self.waiting[:AHEAD]:
+    def begin(self, links: list[Waiting]) -> None:
+        """Begins with what is not there yet, and forgets what is not among these links."""
+        wanted = [one.link for one in links]
+        for link in self.prepared.keys() - set(wanted):
+            self.prepared.pop(link).cancel()
+        for link in wanted:
             if link not in self.prepared:
-                self.prepared[link] = self.pool.submit(self._reasons, link)
-        return self.waiting[0] if self.waiting else None
+                self.prepared[link] = self.pool.submit(self._lines, link)
 
-    def reasons(self, link: Link) -> list[str]:
-        """Lines for people: the paths that carried the link, and what is known of its ends."""
+    def of(self, link: Link) -> list[str]:
+        """The paths that carried a link, and what is known of its ends."""
         return self.prepared[link].result()
-
-    def decide(self, link: Link, verdict: Verdict, who: str) -> None:
-        row = self.rows[link]
-        self.log.record(Decision(*link, verdict, who, row["confidence"], **{name: row[name] for name in RUN}))
-
-    def undo(self, who: str) -> bool:
-        """Takes back the reviewer's last decision, whose link is the next one again; whether there was any."""
-        undone = self.log.undo(who)
-        if undone is not None and (link := (undone.head, undone.relation, undone.tail)) in self.rows:
-            self.waiting.insert(0, link)
-        return undone is not None
 
     def close(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
-    def _reasons(self, link: Link) -> list[str]:
-        graph = self.ranker.graph
+    def _lines(self, link: Link) -> list[str]:
         lines = replace(explain(self.ranker, *link, max_paths=PATHS), leaned_on={}).words
-        return [*lines, *(_known(graph, name) for name in dict.fromkeys((link[0], link[2])))]
+        return [*lines, *(_known(self.ranker.graph, name) for name in dict.fromkeys((link[0], link[2])))]
 
 
 def _known(graph: Graph, name: str) -> str:
@@ -201,32 +174,49 @@ def _known(graph: Graph, name: str) -> str:
     return f"{graph.entities.shown(np.array([entity]))[0]} ({end - begin:,} facts): {'; '.join(facts)}"
 
 
-def _go_through(queue: Queue, who: str) -> None:
+def _go_through(queue: Queue, reasons: Reasons, choice: Choice, who: str) -> None:
     """Asks for a key a link until none is left or somebody quits."""
     counts = dict.fromkeys(KEYS.values(), 0)
+    again: list[Link] = []  # what was undone comes first
+    total = place = queue.next(choice, 0)[1]
     pressed = keys()
     try:
-        while (link := queue.next()) is not None:
-            sure = queue.rows[link]["confidence"]
-            said = "" if sure is None else f"confidence {sure:.2f}   "
-            place = queue.total - len(queue.waiting) + 1
+        while links := (found := queue.next(choice, AHEAD, again))[0]:
+            reasons.begin(links)
+            now, place = links[0], found[1]
+            said = "" if now.confidence is None else f"confidence {now.confidence:.2f}   "
             counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-            print(f"\n[{place:,}/{queue.total:,}] {said}{counted}")
-            print("\n".join(printable(line) for line in queue.reasons(link)))
+            print(f"\n[{total - place + 1:,}/{total:,}] {said}{counted}")
+            print("\n".join(printable(line) for line in reasons.of(now.link)))
+            if like := queue.like(now):
+                print(printable(f"Like it: {'; '.join(map(_like, like))}"))
             print(HELP, flush=True)
             while (key := next(pressed, "q")) not in (*KEYS, "u", "q"):
                 pass
             if key == "q":
                 break
             if key == "u":
-                print("undone" if queue.undo(who) else "nothing to undo")
-                continue
-            queue.decide(link, KEYS[key], who)
-            counts[KEYS[key]] += 1
+                undone = queue.log.undo(who)
+                print(printable(f"undone: {_link(undone)}") if undone else "nothing to undo")
+                again = [(undone.head, undone.relation, undone.tail), *again] if undone else again
+            elif (stands := queue.decide(now.link, KEYS[key], who)) is not None:
+                print(printable(f"{stands.reviewer} had decided meanwhile: {stands.verdict}; that stands"))
+            else:
+                counts[KEYS[key]] += 1
     finally:
-        queue.close()
+        reasons.close()
         pressed.close()
-    warn(f"{queue.log.path}: {sum(counts.values()):,} decisions, {len(queue.waiting):,} links left")
+    warn(f"{queue.log.path}: {sum(counts.values()):,} decisions, {queue.next(choice, 0)[1]:,} links left")
+
+
+def _link(decision: Decision) -> str:
+    return f"{decision.head} {decision.relation} {decision.tail}"
+
+
+def _like(one: Waiting) -> str:
+    """A suggestion beside another, in short."""
+    said = one.verdict or ("" if one.confidence is None else f"{one.confidence:.2f}")
+    return f"{' '.join(one.link)}{said and f' ({said})'}"
 
 
 def keys() -> Generator[str, None, None]:
@@ -301,27 +291,31 @@ def export(
     )
     if facts.is_empty() and links.is_empty():
         raise InputError(f"{graph}: no link was accepted yet: `trivium review` keeps some, or give --suggestions FILE")
+    changed, rejected = decided(given, state)
+    after = decided_sha256(given, changed, rejected if len(rejected) else None)
+    made = made_by("export", whole, neo4j, links.rows(), graph=given.sha256, decided=after)
     if ending in RDF_FORMS:
         write_rdf(links, facts, output, annotations, force)
     else:
         rows = pl.concat([links, facts], how="diagonal")
         if neo4j:
             nodes, rows = for_neo4j(rows)
-            write_table(nodes, output.with_suffix(".nodes.csv"), force)
-        write_table(rows, output, force)
+            write_table(nodes, output.with_suffix(".nodes.csv"), force, made)
+        write_table(rows, output, force, made)
     warn(f"{output}: {len(links):,} links" + (f" and {len(facts):,} facts" if whole else ""))
 
 
 def _suggested(path: Path, state: pl.DataFrame) -> pl.DataFrame:
     """The links of a table that nobody rejected, with what was decided of them."""
-    links = suggestions(path).join(state.select(*TRIPLE, *DECIDED), on=TRIPLE, how="left", maintain_order="left")
+    links = read_suggestions(path).join(state.select(*TRIPLE, *DECIDED), on=TRIPLE, how="left", maintain_order="left")
     return links.filter(pl.col("verdict").fill_null("") != "rejected").select(state.columns)
 
 
 def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
-    """Says whether a table of answers still holds: that it, the graph, the model and the decisions are as they were.
+    """Says whether a table still holds: that it and what it rests on are as they were.
 
-    Exit status 1 where something has changed.
+    Of answers that is the graph, the model and the decisions; a table that `synthesize`, say, wrote rests on none of
+    them. Exit status 1 where something has changed.
 
     Parameters
     ----------
@@ -332,17 +326,27 @@ def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
     """
     said = read_provenance(file)
     if not said:
-        raise InputError(f"{file} carries no provenance: only tables of answers that trivium wrote do")
+        raise InputError(f"{file} carries no provenance: only tables that trivium wrote do")
     then = Provenance.of(said)
     ranker = Ranker.open(graph, **vars(opening))
     now = Provenance.of(ranker.provenance(then.verb))
     words = {"trivium": "version", "graph": "graph", "texts": "relation texts", "checkpoint": "checkpoint"}
     words |= {"decided": "decisions"}
-    same = {what: getattr(then, name) == getattr(now, name) for name, what in words.items()}
-    ids = ranker.graph.ids(*(links := read_links(file).select(TRIPLE)))
-    held = int(ranker.graph.contains(ids).sum())
-    rows = [(what, "as it was" if whether else "another") for what, whether in same.items()]
-    rows += [("links", f"{len(links):,}, of which the graph holds {held:,} now")]
+    same = {what: getattr(then, name) in ("", getattr(now, name)) for name, what in words.items()}
+    rows = [("written by", then.verb)]
+    for name, what in words.items():
+        rows.append((what, ("as it was" if same[what] else "another") if getattr(then, name) else "rests on none"))
+    if then.graph and (links := _links_in(file)) is not None:
+        held = int(ranker.graph.contains(ranker.graph.ids(*links)).sum())
+        rows += [("links", f"{len(links):,}, of which the graph holds {held:,} now")]
     show([str(file), ""], rows)
     if not all(same.values()):
         sys.exit(1)
+
+
+def _links_in(file: Path) -> pl.DataFrame | None:
+    """The links of a table, unless its rows are something else."""
+    try:
+        return read_links(file).select(TRIPLE)
+    except InputError:
+        return None

@@ -32,6 +32,7 @@ def serve(
     calibration: Calibrated = None,
     mcp: bool = False,
     review: bool = False,
+    suggestions: Path | None = None,
     opening: Opening = Opening(),
     answering: Answering = Answering(),
     limits: Annotated[Limits, Parameter(name="*")] = Limits(),
@@ -54,6 +55,8 @@ def serve(
         Agents may ask at /mcp too, by the Model Context Protocol.
     review
         Who has the token may also tell facts and decide about links; they are kept with the decisions.
+    suggestions
+        With --review: a table of links from `trivium complete`, to go through on the page.
     """
     try:
         from trivium.service.app import create_app
@@ -66,11 +69,15 @@ def serve(
         raise ConfigError(f"--host {host} is reached from elsewhere: give --token-file FILE, or leave --host out")
     if review and token is None:
         raise ConfigError("--review lets clients change what the graph holds: give --token-file FILE")
+    if suggestions is not None and not review:
+        raise ConfigError("--suggestions are there to be decided: give --review too")
     if mcp:
         need_mcp()
     with listen(host, port) as listener:
         narrow = partial(answering.applied, reading=opening)
-        source = Source(graph, opening.checkpoint, calibration, reading(opening), review, narrow, answering.files)
+        source = Source(
+            *(graph, opening.checkpoint, calibration, reading(opening), review, suggestions, narrow, answering.files)
+        )
         app = create_app(Current(source), limits, token, mcp)
         address, bound = listener.getsockname()[:2]
         warn(f"serving {graph} at http://{f'[{address}]' if ':' in address else address}:{bound}")

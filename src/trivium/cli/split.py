@@ -13,9 +13,12 @@ from cyclopts.validators import Number
 from trivium.cli.options import Pairs, Reading, Required
 from trivium.errors import InputError
 from trivium.files import whole_folder, write_table
+from trivium.graph.formats import decisions_of
 from trivium.graph.hold_out import divided
 from trivium.graph.read import read_graph
 from trivium.report import show, warn
+from trivium.review.decisions import Decisions, decided
+from trivium.review.provenance import decided_sha256, made_by
 from trivium.text.graph import with_texts
 
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=0.5))]
@@ -50,7 +53,9 @@ def split(
     seed
         Of what is taken.
     """
-    held = with_texts(read_graph(graph, relation=relation, **vars(reading)), graph)
+    given = read_graph(graph, relation=relation, **vars(reading))
+    changed, rejected = decided(given, Decisions(decisions_of(graph)).state())
+    held = with_texts(changed, graph)
     if any(names.names.str.contains("[\t\r\n]").any() for names in (held.entities, held.relations)):
         raise InputError(f"{graph}: a name holds a tab or a line break, which cannot stand in a TSV: rename it")
     parts = dict(zip(("train", "test", "valid"), divided(held, [test, valid], seed), strict=True))
@@ -58,14 +63,17 @@ def split(
         raise InputError(
             f"no fact of {graph} can be asked for and leave the rest known: give a larger --test, or graph"
         )
+    after = decided_sha256(given, changed, rejected if len(rejected) else None)
+    made = made_by("split", test, valid, seed, graph=given.sha256, decided=after)
     with whole_folder(output) as folder:
         for name, triples in parts.items():
             if len(triples):
-                write_table(held.named(triples), folder / f"{name}.tsv")
+                write_table(held.named(triples), folder / f"{name}.tsv", provenance=made)
         if (texts := held.relations.texts) is not None:
             lines = texts.with_columns(pl.all().str.replace_all(r"\s+", " "))
             lines = lines.insert_column(0, held.relations.names.alias("relation"))
-            write_table(lines.filter(pl.any_horizontal(pl.exclude("relation").is_not_null())), folder / "relations.tsv")
+            lines = lines.filter(pl.any_horizontal(pl.exclude("relation").is_not_null()))
+            write_table(lines, folder / "relations.tsv", provenance=made)
     rows = [(name, len(triples), len(set(triples[:, 1].tolist()))) for name, triples in parts.items()]
     show(["part", "facts", "relations"], rows, f"{output}, of {held.num_triples:,} facts")
     warn(f"measure on it: trivium evaluate {'' if output.is_absolute() else './'}{output}")

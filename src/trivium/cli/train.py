@@ -9,9 +9,10 @@ from typing import Any, Literal
 from trivium.cli.options import DEFAULT, DataDir, Device, Force, Pairs, Reading, Required, Resume
 from trivium.datasets import synthetic
 from trivium.errors import ConfigError
-from trivium.files import check_output, check_place, claimed, save_figure, whole_file, write_table
+from trivium.files import check_output, check_place, claimed, save_figure, write_table, write_whole
 from trivium.model.checkpoint import ENDING
 from trivium.report import progress, show, warn
+from trivium.review.provenance import made_by
 from trivium.settings import check_range
 from trivium.training import finetune as fitting
 from trivium.training import pretrain as training
@@ -167,7 +168,8 @@ def ablate(
     with claimed(folder.path, folder.path):
         scores = run_ablation(folder, data_dir, begin, progress, device)
     table = differences(scores)
-    write_table(table, folder.path / "ablation.csv", force=True)
+    asked = (folder.path / CONFIG).read_text("utf-8")
+    write_table(table, folder.path / "ablation.csv", force=True, provenance=made_by("ablate", asked))
     save_figure(draw(table), folder.path / "ablation.png", force=True)
     show(table.columns, table.rows())
     print("\n".join(suggest(table)[1]))
@@ -198,7 +200,7 @@ def weights(
         check_output(table, force)
     course = fusion_course(runs)
     if table is not None:
-        write_table(course, table, force)
+        write_table(course, table, force, made_by("weights", course.rows()))
     save_figure(draw_fusion(course), output, force)
     last = course.group_by("run", "data", "branch", maintain_order=True).last()
     show(last.columns, last.rows())
@@ -238,9 +240,10 @@ def synthesize(
         seed, entities=entities, base_relations=relations, rules=rules, triples_per_relation=triples_per_relation
     )
     triples = graph.named(graph.triples)
+    made = made_by("synthesize", seed, entities, relations, rules, triples_per_relation)
     if output.suffix.lower() == ".tsv":
-        with whole_file(output, force) as file:  # without a header, as readers expect
-            triples.write_csv(file, separator="\t", include_header=False, quote_style="never")
+        lines = triples.write_csv(separator="\t", include_header=False, quote_style="never")  # as readers expect it
+        write_whole(lines.encode(), output, force, made)
     else:
-        write_table(triples, output, force)
+        write_table(triples, output, force, made)
     warn(f"{output}: {graph.num_triples:,} triples, {graph.num_entities:,} entities, {graph.num_relations:,} relations")

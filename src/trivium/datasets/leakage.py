@@ -17,6 +17,7 @@ from trivium.graph.formats import FORMATS, INDEX, PACKED
 from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.kernels.csr import IntArray
+from trivium.review.decisions import with_decisions
 
 SYNTHETIC = "synthetic"
 Exclusion = Mapping[str, Sequence[str]]
@@ -138,7 +139,8 @@ def training_graph(
     download: bool = True,
     **reading: Any,
 ) -> Graph:
-    """The training split of a data set, or the graph of a file or folder, less what was taken out of it.
+    """The training split of a data set, or the graph of a file or folder with what was decided of it, less what was
+    taken out of it.
 
     Args:
         reading: of a file, see `trivium.graph.read.read_graph`; lists as tuples. A folder of splits has columns alone.
@@ -165,7 +167,8 @@ def _training_graph(
 ) -> Graph:
     """The training triples of a data set, or a file's; kept, because one checkpoint meets many data sets."""
     if is_file(name, data_dir):
-        graph = read_graph(graph_source(name, data_dir), **reading)
+        file = graph_source(name, data_dir)
+        graph = with_decisions(read_graph(file, **reading), file)
     elif more := reading.keys() - {"columns"}:
         raise InputError(f"{name} is a data set, and is read as it is: {', '.join(sorted(more))} is for a graph's file")
     else:

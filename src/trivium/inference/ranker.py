@@ -191,12 +191,10 @@ class Ranker:
 
     def provenance(self, verb: str, calibration: str = "", *asked: object) -> dict[str, str]:
         """What a table of its answers carries; see `trivium.review.provenance.Provenance`."""
-        from trivium.review.provenance import Provenance
+        from trivium.review.provenance import Provenance, decided_sha256
 
-        decided = graph = self.given.sha256
-        if self.graph.sources is not self.given.sources or self.excluded is not None:
-            rejected = None if self.excluded is None else self.graph.named(self.excluded.triples).rows()
-            decided = digest(self.graph.sha256, rejected)
+        excluded = None if self.excluded is None else self.excluded.triples
+        graph, decided = self.given.sha256, decided_sha256(self.given, self.graph, excluded)
         made_by = __version__, verb, graph, decided, self.texts_sha256, checkpoint_sha256(self.checkpoint)
         return asdict(
             Provenance(

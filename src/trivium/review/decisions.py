@@ -19,7 +19,7 @@ import polars as pl
 
 from trivium.errors import InputError, OutputError
 from trivium.files import write_whole
-from trivium.graph.formats import TRIPLE
+from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.graph.graph import Graph
 from trivium.kernels.csr import IntArray
 
@@ -91,6 +91,25 @@ class Decisions:
         with self._connected() as log:
             log.executemany(f"INSERT INTO log ({', '.join(_GIVEN)}) VALUES ({marks})", map(astuple, decisions))
 
+    def decide(self, decision: Decision) -> Decision | None:
+        """Adds an entry, unless somebody has accepted or rejected its link: what stands is returned then, else
+        ``None``.
+
+        So of several who decide at once the first one's verdict stands. Saying again what one said adds nothing.
+        """
+        if not self.path.exists():
+            self._make()
+        columns, marks = ", ".join(_GIVEN), ", ".join("?" * len(_GIVEN))
+        link = decision.head, decision.relation, decision.tail
+        last = f"SELECT {columns} FROM log WHERE (head, relation, tail) = (?, ?, ?) AND {_STANDING}"
+        with self._connected() as log:
+            row = log.execute(f"{last} ORDER BY id DESC LIMIT 1", link).fetchone()
+            stands = None if row is None else Decision(*row)
+            if stands is None or "undecided" == stands.verdict != decision.verdict:
+                log.execute(f"INSERT INTO log ({columns}) VALUES ({marks})", astuple(decision))
+                return None
+        return None if (stands.verdict, stands.reviewer) == (decision.verdict, decision.reviewer) else stands
+
     def undo(self, reviewer: str) -> Decision | None:
         """Undoes the last of a reviewer's decisions that stands, and returns it; ``None`` where none does."""
         if not self.path.exists():
@@ -111,16 +130,18 @@ class Decisions:
         """
         return self._rows("state")
 
-    def log(self) -> pl.DataFrame:
-        """Every entry in its order: the columns of `state`, and ``undoes``, the id of the entry that one undoes."""
-        return self._rows("log", {"undoes": pl.Int64})
+    def log(self, after: int = 0) -> pl.DataFrame:
+        """Every entry in its order, or those after an id: the columns of `state`, and ``undoes``, the id of the entry
+        that one undoes.
+        """
+        return self._rows("log", {"undoes": pl.Int64}, after)
 
-    def _rows(self, table: str, more: dict[str, type[pl.DataType]] | None = None) -> pl.DataFrame:
+    def _rows(self, table: str, more: dict[str, type[pl.DataType]] | None = None, after: int = 0) -> pl.DataFrame:
         columns = _COLUMNS | (more or {})
         if not self.path.exists():
             return pl.DataFrame(schema=columns)
         with self._connected("BEGIN") as log:
-            rows = log.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id").fetchall()
+            rows = log.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id", [after]).fetchall()
         return pl.DataFrame(rows, columns, orient="row")
 
     def _make(self) -> None:
@@ -169,3 +190,9 @@ def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:
         graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)), labels=False)
     ids = graph.ids(*rejected)
     return graph, ids[(ids >= 0).all(1)]
+
+
+def with_decisions(graph: Graph, path: str | Path) -> Graph:
+    """The graph of a file with what was decided of it, if anything was; see `decided`."""
+    log = Decisions(decisions_of(path))
+    return decided(graph, log.state())[0] if log.path.exists() else graph

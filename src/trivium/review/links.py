@@ -10,6 +10,7 @@ import polars as pl
 from trivium.errors import InputError
 from trivium.files import FORMATS, read_provenance
 from trivium.graph.formats import TRIPLE
+from trivium.graph.graph import Graph
 from trivium.review.decisions import RUN, VERDICTS, Decision, Verdict
 
 
@@ -57,6 +58,12 @@ def suggestions(path: str | Path) -> pl.DataFrame:
     confidence = pl.Series("confidence", numbers(path, table))
     run = {name: pl.lit(made_by.get(name, "")) for name in RUN}
     return table.select(*TRIPLE).with_columns(confidence, **run).unique(TRIPLE, keep="first", maintain_order=True)
+
+
+def of_another(links: pl.DataFrame, graph: Graph) -> bool:
+    """Whether links say that they were suggested of another graph than this one, as it was read."""
+    said = set(links["graph"].unique()) - {""}
+    return bool(said) and said != {graph.sha256}
 
 
 def numbers(path: str | Path, table: pl.DataFrame) -> pl.Series:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import Route
 
 from trivium import __version__
-from trivium.errors import BusyError, GraphError, InputError
+from trivium.errors import BusyError, DecidedError, GraphError, InputError
 from trivium.review.decisions import Decision
 from trivium.service import jobs, schemas
 from trivium.service.metrics import Metrics
@@ -39,6 +39,7 @@ Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Responses = {
     404: {"model": schemas.Problem, "description": "A name that the graph does not hold; the nearest are named."}
 }
+TAKEN: Responses = {409: {"model": schemas.Problem, "description": "Somebody else has decided it: that stands."}}
 REFUSALS: Responses = {
     status: {"model": schemas.Problem, "description": description}
     for status, description in (
@@ -126,8 +127,15 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
         """Facts that a person or program knows."""
 
         facts: list[schemas.Triple] = Field(min_length=1, max_length=limits.max_queries)
-        reviewer: str = Field("client", min_length=1, max_length=200, description="Who says so.")
-        note: str = Field("", max_length=1000)
+        reviewer: schemas.Reviewer = "client"
+        note: schemas.Note = ""
+
+    class Completing(schemas.Request):
+        """One relation to complete."""
+
+        relation: schemas.Name
+        offset: int = Field(0, ge=0, le=1 << 40, description="Questions to skip.")
+        k: int = Field(10, ge=1, le=limits.max_queries, description="How many questions to answer.")
 
     class Why(schemas.Why):
         """An answer to explain."""
@@ -174,6 +182,34 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
         finally:
             left.set()
 
+    @api.post("/api/complete", response_model=schemas.Completion, responses=NOT_FOUND, tags=["ask"])
+    async def complete(body: Completing) -> Response:
+        """A relation as a list: each head that seems to lack an answer, with the best one."""
+        snapshot = current.snapshot
+        [(relation, asked)] = await lookups.run(partial(jobs.open_heads, snapshot, body.relation))
+        page = slice(body.offset, body.offset + body.k)
+        rows = [] if asked is None else zip(asked.heads[page].tolist(), asked.held[page].tolist(), strict=True)
+        found = await ranking.run(*(partial(jobs.filled, snapshot, head, relation, held) for head, held in rows))
+        return _json(*await lookups.run(partial(jobs.written, jobs.completion, snapshot, relation, asked, found)))
+
+    if current.source.suggestions is not None:
+        reviewing: dict[str, Any] = {"response_model": schemas.Review, "tags": ["decide"]}
+
+        @api.get("/api/review", **reviewing)
+        async def review(choice: Annotated[schemas.Choice, Query()]) -> Response:
+            """How far people have come with the suggestions, and the next few."""
+            return _json(*await lookups.run(partial(jobs.written, jobs.review, current.snapshot, choice)))
+
+        @api.post("/api/review/decide", responses=TAKEN, **reviewing)
+        async def judge(body: schemas.Judgement) -> Response:
+            """Keeps what somebody says of a suggested link: on disk before the reply, and in the graph soon after."""
+            return _json(*await lookups.run(partial(jobs.written, jobs.decide, current.snapshot, body)))
+
+        @api.post("/api/review/undo", **reviewing)
+        async def undo(body: schemas.Undoing) -> Response:
+            """Takes back somebody's last decision."""
+            return _json(*await lookups.run(partial(jobs.written, jobs.undo, current.snapshot, body)))
+
     if current.source.keeps:
 
         @api.post("/api/facts", responses=NOT_FOUND, tags=["decide"])
@@ -192,6 +228,15 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
     ) -> Response:
         """Entities or relations by name."""
         return _json(*await lookups.run(partial(jobs.written, jobs.search, current.snapshot, kind, q, limit)))
+
+    @api.get("/api/relations", response_model=schemas.RelationsHeld, tags=["browse"])
+    async def relations(
+        q: Annotated[str, Query(max_length=200, description="A part of a name.")] = "",
+        offset: Annotated[int, Query(ge=0, le=1 << 40, description="Relations to skip.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=100, description="Relations to give.")] = 25,
+    ) -> Response:
+        """What the graph holds by relation: facts, relations that say the same, and which entities lack one."""
+        return _json(*await lookups.run(partial(jobs.written, jobs.relations, current.snapshot, q, offset, limit)))
 
     @api.get("/api/entity", response_model=schemas.Entity, responses=NOT_FOUND, tags=["browse"])
     async def entity(
@@ -233,7 +278,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
         app.router.routes.append(Route("/mcp", agents))
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_exception_handler(RequestValidationError, _invalid)
-    for kind, status in ((GraphError, 404), (InputError, 422), (BusyError, 503)):
+    for kind, status in ((GraphError, 404), (DecidedError, 409), (InputError, 422), (BusyError, 503)):
         app.add_exception_handler(kind, partial(_refuse, status))
     if token is None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)

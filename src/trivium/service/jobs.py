@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from threading import Event
 from typing import Any, ParamSpec, cast
@@ -11,13 +11,19 @@ from typing import Any, ParamSpec, cast
 import numpy as np
 from pydantic import BaseModel
 
+from trivium.errors import DecidedError, InputError
 from trivium.explanation.explain import explain_ids
-from trivium.graph.graph import inverse
+from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
 from trivium.inference import relate
 from trivium.inference.answers import Ids, Scores, best_answers
+from trivium.inference.complete import Questions, open_questions
+from trivium.review.queue import Choice, Link, Queue, Waiting
 from trivium.service import schemas
 from trivium.service.snapshot import Snapshot
+
+AHEAD = 4  # links that a page shows and prepares
+MOST_RELATIONS = 100  # that one may choose from
 
 P = ParamSpec("P")
 
@@ -190,6 +196,148 @@ def facts(snapshot: Snapshot, name: str, begin: int, count: int) -> schemas.Enti
             for kind, other in zip(relations[page].tolist(), graph.sources[first + page].tolist(), strict=True)
         ],
     )
+
+
+def relations(snapshot: Snapshot, text: str, begin: int, count: int) -> schemas.RelationsHeld:
+    """A page of what the graph holds by relation, those whose names have a text in them.
+
+    Cost: as `trivium.inference.complete.open_questions` of the page's relations.
+    """
+    graph, index = snapshot.ranker.graph, snapshot.names["relation"]
+    order = np.argsort(-index.counts, kind="stable")
+    if text:
+        fits = graph.relations.called.str.to_lowercase().str.contains(text.lower(), literal=True)
+        order = order[fits.to_numpy()[order]]
+    page = order[begin : begin + count]
+    lacking = np.zeros(graph.num_relations, np.int64)
+    if len(page) and (asked := _open(graph, graph.relations.take(page).to_list())) is not None:
+        lacking += np.bincount(asked.relations[asked.held == 0], minlength=graph.num_relations)
+
+    def twins(kind: int) -> list[schemas.Twin]:
+        same = np.flatnonzero(graph.twins == graph.twins[kind]).tolist()
+        return [
+            schemas.Twin(**_named(graph.relations, other % graph.num_relations), turned=other >= graph.num_relations)
+            for other in same
+            if other != kind
+        ]
+
+    return schemas.RelationsHeld(
+        total=len(order),
+        relations=[
+            schemas.RelationHeld(
+                **_named(graph.relations, kind),
+                facts=int(index.counts[kind]),
+                lacking=int(lacking[kind]),
+                twins=twins(kind),
+            )
+            for kind in page.tolist()
+        ],
+    )
+
+
+def open_heads(snapshot: Snapshot, relation: str) -> tuple[int, Questions | None]:
+    """A relation's id, and the questions by which it would be completed, if there are any.
+
+    Raises:
+        GraphError: the name is unknown.
+    """
+    kind = snapshot.names["relation"].id(relation)
+    return kind, _open(snapshot.ranker.graph, [snapshot.ranker.graph.relations.names[kind]])
+
+
+def _open(graph: Graph, names: list[str]) -> Questions | None:
+    try:
+        return open_questions(graph, names)
+    except InputError:
+        return None  # nothing is left to ask
+
+
+def filled(snapshot: Snapshot, head: int, relation: int, held: int) -> schemas.Filled:
+    """The best new answer to one question of a completion."""
+    graph = snapshot.ranker.graph
+    names = {"head": graph.entities.names[head], "relation": graph.relations.names[relation]}
+    found = rank(snapshot, schemas.Question(**names, k=1, include_known=False), head, relation).answers
+    return schemas.Filled(
+        head=schemas.Named(**_named(graph.entities, head)), held=held, answer=found[0] if found else None
+    )
+
+
+def completion(
+    snapshot: Snapshot, relation: int, asked: Questions | None, rows: list[schemas.Filled]
+) -> schemas.Completion:
+    """Some answered questions of a relation, and how many there are."""
+    return schemas.Completion(
+        relation=schemas.Named(**_named(snapshot.ranker.graph.relations, relation)),
+        questions=0 if asked is None else len(asked.heads),
+        lacking=0 if asked is None else int((asked.held == 0).sum()),
+        rows=rows,
+    )
+
+
+def review(snapshot: Snapshot, choice: schemas.Choice, first: Sequence[Link] = ()) -> schemas.Review:
+    """How far people have come with the suggestions, and the next few; see `trivium.review.queue.Queue.next`."""
+    queue, graph = _queue(snapshot), snapshot.ranker.graph
+
+    def shown(one: Waiting) -> dict[str, Any]:
+        head, relation, tail = one.ids
+        return {
+            "head": _named(graph.entities, head),
+            "relation": _named(graph.relations, relation),
+            "tail": _named(graph.entities, tail),
+            "confidence": one.confidence,
+            "verdict": one.verdict,
+        }
+
+    asked = Choice(tuple(choice.relation), choice.min_confidence, choice.doubtful_first)
+    links, waiting = queue.next(asked, AHEAD, first)
+    by_relation = list(queue.waiting_by_relation().items())[:MOST_RELATIONS]
+    return schemas.Review(
+        counts=queue.counts,
+        waiting=waiting,
+        relations=[schemas.WaitingOf(**_named(graph.relations, kind), waiting=count) for kind, count in by_relation],
+        confident=queue.links["confidence"].null_count() < len(queue.links),
+        unknown=len(queue.unknown),
+        of_another=snapshot.of_another,
+        links=[
+            schemas.ToReview(**shown(one), like=[schemas.Suggested(**shown(other)) for other in queue.like(one)])
+            for one in links
+        ],
+    )
+
+
+def decide(snapshot: Snapshot, given: schemas.Judgement) -> schemas.Review:
+    """Keeps what somebody says of a suggested link, then what comes next.
+
+    Raises:
+        InputError: it is no suggestion, or it cannot be kept.
+        DecidedError: somebody else's verdict stands.
+    """
+    link = given.link.head, given.link.relation, given.link.tail
+    stands = _queue(snapshot).decide(link, given.verdict, given.reviewer, given.note)
+    if stands is not None:
+        raise DecidedError(f"{stands.reviewer} has decided it meanwhile: {stands.verdict}")
+    return review(snapshot, given.choice)
+
+
+def undo(snapshot: Snapshot, given: schemas.Undoing) -> schemas.Review:
+    """Takes back somebody's last decision; its link comes next.
+
+    Raises:
+        InputError: that cannot be kept.
+    """
+    undone = _queue(snapshot).log.undo(given.reviewer)
+    if undone is None:
+        return review(snapshot, given.choice)
+    link = undone.head, undone.relation, undone.tail
+    reply = review(snapshot, given.choice, [link])
+    reply.undone = schemas.Triple(head=link[0], relation=link[1], tail=link[2])
+    return reply
+
+
+def _queue(snapshot: Snapshot) -> Queue:
+    if snapshot.queue is None:
+        raise InputError("this service has no suggestions to review: start it with --suggestions FILE")
+    return snapshot.queue
 
 
 def _named(names: Names, place: int) -> dict[str, str]:

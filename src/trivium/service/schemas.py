@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from trivium.explanation.explain import Reason
+from trivium.review.decisions import Verdict
 from trivium.service.settings import Limits
 
 Name = Annotated[str, Field(min_length=1, description="A name as the graph has it, or a label that is one's alone.")]
@@ -166,6 +167,92 @@ class Decided(BaseModel):
     decided: list[Triple]
 
 
+class Choice(Request):
+    """Which suggestions are shown, and in which order."""
+
+    relation: list[Name] = Field(default=[], max_length=100, description="Of these relations alone; of all without.")
+    min_confidence: float | None = Field(default=None, ge=0, le=1, description="Of at least this confidence.")
+    doubtful_first: bool = Field(default=False, description="First those whose confidence is nearest to one half.")
+
+
+Reviewer = Annotated[str, Field(min_length=1, max_length=200, description="Who says so.")]
+Note = Annotated[str, Field(max_length=1000)]
+
+
+class Judgement(Request):
+    """What somebody says of a suggested link."""
+
+    link: Triple
+    verdict: Verdict
+    reviewer: Reviewer
+    note: Note = ""
+    choice: Choice = Choice()
+
+
+class Undoing(Request):
+    """Takes back somebody's last decision."""
+
+    reviewer: Reviewer
+    choice: Choice = Choice()
+
+
+class Suggested(BaseModel):
+    head: Named
+    relation: Named
+    tail: Named
+    confidence: float | None = Field(description="That it was suggested with.")
+    verdict: str = Field(description="What stands; empty while it waits.")
+
+
+class ToReview(Suggested):
+    like: list[Suggested] = Field(description="Others of the same question, then others with the same answer.")
+
+
+class WaitingOf(Named):
+    waiting: int = Field(description="How many of its links wait.")
+
+
+class Review(BaseModel):
+    """How far people have come with the suggestions, and what comes next."""
+
+    counts: dict[str, int] = Field(description="How many suggested links wait, and of how many each verdict stands.")
+    waiting: int = Field(description="How many of those that are shown wait.")
+    relations: list[WaitingOf] = Field(description="With links that wait, the most first; at most 100.")
+    confident: bool = Field(description="Whether suggestions have confidences.")
+    unknown: int = Field(description="Suggestions left out, as they name what the graph lacks.")
+    of_another: bool = Field(description="Whether they were made of another graph.")
+    links: list[ToReview] = Field(description="The next few, in their order.")
+    undone: Triple | None = Field(default=None, description="Whose decision was taken back.")
+
+
+class Twin(Named):
+    turned: bool = Field(description="Whether it says the same turned round.")
+
+
+class RelationHeld(Named):
+    facts: int
+    lacking: int = Field(description="Entities without an answer, though most that are like them have one.")
+    twins: list[Twin] = Field(description="Relations that say the same; itself turned round, if it holds both ways.")
+
+
+class RelationsHeld(BaseModel):
+    total: int
+    relations: list[RelationHeld] = Field(description="A page of them, those with most facts first.")
+
+
+class Filled(BaseModel):
+    head: Named
+    held: int = Field(description="How many answers the graph has, itself or by a relation that says the same.")
+    answer: Answer | None = Field(description="The best that it does not hold; null where none is left.")
+
+
+class Completion(BaseModel):
+    relation: Named
+    questions: int = Field(description="How many there are in all.")
+    lacking: int = Field(description="Of how many the head has no answer yet; these come first, the likeliest first.")
+    rows: list[Filled]
+
+
 class Found(Named):
     facts: int = Field(description="How many facts name it.")
 
@@ -198,6 +285,8 @@ class About(BaseModel):
     version: str
     graph: dict[str, Any]
     model: dict[str, Any]
+    keeps: bool = Field(description="Whether facts and decisions are taken.")
+    reviews: bool = Field(description="Whether there are suggestions to go through.")
     calibrated: bool = Field(description="Whether answers carry a confidence.")
     range: str = Field(description="Which entities may answer unless a question says; empty for all.")
     ranges: list[str] = Field(description="What a question may say.")

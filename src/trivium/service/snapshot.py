@@ -22,11 +22,16 @@ from trivium.inference.engine import Base
 from trivium.inference.kinds import choose_range, kind_relations
 from trivium.inference.ranker import Ranker
 from trivium.review.decisions import Decision, Decisions
+from trivium.review.links import of_another, suggestions
+from trivium.review.queue import Queue
 
 EXAMPLES = 6
 SHARED = 64  # further questions of a relation, by which the engine judges what is worth keeping for them
 BASES_BYTES = 256 << 20
 WATCH_SECONDS = 2.0
+QUIET = (
+    5  # looks without a new decision until those that were made join the graph: reading it would disturb who decides
+)
 
 Warm = Callable[["Snapshot"], Awaitable[None]]
 Stamp = tuple[tuple[int, int, int], ...]
@@ -44,6 +49,7 @@ class Source:
         calibration: a file, if confidences are wanted.
         reading: how the file is read and where is computed, as `trivium.inference.ranker.Ranker.open` takes it.
         keeps: whether decisions are kept, in a file that need not be there yet.
+        suggestions: a table of links that people go through, if decisions are kept.
         answering: makes the ranker one that answers as the service shall.
         files: what that reads.
     """
@@ -53,6 +59,7 @@ class Source:
     calibration: Path | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
     keeps: bool = False
+    suggestions: Path | None = None
     answering: Callable[[Ranker], Ranker] | None = None
     files: Sequence[Path] = ()
 
@@ -65,8 +72,10 @@ class Source:
         """Reads everything again.
 
         Raises:
-            InputError: something cannot be read, or the calibration belongs to another graph or checkpoint.
+            InputError: something cannot be read, the calibration belongs to another graph or checkpoint, or all
+                suggestions name what the graph lacks.
         """
+        links = None if self.suggestions is None else suggestions(self.suggestions)
         reading = dict(self.reading)
         if self.keeps and not self.decisions.path.exists():
             reading["decisions"] = None
@@ -74,18 +83,26 @@ class Source:
         if self.answering is not None:
             ranker = self.answering(ranker)
         file = self.calibration
-        return Snapshot(self, ranker, None if file is None else Calibration.load(file, ranker, self.checkpoint))
+        calibration = None if file is None else Calibration.load(file, ranker, self.checkpoint)
+        queue = None if links is None else Queue(links, self.decisions, ranker.graph)
+        return Snapshot(self, ranker, calibration, queue, links is not None and of_another(links, ranker.given))
 
     def stamp(self) -> Stamp | None:
-        """What changes when a file does: graph, calibration, decisions; ``None`` while one that is needed lacks."""
+        """What changes when a file does: that of the decisions, then graph, calibration, suggestions and the others;
+        ``None`` while one that is needed lacks."""
         beside = *self.reading.get("also", ()), *self.reading.get("labels", ())
-        files = self.graph, self.calibration, *self.files, *beside
-        files += (self.decisions.path,) if self.decisions.path.exists() else ()
+        files = self.graph, self.calibration, self.suggestions, *self.files, *beside
+        decisions = self.decisions.path
         try:
-            found = [path.stat() for path in files if path is not None]
+            kept = _stamp(decisions) if decisions.exists() else (0, 0, 0)
+            return (kept, *(_stamp(path) for path in files if path is not None))
         except OSError:
             return None
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class Snapshot:
@@ -95,13 +112,23 @@ class Snapshot:
         source: where it was read from.
         ranker: the model and the graph.
         calibration: turns scores into confidences, if there is one.
+        queue: suggestions that people go through, if there are any.
+        of_another: whether these were made of another graph.
     """
 
-    def __init__(self, source: Source, ranker: Ranker, calibration: Calibration | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        ranker: Ranker,
+        calibration: Calibration | None,
+        queue: Queue | None = None,
+        of_another: bool = False,
+    ) -> None:
         graph = ranker.graph
         self.source = source
         self.ranker = ranker
         self.calibration = calibration
+        self.queue, self.of_another = queue, of_another
         self.loaded_at = time.time()
         self._narrowed = {ranker.range: ranker, "all": ranker.narrowed(None)}
         self._bases: dict[int, Base] = {}  # by relation, the last used at the end
@@ -164,6 +191,8 @@ class Snapshot:
                 "fusion": model.fusion_weights(),
             },
             "calibrated": self.calibration is not None,
+            "keeps": self.source.keeps,
+            "reviews": self.queue is not None,
             "range": self.ranker.range,
             "ranges": ["all", "seen", *(["type"] if kind_relations(graph) else [])],
             "examples": self.examples,
@@ -222,12 +251,14 @@ class Current:
             raise
         self.ready = True
         log.info("ready after %.0f seconds", time.monotonic() - started)
-        before = self._stamp
+        before, same = self._stamp, 0
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hangup.wait(), self.seconds)
             now = self.source.stamp()
-            settled = now == before and now is not None and now != self._stamp
+            same = same + 1 if now == before else 0
+            decided = now is not None and self._stamp is not None and now[1:] == self._stamp[1:]
+            settled = same >= (QUIET if decided else 1) and now is not None and now != self._stamp
             before = now
             if self._hangup.is_set() or settled:
                 self._hangup.clear()

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trivium import __version__
 from trivium.errors import TriviumError
-from trivium.inference.complete import open_questions
 from trivium.review.decisions import Decision, Verdict
 from trivium.service import jobs, schemas
 from trivium.service.middleware import check_token
@@ -122,28 +121,23 @@ def create_tools(
     ) -> Annotated[CallToolResult, Suggestions]:
         """Links of a relation that the graph probably lacks: the best answer to each of k questions."""
         snapshot = current.snapshot
-        graph = snapshot.ranker.graph
         try:
-            [kind] = await lookups.run(partial(snapshot.names["relation"].id, relation))
-            named = graph.relations.names[kind]
-            [asked] = await lookups.run(partial(open_questions, graph, [named]))
-            heads = asked.heads[:k].tolist()
-            questions = [
-                schemas.Question(head=graph.entities.names[head], relation=named, k=1, include_known=False)
-                for head in heads
-            ]
-            each = zip(questions, heads, strict=True)
-            replies = await ranking.run(
-                *(partial(jobs.rank, snapshot, question, head, kind) for question, head in each)
-            )
+            [(kind, asked)] = await lookups.run(partial(jobs.open_heads, snapshot, relation))
+            each = [] if asked is None else zip(asked.heads[:k].tolist(), asked.held[:k].tolist(), strict=True)
+            rows = await ranking.run(*(partial(jobs.filled, snapshot, head, kind, held) for head, held in each))
         except TriviumError as error:
             raise ToolError(_printable(str(error))) from error
+        named = snapshot.ranker.graph.relations.names[kind]
         links = [
             schemas.Suggestion(
-                head=str(reply.head), relation=named, tail=best.name, score=best.score, confidence=best.confidence
+                head=row.head.name,
+                relation=named,
+                tail=row.answer.name,
+                score=row.answer.score,
+                confidence=row.answer.confidence,
             )
-            for reply in replies
-            for best in reply.answers
+            for row in rows
+            if row.answer is not None
         ]
         return result(Suggestions(links=sorted(links, key=lambda link: (-(link.confidence or 0), -link.score))))
 

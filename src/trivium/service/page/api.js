@@ -17,7 +17,7 @@ async function call(path, options = {}, signal = undefined) {
     return call(path, options, signal);
   }
   const content = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw new Error(content.detail ?? `The service answered with status ${reply.status}.`);
+  if (!reply.ok) throw Object.assign(new Error(content.detail ?? `The service answered with status ${reply.status}.`), { status: reply.status });
   return content;
 }
 
@@ -50,6 +50,7 @@ export const search = (q, kind, signal) => get("api/search", { q, kind, limit: 1
 export const entity = (name, offset, limit, signal) => get("api/entity", { name, offset, limit }, signal);
 export const rank = (view, k, signal) =>
   post("api/rank", { [view.inverse ? "tail" : "head"]: view.entity, relation: view.relation, k, include_known: view.known, range: view.range || null }, signal);
+export const why = (head, relation, tail, signal) => post("api/explain", { head, relation, tail }, signal);
 export const explain = (view, signal) =>
   post("api/explain", {
     head: view.inverse ? view.answer : view.entity,
@@ -58,3 +59,17 @@ export const explain = (view, signal) =>
     inverse: view.inverse,
     range: view.range || null,
   }, signal);
+
+export const relations = (q, offset, limit, signal) => get("api/relations", { q, offset, limit }, signal);
+export const complete = (relation, offset, k, signal) => post("api/complete", { relation, offset, k }, signal);
+export const tell = (fact, reviewer, note) => post("api/facts", { facts: [fact], reviewer, note });
+
+// Suggestions, one after another; a choice is { relation: [name], min_confidence, doubtful_first }.
+export function review(choice, signal) {
+  const parameters = choice.relation.map((relation) => ["relation", relation]);
+  if (choice.min_confidence !== null) parameters.push(["min_confidence", choice.min_confidence]);
+  if (choice.doubtful_first) parameters.push(["doubtful_first", true]);
+  return get("api/review", parameters, signal);
+}
+export const judge = (link, verdict, reviewer, note, choice) => post("api/review/decide", { link, verdict, reviewer, note, choice });
+export const undo = (reviewer, choice) => post("api/review/undo", { reviewer, choice });

@@ -3,70 +3,22 @@
 import * as api from "./api.js";
 import { combobox } from "./combobox.js";
 import { draw } from "./drawing.js";
+import * as add from "./add.js";
+import * as graph from "./graph.js";
+import * as review from "./review.js";
+import { $, LEGEND, NO_PATH, address, complain, entityLink, go, label, pathItem, question, read, remember, say, spread, sure } from "./shell.js";
 import { count, fill, make, name, visible } from "./text.js";
 
-const $ = (id) => document.getElementById(id);
 const PAGE = 10;
 const FACTS = 60;
+const TABS = { graph, review, add };
 let view = {};
 const showing = { facts: "", answers: "" }; // the addresses of what stands in these sections
 let running = new AbortController();
 let about;
 let relations = []; // of the chosen entity, in both directions
-let labels = new Map(); // of entities and relations that were met, by name
-
-// --- addresses ---------------------------------------------------------------------------------------------------
-
-function read() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const text = (key) => given.get(key) ?? "";
-  return { entity: text("entity"), relation: text("relation"), inverse: given.has("inverse"), known: given.has("known"), range: text("range"), answer: text("answer") };
-}
-
-function address(parts) {
-  const chosen = new URLSearchParams();
-  for (const key of ["entity", "relation", "inverse", "known", "range", "answer"]) {
-    if (parts[key]) chosen.set(key, parts[key] === true ? "1" : parts[key]);
-  }
-  return `#${chosen}`;
-}
-
-function go(parts) {
-  location.hash = address(parts);
-}
-
-function entityLink(entity, text = label(entity)) {
-  return make("a", { href: address({ entity }) }, name(text));
-}
-
-function label(entity) {
-  return labels.get(entity) ?? entity;
-}
-
-function remember(...found) {
-  for (const one of found) labels.set(one.name, one.label);
-}
 
 // --- showing -----------------------------------------------------------------------------------------------------
-
-const main = document.querySelector("main");
-
-function say(text) {
-  $("status").textContent = text;
-  main.setAttribute("aria-busy", text ? "true" : "false");
-}
-
-function complain(error) {
-  if (error.name === "AbortError") return;
-  $("problem").textContent = visible(error.message);
-  $("problem").hidden = false;
-  say("");
-}
-
-function question(parts, gap) {
-  const [entity, relation] = [name(label(parts.entity)), make("em", {}, name(parts.relation))];
-  return parts.inverse ? [gap, " ", relation, " ", entity] : [entity, " ", relation, " ", gap];
-}
 
 async function show() {
   const before = view;
@@ -75,6 +27,31 @@ async function show() {
   running = new AbortController();
   const { signal } = running;
   $("problem").hidden = true;
+  const tab = Object.hasOwn(TABS, view.tab) ? view.tab : "";
+  for (const link of document.querySelectorAll("#tabs a")) {
+    if (link.dataset.tab === tab) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const other of Object.keys(TABS)) $(`tab-${other}`).hidden = other !== tab;
+  $("tab-ask").hidden = tab !== "";
+  if (before.tab !== view.tab) TABS[before.tab]?.leave?.();
+  await (tab ? showTab(tab, signal) : showAsked(before, signal));
+  if (document.activeElement === document.body && before.entity !== undefined && (view.entity || before.tab !== view.tab)) $("title").focus();
+}
+
+async function showTab(tab, signal) {
+  document.title = `${TABS[tab].title} · Trivium`;
+  fill($("title"), TABS[tab].title);
+  say("Asking the graph …");
+  try {
+    await TABS[tab].show(view, about, signal);
+    say("");
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function showAsked(before, signal) {
   const [facts, answers] = [address({ entity: view.entity }), address({ ...view, answer: "" })];
   $("welcome").hidden = Boolean(view.entity);
   for (const [section, wanted] of [["answers", view.relation], ["why", view.answer], ["facts", view.entity]]) {
@@ -98,7 +75,6 @@ async function show() {
     mark();
     if (view.answer) await showWhy(signal);
     say("");
-    if (document.activeElement === document.body && view.entity && before.entity !== undefined) $("title").focus();
   } catch (error) {
     if (error.name === "AbortError") return; // another view is on its way
     $("facts").hidden = facts !== showing.facts;
@@ -140,10 +116,7 @@ function row(answer, calibrated) {
   const link = make("a", { href: address({ ...view, answer: answer.name }), title: "Why?" }, name(answer.label));
   if (answer.known) link.append(make("span", { class: "tag" }, "known"));
   else if (answer.reversed) link.append(make("span", { class: "tag" }, "known turned round"));
-  const percent = Math.round(100 * answer.confidence);
-  const measure = calibrated && answer.confidence === null ? "–" : calibrated
-    ? make("span", { class: "sure" }, make("meter", { value: answer.confidence, "aria-label": `confidence ${percent} %` }), `${percent} %`)
-    : answer.score.toFixed(2);
+  const measure = calibrated ? sure(answer.confidence) : answer.score.toFixed(2);
   const line = make("tr", {}, make("td", {}, answer.tied > 1 ? `${answer.rank} (${answer.tied} tie)` : String(answer.rank)), make("td", {}, link), make("td", {}, measure));
   line.answer = answer.name;
   return line;
@@ -175,44 +148,17 @@ async function showWhy(signal) {
   const shown = { ...view, entity: label(view.entity), answer: label(view.answer) }; // paths speak in labels
   draw($("drawing"), reasons, shown, around, (entity) => go({ entity }));
   $("drawing").setAttribute("aria-label", `Drawing of the paths listed below, from ${visible(label(view.entity))} to ${visible(label(view.answer))}`);
-  $("legend").textContent = reasons.reached && reasons.paths.length
-    ? "Solid lines carried the score, thicker ones more of it; the dashed line is what was asked; grey is some of what else the graph knows."
-    : "No path of the graph leads from the question to this answer, so its score rests on the relation alone.";
-  fill($("paths"), ...reasons.paths.map(pathItem));
+  $("legend").textContent = reasons.reached && reasons.paths.length ? LEGEND : NO_PATH;
+  fill($("paths"), ...reasons.paths.map((path) => pathItem(path, label(view.entity))));
   const leaned = Object.entries(reasons.leaned_on ?? {});
   fill($("leaned-list"), ...leaned.flatMap(([part, value]) => [make("dt", {}, visible(part)), make("dd", {}, visible(plain(value)))]));
   $("leaned").hidden = !leaned.length;
-}
-
-// Of each relation one fact, then of each a second one, and so on: a varied few.
-function spread(facts) {
-  const seen = new Map();
-  return facts
-    .map((fact) => {
-      const key = `${fact.relation} ${fact.inverse}`;
-      seen.set(key, (seen.get(key) ?? 0) + 1);
-      return [seen.get(key), fact];
-    })
-    .sort((a, b) => a[0] - b[0])
-    .map(([, fact]) => fact);
 }
 
 function plain(value) {
   if (Array.isArray(value)) return value.map(plain).join("; ");
   if (value && typeof value === "object") return Object.entries(value).map(([key, part]) => `${key} ${plain(part)}`).join(", ");
   return typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value);
-}
-
-function pathItem(path) {
-  let here = label(view.entity);
-  const parts = [entityLink(here, here)];
-  for (const step of path.steps) {
-    const forward = step.head === here;
-    here = forward ? step.tail : step.head;
-    const arrow = make("span", { class: "step" }, forward ? " — " : " ← ", name(step.relation), forward ? " → " : " — ");
-    parts.push(arrow, entityLink(here, here));
-  }
-  return make("li", {}, make("span", { class: "weight", title: "weight: how much of the score it carried" }, path.weight.toFixed(3)), make("span", {}, ...parts));
 }
 
 async function showFacts(signal) {
@@ -300,6 +246,8 @@ try {
     make("option", { value: place ? one : "" }, visible(kinds[one] ?? one))));
   fill($("examples"), ...about.examples.map((one) =>
     make("li", {}, make("a", { href: address({ entity: one.head, relation: one.relation }) }, ...question({ entity: one.head, relation: one.relation }, "…?")))));
+  $("to-review").hidden = !about.reviews;
+  $("to-add").hidden = !about.keeps;
   await show();
 } catch (error) {
   complain(error);

@@ -63,7 +63,7 @@ function places(reasons, start, end, container, upright) {
     const [x, y] = [FAN + EDGE + along * step, breadth / 2 + (across - 0.4) * row];
     return upright ? { x: y, y: x } : { x, y };
   };
-  return { at: (name) => spot(at.get(name)), bow: (rows + 0.5) * row };
+  return { at: (name) => spot(at.get(name)), bow: (rows + 0.7) * row };
 }
 
 // The other facts of one end, in a fan away from the paths.
