@@ -94,6 +94,7 @@ def test_every_verb_gives_an_answer_the_same_rank(ranker: ChainRanker) -> None:
     assert 1 < len(set(ranked.values())) < len(ranked)  # some tie
     scored = rest.score([(str(head), str(relation), str(tail)) for tail in ranked])
     assert scored["tail_rank"].to_list() == list(ranked.values())
+    assert scored["tail_tied"].to_list() == table["tied"].to_list()
     asked = ask(rest, graph_of(fact[None], 40, 3))
     mine = asked.relations == relation
     entities = np.round((1 - asked.scores[mine]) / 0.8e-5).astype(int).tolist()

@@ -342,8 +342,7 @@ def _show(graph: Graph, table: pl.DataFrame) -> None:
     heads, relations, tails = graph.ids(*(table[column] for column in TRIPLE)).T
     held = graph.entities.shown(heads), graph.relations.shown(relations), graph.entities.shown(tails)
     shown = table.with_columns(names.alias(column) for names, column in zip(held, TRIPLE, strict=True))
-    if "tied" in shown.columns and shown["tied"].max() in (None, 1):
-        shown = shown.drop("tied")
+    shown = shown.drop(name for name in shown.columns if name.endswith("tied") and shown[name].max() in (None, 1))
     if "reversed" in shown.columns and not shown["reversed"].any():
         shown = shown.drop("reversed")
     show(shown.columns, shown.rows())

@@ -137,6 +137,19 @@ def best_answers(
     return ids[first], ranks[first], margins[first], counts[places][first]
 
 
+def sharing(scores: Scores, filtered: EntityIds, id: int, candidates: EntityIds | None = None) -> int:
+    """How many of one query's answers share the rank of one entity, which is counted.
+
+    Args:
+        scores, filtered, candidates: see `ranks_and_margins`.
+    """
+    rivals = _rivals(scores, filtered, candidates)
+    rivals[id] = scores[id]
+    near = np.flatnonzero(np.abs(rivals - scores[id]) <= TIE_TOLERANCE)
+    ranks, _ = _compare(rivals, scores[near], near)
+    return int((ranks == ranks[near == id]).sum())
+
+
 def _rivals(scores: Scores, filtered: EntityIds, candidates: EntityIds | None = None) -> Scores:
     """The scores ``[entities]``, with -∞ for what is filtered or no candidate."""
     if candidates is None:

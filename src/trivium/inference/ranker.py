@@ -33,6 +33,7 @@ from trivium.inference.answers import (
     filtered_entities,
     filtered_ranks,
     ranks_and_margins,
+    sharing,
 )
 from trivium.inference.engine import DeviceEngine, Engine, Representations
 from trivium.kernels.csr import IntArray
@@ -445,7 +446,8 @@ class Ranker:
         A triple that the graph holds, itself or as a copy (`Graph.copies`), is ``known``, and judged without both.
 
         Returns:
-            Columns head, relation, tail, score, tail_rank, head_rank, known. Ranks are those that `rank` gives.
+            Columns head, relation, tail, score, tail_rank, tail_tied, head_rank, head_tied, known. Ranks are those that
+            `rank` gives, and so is how many answers share them.
 
         Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
         """
@@ -464,7 +466,7 @@ class Ranker:
         facts = triples.astype(np.int32)  # as the graph holds them
         known = self.graph.knows(facts)
         found, margins = np.zeros((2, len(triples)), np.float32)
-        ranks, among = np.zeros((2, len(triples)), np.int64), np.zeros(len(triples), np.int64)
+        (ranks, ties), among = np.zeros((2, 2, len(triples)), np.int64), np.zeros(len(triples), np.int64)
         for chosen in (np.flatnonzero(~known), *np.flatnonzero(known)[:, None]):
             rest = self.over(self.graph.less(facts[chosen])) if known[chosen].any() else self
             heads, relations, answers = both_directions(triples[chosen], self.graph.num_relations)
@@ -472,14 +474,17 @@ class Ranker:
                 rank, of_all, margin = rest.placed(head, relation, scores, answers[[place]])
                 direction, triple = place // len(chosen), chosen[place % len(chosen)]
                 ranks[direction, triple] = rank[0]
+                filtered, candidates = rest.filtered(head, relation), rest.candidates(relation)
+                ties[direction, triple] = sharing(scores, filtered, int(answers[place]), candidates)
                 if direction == 0:
                     found[triple], among[triple], margins[triple] = scores[answers[place]], of_all[0], margin[0]
         table = self.graph.named(facts).with_columns(score=found)
         if confidence is not None:
             judged = confidence(triples[:, 1], found, margins, among).astype(np.float32)
             table = table.with_columns(confidence=judged)
-        tail_ranks, head_ranks = ranks.astype(np.float64)  # floats, as files have had them
-        return table.with_columns(tail_rank=tail_ranks, head_rank=head_ranks, known=known)
+        for end, rank, tied in zip(("tail", "head"), ranks.astype(np.float64), ties, strict=True):
+            table = table.with_columns(pl.Series(f"{end}_rank", rank), pl.Series(f"{end}_tied", tied))
+        return table.with_columns(known=known)
 
 
 def _read(path: str | Path, asked: str | None, reading: Mapping[str, Any]) -> Graph:

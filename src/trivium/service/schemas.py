@@ -143,7 +143,9 @@ class Fact(BaseModel):
 class Score(Fact):
     score: float = Field(description="Of the tail as an answer to (head, relation, ?).")
     tail_rank: float = Field(description="The tail's rank among tails, known ones left out; ties share a rank.")
+    tail_tied: int = Field(description="How many tails share this rank.")
     head_rank: float = Field(description="The head's rank among heads.")
+    head_tied: int = Field(description="How many heads share this rank.")
     confidence: float | None = Field(description="Of the tail, as of an answer; null without a calibration.")
     known: bool = Field(description="Whether the graph holds it, itself or as a copy; it is then judged without both.")
 
