@@ -259,7 +259,10 @@ for (const field of ["review-relation", "review-least", "review-doubtful"]) {
   $(field).addEventListener("change", () =>
     go({ tab: "review", relation: $("review-relation").value, least: $("review-least").value, doubtful: $("review-doubtful").checked }));
 }
-$("review-who").addEventListener("change", () => isReviewer($("review-who").value));
+$("review-who").addEventListener("change", () => {
+  isReviewer($("review-who").value);
+  tell(); // what asked for it
+});
 document.addEventListener("visibilitychange", async () => {
   if (!shown || busy || document.hidden) return;
   try {
