@@ -6,14 +6,19 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from tests.conftest import run_command
-from tests.service.conftest import ODD, PLAIN
+from tests.service.conftest import ODD, PLAIN, asking, source_of
 from tests.trust.test_mutated import samples
+from trivium.graph.formats import TRIPLE
+from trivium.service.app import create_app
+from trivium.service.settings import Limits
+from trivium.service.snapshot import Current, Source
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed, which makes the requests")
 
@@ -32,8 +37,8 @@ def schema(live: str) -> Any:
 
 
 OPERATIONS = [
-    *(("POST", f"/api/{path}") for path in ("rank", "batch/rank", "score", "relate", "explain")),
-    *(("GET", f"/api/{path}") for path in ("search", "entity", "info")),
+    *(("POST", f"/api/{path}") for path in ("rank", "batch/rank", "score", "relate", "explain", "complete")),
+    *(("GET", f"/api/{path}") for path in ("search", "entity", "info", "relations")),
     *(("GET", f"/{path}") for path in ("health", "ready", "metrics")),
 ]
 
@@ -93,6 +98,39 @@ def test_known_and_unknown_names_mixed_with_anything(client: TestClient, path: s
             assert reply.json()["detail"].isprintable()
 
     ask()
+
+
+def test_a_review_takes_anything_and_keeps_what_it_offers(odd_graph: Path, tmp_path: Path) -> None:
+    links = [(head, "likes", tail) for head, tail in zip(ODD, PLAIN, strict=False)]
+    pl.DataFrame(links, TRIPLE, orient="row").write_parquet(tmp_path / "links.parquet")
+    held, reading = source_of(odd_graph), {"decisions": tmp_path / "d.decisions"}
+    source = Source(held.graph, held.checkpoint, None, reading, keeps=True, suggestions=tmp_path / "links.parquet")
+    word = st.text(max_size=9)
+    link = st.fixed_dictionaries({"head": NAMES, "relation": RELATIONS, "tail": NAMES})
+    offered = st.sampled_from([dict(zip(TRIPLE, link, strict=True)) for link in links])
+    bodies = st.fixed_dictionaries(
+        {"link": offered | link | ANYTHING, "verdict": st.sampled_from(["accepted", "rejected", "undecided"]) | word},
+        optional={"reviewer": word | ANYTHING, "note": word | ANYTHING, "choice": ANYTHING, "x": ANYTHING},
+    )
+    with asking(create_app(Current(source, seconds=60), Limits(), "a-token-of-20-letters")) as client:
+        client.headers["authorization"] = "Bearer a-token-of-20-letters"
+
+        @steady(150)
+        @given(st.sampled_from(["decide", "undo"]), bodies, st.dictionaries(word, word, max_size=2))
+        def ask(path: str, body: Any, more: dict[str, str]) -> None:
+            assert client.get("/api/review", params=more).status_code in (200, 422)
+            try:
+                reply = client.post(f"/api/review/{path}", json=body)
+            except (ValueError, UnicodeEncodeError):
+                return
+            assert reply.status_code in (200, 409, 422)
+            if reply.status_code != 200:
+                assert reply.json()["detail"].isprintable()
+
+        ask()
+        found = client.get("/api/review").json()
+    assert set(source.decisions.state().select(TRIPLE).iter_rows()) <= set(links)
+    assert found["counts"]["waiting"] + len(source.decisions.state()) == len(links)
 
 
 @steady(60)
