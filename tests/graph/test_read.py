@@ -220,6 +220,13 @@ BAD = [
     ("bad.nt", b"<x:a> <x:r> <x:b> .\n<x:a> .\n", "bad.nt line 2: "),
     ("open.nq", b"# one\n<x:a> <x:r> <x:b> .\n<x:a <x:r> <x:b> <x:g> .\n", "open.nq line 3: an IRI is not closed"),
     ("open.trig", b"<x:a> <x:r> <x:b\n> .\n", "open.trig statement 1: an IRI is not closed"),
+    ("half.jsonl", b'["a", "r", "b"]\n["\\ud800", "r", "b"]\n', "half.jsonl line 2: half of a character"),
+    ("half.json", b'[{"head": "a", "relation": "r", "tail": "\\udc00"}]', "half.json line 1: half of a character"),
+    (
+        "far.jsonld",
+        b'{"@context": "http://x.org/", "@id": "x:a", "x:r": {"@id": "x:b"}}',
+        "its @context stands at another",
+    ),
     ("bad.ttl", b"<x:a> <x:r> \xff .\n", "bad.ttl line 1: "),
     ("long.nt", b"<x:" + b"a" * (1 << 24) + b"> <x:r> <x:b> .\n", "long.nt line 1: a name or text of more than 16 MiB"),
     ("bad.nq", b"<x:a> <x:r> <x:b> <x:g> <x:h> .\n", "bad.nq line 1: "),

@@ -149,6 +149,10 @@ def test_pairs_get_a_relation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", ["a", "a,b,c,d", "a, ,c", "", "a,,c"])
 def test_bad_columns(tmp_path: Path, columns: str) -> None:
     (tmp_path / "g.csv").write_text("a,b,c\nx,y,z\n")
+    with pytest.raises(InputError, match="--columns head,relation,Head names a column twice"):
+        read_graph(tmp_path / "g.tsv", columns="head,relation,Head")
+    with pytest.raises(InputError, match="--relation is empty"):
+        read_graph(tmp_path / "g.tsv", relation="")
     with pytest.raises(InputError, match=r"--columns .*: name three"):
         read_graph(tmp_path / "g.csv", columns=columns)
 

@@ -307,7 +307,7 @@ def chosen_names(columns: str | None) -> dict[str, str]:
     """What ``--columns`` calls the head, the relation and the tail: names, which are quoted as in a CSV, or numbers.
 
     Raises:
-        InputError: they are not three, nor two, of heads and tails.
+        InputError: they are not three, nor two, of heads and tails, or one is there twice.
     """
     if columns is None:
         return {}
@@ -315,6 +315,8 @@ def chosen_names(columns: str | None) -> dict[str, str]:
     wanted = TRIPLE[::2] if len(names) == 2 else TRIPLE
     if len(names) != len(wanted) or not all(name.strip() for name in names):
         raise InputError(f"--columns {columns}: {COLUMNS}")
+    if len(set(map(_plain, names))) < len(names):
+        raise InputError(f"--columns {columns} names a column twice: {COLUMNS}")
     return dict(zip(wanted, names, strict=True))
 
 

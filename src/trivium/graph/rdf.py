@@ -159,6 +159,8 @@ def _statements(path: Path, file: IO[bytes], form: RdfFormat, run: Pass) -> Iter
 
 def _reason(error: SyntaxError) -> str:
     """What is wrong, without the place, which the message says already."""
+    if "LoadDocumentCallback" in error.msg:
+        return "its @context stands at another address, and nothing is fetched: put the context itself into the file"
     return re.sub("^Parser error .*?: ", "", error.msg)
 
 

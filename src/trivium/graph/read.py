@@ -126,6 +126,8 @@ def read_graph(
         graph = open_index(files[0])
         graph = graph.renamed(*_labelled(graph.entities, graph.relations, said.labels))
         return _turned(graph, undirected, symmetric)
+    if relation == "":
+        raise InputError("--relation is empty: give the name of what joins the pairs")
     if relation is None and len(chosen_names(columns)) == 2:
         raise PairsError(f"--columns {columns} are a head and a tail: --relation NAME says what joins them")
     run = Pass(columns, relation, named_graph, skip_bad)

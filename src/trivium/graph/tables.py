@@ -445,6 +445,11 @@ def _json_rows(path: Path, run: Pass) -> Iterator[tuple[int, Columns, list[str]]
         else:
             row = [_name(value) for value in item] if isinstance(item, list) else []
             keys = TRIPLE[::2] if len(row) == 2 else TRIPLE
+        try:
+            "".join((*keys, *row)).encode()
+        except UnicodeEncodeError:
+            run.bad(path, number, "half of a character, \\ud800 to \\udfff: no text in UTF-8 holds it")
+            continue
         if len(keys) != len(row):
             run.bad(path, number, "no object, and no list of a head, a relation and a tail")
             continue
