@@ -21,7 +21,7 @@ demo: $(READY)  ## hide facts of a real graph, ask for them, show the answers an
 	$(BIN)/trivium demo
 
 test: lint types budget docs  ## everything that must hold: style, types, line budget, docs, tests
-	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_FLAGS)
 
 lint: $(READY)  ## style, formatting, and which folder may import which
 	$(BIN)/ruff check .

@@ -232,6 +232,13 @@ def test_a_fact_by_hand(visit: Open, reviewed: tuple[str, Decisions]) -> None:
     assert verdicts(log) == [("Nepal", "Tibet <b>", "accepted", "Ann", "")]
     page.locator("#added").get_by_role("link", name="Tibet <b>").click()
     expect(page.locator("#fact-list")).to_contain_text("Nepal")
+    page.go_back()
+    page.get_by_role("button", name="Take the last one back").click()
+    expect(page.locator("#add-said")).to_have_text("Taken back: Nepal borders Tibet <b>")
+    expect(page.locator("#added li")).to_have_count(0)
+    assert verdicts(log) == []
+    page.goto(f"{address}/{view(entity='Tibet <b>')}")
+    expect(page.get_by_role("alert")).to_contain_text("unknown entity")
 
 
 def test_a_service_without_suggestions_has_no_such_tab(visit: Open, live: str) -> None:

@@ -220,6 +220,13 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
             await decide(*(Decision(*names, "accepted", body.reviewer, note=body.note) for names in found))
             return schemas.Decided(decided=[schemas.Triple(head=h, relation=r, tail=t) for h, r, t in found])
 
+        @api.post("/api/facts/undo", tags=["decide"])
+        async def take_back(body: schemas.Who) -> schemas.Decided:
+            """Takes back somebody's last decision, of a fact or a suggested link; nothing is decided where none is."""
+            undone = await current.undo(warm, body.reviewer)
+            triples = [] if undone is None else [(undone.head, undone.relation, undone.tail)]
+            return schemas.Decided(decided=[schemas.Triple(head=h, relation=r, tail=t) for h, r, t in triples])
+
     @api.get("/api/search", response_model=schemas.FoundList, tags=["browse"])
     async def search(
         q: Annotated[str, Query(max_length=200, description="The beginning of a name, or something like it.")] = "",

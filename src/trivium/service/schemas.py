@@ -191,10 +191,15 @@ class Judgement(Request):
     choice: Choice = Choice()
 
 
-class Undoing(Request):
-    """Takes back somebody's last decision."""
+class Who(Request):
+    """Whose last decision is taken back."""
 
     reviewer: Reviewer
+
+
+class Undoing(Who):
+    """Takes back somebody's last decision."""
+
     choice: Choice = Choice()
 
 

@@ -275,6 +275,18 @@ class Current:
         self._stamp = self.source.stamp()
         await self._replace(warm)
 
+    async def undo(self, warm: Warm, reviewer: str) -> Decision | None:
+        """Takes back a reviewer's last decision, if there is one, and replaces the snapshot by one that knows it.
+
+        Raises:
+            InputError: that cannot be kept.
+        """
+        undone = await asyncio.to_thread(self.source.decisions.undo, reviewer)
+        if undone is not None:
+            self._stamp = self.source.stamp()
+            await self._replace(warm)
+        return undone
+
     async def _replace(self, warm: Warm) -> None:
         async with self._turn:
             try:

@@ -67,9 +67,23 @@ $("add").addEventListener("submit", async (event) => {
     fill($("add-said"), "Kept: the graph holds it now.");
     const words = [make("a", { href: address({ entity: kept.head }) }, name(kept.head)), " ", make("em", {}, name(kept.relation)), " ", make("a", { href: address({ entity: kept.tail }) }, name(kept.tail))];
     $("added").prepend(make("li", {}, ...words));
+    $("take-back").hidden = false;
     for (const part of ["tail", "note"]) $(`add-${part}`).value = ""; // the next is often of the same head and relation
     $("add-tail-hint").textContent = "";
     $("add-tail").focus();
+  } catch (error) {
+    $("add-said").textContent = visible(error.message);
+  }
+});
+
+$("take-back").addEventListener("click", async () => {
+  $("add-said").textContent = "Telling the graph …";
+  try {
+    const { decided: [gone] } = await api.takeBack($("add-who").value.trim());
+    const said = gone ? ["Taken back: ", name(gone.head), " ", make("em", {}, name(gone.relation)), " ", name(gone.tail)] : ["You have no decision left to take back."];
+    fill($("add-said"), ...said);
+    $("added").firstElementChild?.remove();
+    $("take-back").hidden = !$("added").children.length;
   } catch (error) {
     $("add-said").textContent = visible(error.message);
   }

@@ -63,6 +63,7 @@ export const explain = (view, signal) =>
 export const relations = (q, offset, limit, signal) => get("api/relations", { q, offset, limit }, signal);
 export const complete = (relation, offset, k, signal) => post("api/complete", { relation, offset, k }, signal);
 export const tell = (fact, reviewer, note) => post("api/facts", { facts: [fact], reviewer, note });
+export const takeBack = (reviewer) => post("api/facts/undo", { reviewer });
 
 // Suggestions, one after another; a choice is { relation: [name], min_confidence, doubtful_first }.
 export function review(choice, signal) {

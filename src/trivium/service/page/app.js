@@ -34,7 +34,10 @@ async function show() {
   }
   for (const other of Object.keys(TABS)) $(`tab-${other}`).hidden = other !== tab;
   $("tab-ask").hidden = tab !== "";
-  if (before.tab !== view.tab) TABS[before.tab]?.leave?.();
+  if (before.tab !== view.tab) {
+    TABS[before.tab]?.leave?.();
+    if (before.tab) showing.facts = showing.answers = ""; // the graph may hold other facts now
+  }
   await (tab ? showTab(tab, signal) : showAsked(before, signal));
   if (document.activeElement === document.body && before.entity !== undefined && (view.entity || before.tab !== view.tab)) $("title").focus();
 }
