@@ -120,6 +120,10 @@ def test_a_range_of_heads_and_what_a_file_of_ends_may_not_say(tmp_path: Path) ->
     assert both.name != heads.name
     for chosen in (both, heads):
         assert names(graph, chosen.answers(causes + graph.num_relations)) == {"g1", "g2"}
+    path.write_text("causes\td1\nnear\ncauses\td2\n")
+    with pytest.raises(GraphError, match="line 2: 1 field between tabs"):
+        choose_range(graph, str(path))
+    assert names(graph, choose_range(graph, str(path), skip_bad=True).answers(causes)) == {"d1", "d2"}
     for text, words in (
         ("likes\td1\n", "names no relation of the graph"),
         ("causes\tq\n", "for the relation 'causes'"),

@@ -133,6 +133,8 @@ def complete(
 
 def _show_appearance(found: Appearance, k: int) -> None:
     """Prints the entities that come up for most questions."""
+    if not found.shares:
+        return
     rows = [[name, share] for name, share in islice(found.shares.items(), MAX_SHOWN)]
     show(["comes up for most questions", f"appearance@{k}"], rows)
     spread = f"{2**found.entropy:,.0f} entities that come up alike"

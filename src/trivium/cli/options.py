@@ -111,7 +111,8 @@ class Answering:
         if self.range is not None:
             from trivium.inference.kinds import choose_range
 
-            ranker = ranker.narrowed(choose_range(ranker.graph, self.range, reading.columns))
+            chosen = choose_range(ranker.graph, self.range, reading.columns, reading.skip_bad)
+            ranker = ranker.narrowed(chosen)
         return ranker
 
 

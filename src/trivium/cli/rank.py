@@ -277,7 +277,9 @@ def open_ranker(
 
 def named_in(graph: Graph, path: Path | None, reading: Reading) -> Ids | None:
     """The ids of the entities that a file names, if there is one."""
-    return None if path is None else graph.entities.each(read_names(path, reading.columns), "entity")
+    if path is None:
+        return None
+    return graph.entities.each(read_names(path, reading.columns, skip_bad=reading.skip_bad), "entity")
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:

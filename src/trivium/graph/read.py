@@ -384,30 +384,33 @@ def read_queries(
     return pl.DataFrame(questions, dict.fromkeys(TRIPLE, pl.String) | {"line": pl.Int64}, orient="row")
 
 
-def read_names(path: str | Path, columns: str | None = None) -> list[str]:
+def read_names(path: str | Path, columns: str | None = None, *, skip_bad: bool = False) -> list[str]:
     """Reads names, one a line, or a column of a text table whose header calls it so.
 
     Args:
-        columns: as in `read_graph`; the tail's column, where the table has it.
+        columns, skip_bad: as in `read_graph`; the tail's column, where the table has it.
 
     Raises:
         GraphError: the file cannot be read or holds no name.
     """
-    path = Path(path)
-    form = layout(path, Pass()) if _is_table(path) else None
+    path, run = Path(path), Pass(skip_bad=skip_bad)
+    form = layout(path, run) if _is_table(path) else None
     if form is not None and form.delimiter != " " and (place := names_column(form.first, columns)) is not None:
-        names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
+        names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, run)][1:]
     else:
         with opened(path) as file:
-            names = [line.rstrip("\r\n") for line in text_lines(file, path, Pass())]
+            names = [line.rstrip("\r\n") for line in text_lines(file, path, run)]
     names = [name for name in names if name.strip()]
     if not names:
         raise GraphError(f"{path} holds no name: give one a line")
     return names
 
 
-def read_kinds(path: str | Path) -> pl.DataFrame | None:
+def read_kinds(path: str | Path, *, skip_bad: bool = False) -> pl.DataFrame | None:
     """Reads names and their kinds, columns ``name`` and ``kind``, a row for each of the kinds.
+
+    Args:
+        skip_bad: as in `read_graph`.
 
     Returns:
         ``None`` of a file that is no text table with a header for both; see `trivium.graph.formats.kinds_column`.
@@ -415,25 +418,25 @@ def read_kinds(path: str | Path) -> pl.DataFrame | None:
     Raises:
         GraphError: the file cannot be read.
     """
-    path = Path(path)
-    if not _is_table(path) or (form := layout(path, Pass())) is None:
+    path, run = Path(path), Pass(skip_bad=skip_bad)
+    if not _is_table(path) or (form := layout(path, run)) is None:
         return None
     name, kind = names_column(form.first), kinds_column(form.first)
     if name is None or kind is None:
         return None
-    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][1:]
+    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, run)][1:]
     pairs = [(row[name], one) for row in rows for one in kinds_in(row[kind])]
     return pl.DataFrame(pairs, {"name": pl.String, "kind": pl.String}, orient="row")
 
 
-def read_ends(path: str | Path, columns: str | None = None) -> pl.DataFrame | None:
+def read_ends(path: str | Path, columns: str | None = None, *, skip_bad: bool = False) -> pl.DataFrame | None:
     """Reads which entities may stand at an end of a relation: ``relation``, ``end`` (head or tail), ``name``.
 
     A header calls the columns relation and tail, head or both (or words of the same meaning, or entity, which is a
     tail); without one a relation and a tail stand between tabs.
 
     Args:
-        columns: as in `read_graph`.
+        columns, skip_bad: as in `read_graph`.
 
     Returns:
         ``None`` of a file that is no such table.
@@ -441,8 +444,8 @@ def read_ends(path: str | Path, columns: str | None = None) -> pl.DataFrame | No
     Raises:
         GraphError: the file cannot be read.
     """
-    path = Path(path)
-    form = layout(path, Pass()) if _is_table(path) or path.suffix.lower() == ".txt" else None
+    path, run = Path(path), Pass(skip_bad=skip_bad)
+    form = layout(path, run) if _is_table(path) or path.suffix.lower() == ".txt" else None
     if form is None:
         return None
     places, header = ends_columns(form.first, columns), True
@@ -450,7 +453,7 @@ def read_ends(path: str | Path, columns: str | None = None) -> pl.DataFrame | No
         places, header = {"relation": 0, "tail": 1}, False
     if not places:
         return None
-    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, Pass())][header:]
+    rows = [row for line, row in text_rows(path, form) if check_width(path, line, row, form, run)][header:]
     ends = [(end, place) for end, place in places.items() if end != "relation"]
     found = [(row[places["relation"]], end, row[place]) for row in rows for end, place in ends]
     return pl.DataFrame(found, dict.fromkeys(("relation", "end", "name"), pl.String), orient="row")

@@ -102,14 +102,14 @@ class Range:
         return self._found[relation]
 
 
-def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range:
+def choose_range(graph: Graph, choice: str, columns: str | None = None, skip_bad: bool = False) -> Range:
     """What ``--range`` says: ``seen``, ``type``, or a file.
 
     Args:
         choice: a file holds names, one a line or in a column; or relations and names, see
             `trivium.graph.read.read_ends`; or names and their kinds, in columns that a header calls so (``type``,
             ``category``, ``kind``).
-        columns: see `trivium.graph.read.read_names`.
+        columns, skip_bad: of a file, see `trivium.graph.read.read_names`.
 
     Raises:
         InputError: the graph says no kinds.
@@ -119,14 +119,15 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None) -> Range
         return Range(graph, choice)
     if choice == "type":
         return Range(graph, choice, Sets(own_kinds(graph), graph.num_entities))
-    table = read_kinds(choice)
-    if table is None and (rows := read_ends(choice, columns)) is not None:
+    table = read_kinds(choice, skip_bad=skip_bad)
+    if table is None and (rows := read_ends(choice, columns, skip_bad=skip_bad)) is not None:
         ends = _ends(graph, choice, rows)
         return Range(
             graph, f"{Path(choice).name} {digest(*(part for item in ends.items() for part in item))}", ends=ends
         )
     if table is None:
-        named = np.unique(graph.entities.each(read_names(choice, columns), "entity"))
+        names = read_names(choice, columns, skip_bad=skip_bad)
+        named = np.unique(graph.entities.each(names, "entity"))
         return Range(graph, f"{Path(choice).name} {digest(named)}", named=named)
     ids = graph.entities.ids(table["name"]).astype(np.int64)
     if not (ids >= 0).any():
