@@ -14,7 +14,17 @@ from torch import Tensor
 
 from trivium.calibration.collect import ask
 from trivium.explanation.explain import explain_ids
-from trivium.inference.answers import Ids, best_answers, both_directions, filtered_entities, ranks_and_margins
+from trivium.inference.answers import (
+    Answerable,
+    Beyond,
+    Ids,
+    Reached,
+    best_answers,
+    both_directions,
+    filtered_entities,
+    ranks_and_margins,
+    sharing,
+)
 from trivium.inference.ranker import Ranker
 
 STEPS = [0.0, 2e-6, 0.5e-5, 0.8e-5, 0.99e-5, 1.0e-5, 1.01e-5, 3e-5, 1.0, 150.0]
@@ -33,14 +43,37 @@ def questions(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int], list[int
 @given(questions(), st.integers(1, 14))
 def test_answers_equal_the_slow_statement(question: tuple[NDArray[np.float32], list[int], list[int]], k: int) -> None:
     scores, left_out, chosen = question
+    check_answers(scores, scores, left_out, chosen, k)
+
+
+@given(questions(), st.integers(1, 14), st.sets(st.integers(0, 11)), st.sampled_from([-2.0, 0.5e-5, 2.0]))
+def test_answers_of_what_is_reached_are_those_of_all(
+    question: tuple[NDArray[np.float32], list[int], list[int]], k: int, beyond: set[int], shift: float
+) -> None:
+    scores, left_out, chosen = question
+    held = np.isin(np.arange(len(scores)), list(beyond), invert=True)
+    held[0] = True
+    ids = np.flatnonzero(held)
+    reached = Reached(ids, scores[ids], Beyond(np.where(held, scores + np.float32(shift), scores)))
+    np.testing.assert_array_equal(reached.every(), scores)
+    check_answers(reached, scores, left_out, chosen, k)
+
+
+def check_answers(
+    given: Answerable, scores: NDArray[np.float32], left_out: list[int], chosen: list[int], k: int
+) -> None:
     filtered, everybody = np.array(left_out, np.int64), range(len(scores))
-    ranks, margins = ranks_and_margins(scores, filtered, np.array(everybody))
+    ranks, margins = ranks_and_margins(given, filtered, np.array(everybody))
     answers = set(everybody) - set(left_out)
     assert ranks.tolist() == [slow.rank(scores, answers, entity) for entity in everybody]
     np.testing.assert_array_equal(margins, [slow.margin(scores, answers, entity) for entity in everybody])
     for candidates in (None, np.array(chosen, np.int64)):
         among = answers if candidates is None else answers & set(chosen)
-        ids, ranks, margins, tied = best_answers(scores, k, filtered, candidates)
+        for entity in everybody:
+            every = [slow.rank(scores, among | {entity}, other) for other in among | {entity}]
+            own = slow.rank(scores, among | {entity}, entity)
+            assert sharing(given, filtered, entity, candidates) == every.count(own)
+        ids, ranks, margins, tied = best_answers(given, k, filtered, candidates)
         everyone = [slow.rank(scores, among, entity) for entity in among]
         assert tied.tolist() == [everyone.count(rank) for rank in ranks.tolist()]
         assert ids.tolist() == slow.best(scores, among, k)

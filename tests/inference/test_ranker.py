@@ -11,7 +11,8 @@ from tests.conftest import IMPORTED, PLAIN, graph_of, random_graph, renamed, sma
 from trivium.errors import CheckpointError, ConfigError, GraphError, InputError
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
-from trivium.inference.answers import Ids
+from trivium.inference.answers import Ids, Reached
+from trivium.inference.engine import Engine
 from trivium.inference.ranker import Ranker
 from trivium.kernels.layer import count_rivals
 from trivium.kernels.threads import set_threads
@@ -142,3 +143,55 @@ def test_the_cache_stays_within_its_budget() -> None:
     ranker = Ranker(Trivium(PLAIN), random_graph(1, **DENSE), cache_bytes=3 * entry)
     ranker.scores(np.zeros(10, np.int64), np.arange(10))
     assert list(ranker.representations.cache) == [7, 8, 9]  # the least recently used went
+
+
+@pytest.mark.parametrize("debias", [False, True])
+def test_what_a_head_does_not_reach_costs_nothing(debias: bool) -> None:
+    """The same bits as of all entities, whatever is held of the base; only what is reached is looked at."""
+    count = 800
+    ends = np.arange(count - 1, dtype=np.int32)
+    graph = Graph.from_ids(ends, ends % 3, ends + 1, entities=count, relation_names=3)
+    ranker = Ranker(small_model(replace(PLAIN, use_chains=True)), graph)
+    engine = (ranker.debiased() if debias else ranker).engine
+    assert isinstance(engine, Engine)
+    ((_, rows),) = ranker.representations.each([1])
+    wanted = engine.scores(engine.prepare(rows, 1), np.array([300]))[0].numpy()
+    for room in (engine.base_bytes, 0):  # the base states of all entities are held, or what the head reaches is cut out
+        engine.base_bytes = room
+        base = engine.prepare(rows, 1)
+        for remaining in (0, 10, 0):
+            shared = remaining or base.scores is not None
+            answered = engine.answered(base, 300, remaining)
+            if shared:
+                assert isinstance(answered, Reached)
+                assert answered.ids.tolist() == list(range(294, 307))
+                answered = answered.every()
+            np.testing.assert_array_equal(answered, wanted)
+        (places,) = engine.places.free
+        assert (places == -1).all()
+
+
+def test_a_limited_reach_spreads_over_the_nearest_alone() -> None:
+    graph = random_graph(3, **SPARSE)
+    ranker, heads, relations = Ranker(small_model(PLAIN), graph), np.array([0, 7, 9]), np.array([1, 4, 4])
+    exact = ranker.scores(heads, relations)
+    # as near as can be is all that is reached: the same sums in the same order
+    torch.testing.assert_close(ranker.within(400).scores(heads, relations), exact, rtol=0, atol=0)
+    near = ranker.within(9)
+    assert isinstance(near.engine, Engine)
+    ((_, rows),) = near.representations.each([1])
+    headless = near.engine.answered(near.engine.prepare(rows, 1), 0).beyond.scores  # type: ignore[union-attr]
+    for head in heads.tolist():
+        nearest = near.engine.nearest(head)
+        assert nearest[0] == head
+        assert len(nearest) == min(9, (graph.distances(head, 400) <= 400).sum())
+        ((*_, answered),) = near.each(np.array([head]), np.array([1]))
+        everybody = np.arange(400)
+        assert set(everybody[answered[everybody] != headless]) <= set(nearest.tolist())
+    share, count = near.kept_within(50)
+    assert count >= 100
+    assert share < ranker.within(200).kept_within(50)[0] <= ranker.within(400).kept_within(50)[0] <= 1
+    assert near.sha256 != ranker.sha256
+    assert near.within(0).sha256 == ranker.sha256
+    with pytest.raises(InputError, match="reach is -1: give at least 1 entity"):
+        ranker.within(-1)

@@ -59,7 +59,8 @@ class Calibration:
         if not self.serves(ranker):
             raise InputError(
                 f"the calibration was made for answers of the range {record.range or 'all'}, discounted by "
-                f"{record.debias}: ask for the same, or make one with trivium calibrate"
+                f"{record.debias}, with a reach of {record.reach or 'all'} entities: ask for the same, or make one "
+                "with trivium calibrate"
             )
         corrections = np.zeros((graph.num_relations, 2))
         corrected = graph.relations.ids(record.relations)
@@ -100,7 +101,9 @@ class Calibration:
                 raise GraphError(f"hardly any question got a {kind} answer: take a larger graph, or a larger --share")
         named = checkpoint_sha256(checkpoint), ranker.texts_sha256
         record = fit(answers, hidden, graph, *named, share, seed, ranker.range)
-        return cls(replace(record, graph=ranker.given.sha256, debias=ranker.engine.debias), ranker, checkpoint)
+        engine = ranker.engine
+        record = replace(record, graph=ranker.given.sha256, debias=engine.debias, reach=engine.within)
+        return cls(record, ranker, checkpoint)
 
     def learn(self, ranker: Ranker, links: Ids, accepted: NDArray[np.bool_]) -> int:
         """Moves the confidences to what people accepted: all log odds by one number, so that their order stays.
@@ -152,7 +155,8 @@ class Calibration:
 
     def serves(self, ranker: Ranker) -> bool:
         """Whether it was made with answers of all kinds, or of the ranker's, and with scores as it gives them."""
-        return self.record.range in ("", ranker.range) and self.record.debias == ranker.engine.debias
+        rules = ranker.engine.debias, ranker.engine.within
+        return self.record.range in ("", ranker.range) and (self.record.debias, self.record.reach) == rules
 
     @property
     def sha256(self) -> str:

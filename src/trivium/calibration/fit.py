@@ -45,6 +45,7 @@ class Record:
         decided: how many people's decisions moved the confidences; see `trivium.calibration.Calibration.learn`.
         range: the name of the kinds of answers that were collected; empty for all.
         debias: of the score that answers have without a head, what was taken off.
+        reach: entities over which a question spread, 0 for all.
         error: expected calibration error over the ten best answers of each question, cross-validated.
         reliability: the bins behind it.
     """
@@ -69,6 +70,7 @@ class Record:
     decided: int = 0
     range: str = ""
     debias: float = 0.0
+    reach: int = 0
     format: Literal["trivium calibration 2"] = "trivium calibration 2"
 
     @model_validator(mode="after")

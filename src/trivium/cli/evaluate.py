@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from cyclopts.types import PositiveInt
+
 from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output, Sharing
 from trivium.datasets import leakage
 from trivium.datasets.registry import OwnFiles, own_sha256
@@ -40,6 +42,7 @@ def evaluate(
     columns: Columns = None,
     descriptions: bool = False,
     exclude: list[Path] | None = None,
+    reach: PositiveInt | None = None,
     device: Device = "cpu",
     output: Output = None,
     json: Path | None = None,
@@ -80,6 +83,8 @@ def evaluate(
         as on a graph of one's own.
     exclude
         A table of triples that are known to be wrong (repeatable): they are no rivals.
+    reach
+        Approximate: spread each question over so many entities alone, those nearest to its head.
     output
         A folder in which finished results are kept: interrupted, the same command goes on. It gets a table.md with
         published figures too.
@@ -112,11 +117,14 @@ def evaluate(
         "valid": valid is True,
         "descriptions": descriptions,
     }
-    files = {"exclude": [triples_sha256(read_triples(path, columns=columns)) for path in exclude]} if exclude else {}
+    limits = {"reach": reach} if reach else {}
+    files: dict[str, Any] = (
+        {"exclude": [triples_sha256(read_triples(path, columns=columns)) for path in exclude]} if exclude else {}
+    )
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
     with sharing.each() as each:
         for name, (model, provenance) in models.items():
-            kept = None if output is None else Results(output, name, **asked, **files)
+            kept = None if output is None else Results(output, name, **asked, **files, **limits)
             for number, graph in enumerate(graphs, 1):
                 made_of = own_sha256(graph, data_dir)
                 result = None if kept is None else kept.load(graph, made_of)
@@ -124,7 +132,7 @@ def evaluate(
                     bar = f"{Path(name).stem} {number}/{len(graphs)} {graph}"
                     place = None if kept is None else kept.file(graph)
                     with parts_for(place, each) as parts, progress(bar) as update:
-                        how = asked | {"own": own, "columns": columns, "exclude": exclude or ()}
+                        how = asked | limits | {"own": own, "columns": columns, "exclude": exclude or ()}
                         how |= {"progress": update, "parts": parts}
                         result = evaluate_dataset(model, provenance, graph, data_dir, **how)
                         if kept is not None:

@@ -13,6 +13,7 @@ from cyclopts.types import PositiveFloat, PositiveInt
 
 from trivium.errors import InputError
 from trivium.graph.read import read_ids
+from trivium.report import warn
 
 if TYPE_CHECKING:
     from trivium.inference.parts import Each
@@ -90,6 +91,10 @@ class Answering:
     debias: bool = False
     """Discount entities that score high whatever is asked about: take off half of what they score without a head."""
 
+    reach: PositiveInt | None = None
+    """Approximate, for very large graphs: spread each question over so many entities alone, those nearest to its head.
+    What share of hidden facts that keeps on this graph is said first."""
+
     @property
     def files(self) -> list[Path]:
         """What it reads."""
@@ -108,6 +113,11 @@ class Answering:
             ranker = ranker.excluding(wrong)
         if self.debias:
             ranker = ranker.debiased()
+        if self.reach is not None:
+            from trivium.inference.ranker import cost_of_reach
+
+            ranker = ranker.within(self.reach)
+            warn(cost_of_reach(ranker))
         if self.range is not None:
             from trivium.inference.kinds import choose_range
 

@@ -23,7 +23,7 @@ from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_ids
 from trivium.inference.answers import Ids, Ranks, both_directions, filtered_ranks, split
 from trivium.inference.parts import Compute, Parts, Progress
-from trivium.inference.ranker import Ranker, model_texts
+from trivium.inference.ranker import Ranker, cost_of_reach, model_texts
 from trivium.inference.relate import PAIRS, known_relations, relation_scores
 from trivium.kernels.csr import IntArray
 from trivium.model.checkpoint import Provenance
@@ -169,6 +169,7 @@ def evaluate(
     task: Literal["entity", "relation"] = "entity",
     texts: TextGraph | Literal["names"] | None = "names",
     disabled: Collection[str] = (),
+    reach: int = 0,
     progress: Progress | None = None,
     parts: Parts | None = None,
 ) -> Result:
@@ -183,6 +184,7 @@ def evaluate(
         texts: of the graph's relations, for a model that reads them; by default made from the graph's own names,
             ``None`` leaves them out.
         disabled: parts that are switched off, ``text`` among them (F9).
+        reach: entities over which a question spreads, those nearest to its head; 0 for all.
         progress: called with the queries done and in all.
         parts: computes them, and keeps what is done; in this process and in memory by default.
 
@@ -195,7 +197,9 @@ def evaluate(
     model = model if conditioning is None else model.conditioned(conditioning)
     every = Questions.of(splits)
     questions = every if sample is None else every.sample(sample if task == "entity" else 2 * sample, seed)
-    ranker = Ranker(model, splits.graph, texts=texts, disabled=disabled)
+    ranker = Ranker(model, splits.graph, texts=texts, disabled=disabled).within(reach)
+    if reach:
+        log.warning(cost_of_reach(ranker))
     started = time.monotonic()
     relations, ranks = (questions.ranks if task == "entity" else questions.relation_ranks)(ranker, progress, parts)
     seconds = time.monotonic() - started

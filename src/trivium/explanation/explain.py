@@ -146,9 +146,13 @@ def explain_ids(
         relation: an id over ``2 · num_relations``; of an inverse relation, the answer is the fact's head.
         check: called between steps, between layers and in the search too; what it raises ends the explanation.
 
+    What limits a question's reach is left aside: an explanation is of the exact score.
+
     Cost: about ten times a query's. In a graph of more than `trivium.explanation.paths.MAX_EDGES` edges the search is
     narrowed to what lies between the two entities, and gradients are those of the narrowed graph.
     """
+    if ranker.engine.within:
+        ranker = ranker.within(0)
     fact = np.array([[head, relation, tail]], np.int32)
     known = bool(ranker.graph.knows(fact)[0])
     if known:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,71 @@ EntityIds = NDArray[np.integer[Any]]
 Scores = NDArray[np.float32]
 Confidence = Callable[[Ids, Scores, Scores, Ids], NDArray[np.float64]]
 """Of answers ``[n]``, from relations, scores, margins and ranks; see `trivium.calibration.calibration`."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The scores ``[entities]`` of what lies beyond a question's reach: the same for all questions of a relation."""
+
+    scores: Scores
+
+    @cached_property
+    def order(self) -> EntityIds:
+        """The entities, ascending by score; sorted once."""
+        return np.argsort(self.scores, kind="stable").astype(np.int32)
+
+    @cached_property
+    def ascending(self) -> Scores:
+        """The scores in that order."""
+        return self.scores[self.order]
+
+    def best(self, count: int, without: EntityIds) -> EntityIds:
+        """At least ``count`` entities with the best scores, ties included; all if there are no more.
+
+        Args:
+            without: entities that are left out, ascending.
+        """
+        end = len(self.order)
+        begin = max(0, end - count - len(without))
+        lowest = self.ascending[begin] - 2 * TIE_TOLERANCE if end else np.float32(0)
+        some = self.order[np.searchsorted(self.ascending, lowest) :]
+        return some[~_held(without, some)]
+
+    def near(self, score: np.float32) -> EntityIds:
+        """Entities whose score is near to one, all that tie with it among them."""
+        first = np.searchsorted(self.ascending, score - 2 * TIE_TOLERANCE)
+        last = np.searchsorted(self.ascending, score + 2 * TIE_TOLERANCE, "right")
+        return self.order[first:last]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The scores of all entities for one question, of which only what its head reaches is held; read as an array is.
+
+    Attributes:
+        ids: the entities that are reached, ascending.
+        scores: theirs.
+        beyond: of the others.
+    """
+
+    ids: EntityIds
+    scores: Scores
+    beyond: Beyond
+
+    def __getitem__(self, ids: EntityIds) -> Scores:
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        own: Scores = np.where(self.ids[places] == ids, self.scores[places], self.beyond.scores[ids])
+        return own
+
+    def every(self) -> Scores:
+        """``[entities]``."""
+        scores = self.beyond.scores.copy()
+        scores[self.ids] = self.scores
+        return scores
+
+
+Answerable = Scores | Reached
+"""The scores of all entities for one question."""
 
 
 @dataclass(frozen=True)
@@ -100,71 +166,107 @@ def filtered_entities(graph: Graph, head: int, relation: int, *others: Graph | N
 
 
 def ranks_and_margins(
-    scores: Scores, filtered: EntityIds, ids: EntityIds, candidates: EntityIds | None = None
+    scores: Answerable, filtered: EntityIds, ids: EntityIds, candidates: EntityIds | None = None
 ) -> tuple[Ids, Scores]:
     """The ranks and the margins of entities among one query's answers, ``[n]`` each.
 
     A *margin* is the score less the best score of the other answers: the lead of the best one, below 0 for the rest.
 
     Args:
-        scores: ``[entities]``.
         filtered: entities that are no answers; one of ``ids`` that is among them is compared with the answers.
         ids: ``[n]``.
         candidates: the entities among which ranks and margins count; ``None`` means all.
     """
-    return _compare(_rivals(scores, filtered, candidates), scores[ids], ids)
+    own = scores[ids]
+    if isinstance(scores, Reached) and candidates is None:
+        without = np.union1d(scores.ids, filtered)
+        mine = np.sort(scores.scores[~np.isin(scores.ids, filtered)])
+        beyond = scores.beyond
+        lead = np.concatenate([mine[-2:], np.sort(beyond.scores[beyond.best(2, without)])[-2:]])
+        ranks = 1 + _above(beyond.ascending, own) - _above(np.sort(beyond.scores[without]), own) + _above(mine, own)
+        return ranks, _margins(lead, np.where(np.isin(ids, filtered), -np.inf, own), own)
+    among, rivals = _rivals(scores, filtered, candidates)
+    held = rivals[ids] if among is None else np.where(_held(among, ids), own, -np.inf)
+    return _compare(rivals, held, own)
 
 
 def best_answers(
-    scores: Scores, k: int, filtered: EntityIds, candidates: EntityIds | None = None
+    scores: Answerable, k: int, filtered: EntityIds, candidates: EntityIds | None = None
 ) -> tuple[Ids, Ids, Scores, Ids]:
     """The ids of the ``k`` best answers to one query, by rank and then by id, their ranks and margins.
 
     With them comes how many answers, shown or not, share the rank of each.
 
     Args:
-        scores: ``[entities]``.
         filtered: entities that are no answers.
         candidates: the entities to choose from, among which ranks and margins count then; ``None`` means all.
     """
-    rivals = _rivals(scores, filtered, candidates)
+    if isinstance(scores, Reached) and candidates is None:  # the best are among these
+        candidates = np.union1d(scores.ids, scores.beyond.best(k + 1, np.union1d(scores.ids, filtered)))
+    among, rivals = _rivals(scores, filtered, candidates)
     count = min(k, int((rivals > -np.inf).sum()))
     last = np.partition(rivals, -count)[-count] if count else np.inf
-    ids = np.flatnonzero(rivals + TIE_TOLERANCE >= last)  # at least `count`: all whose rank is not beyond it
-    ranks, margins = _compare(rivals, rivals[ids], ids)
+    places = np.flatnonzero(rivals + TIE_TOLERANCE >= last)  # at least `count`: all whose rank is not beyond it
+    ranks, margins = _compare(rivals, rivals[places], rivals[places])
     first = np.argsort(ranks, kind="stable")[:count]
-    _, places, counts = np.unique(ranks, return_inverse=True, return_counts=True)
-    return ids[first], ranks[first], margins[first], counts[places][first]
+    _, groups, counts = np.unique(ranks, return_inverse=True, return_counts=True)
+    ids = places if among is None else among[places].astype(np.int64)
+    return ids[first], ranks[first], margins[first], counts[groups][first]
 
 
-def sharing(scores: Scores, filtered: EntityIds, id: int, candidates: EntityIds | None = None) -> int:
+def sharing(scores: Answerable, filtered: EntityIds, id: int, candidates: EntityIds | None = None) -> int:
     """How many of one query's answers share the rank of one entity, which is counted.
 
     Args:
-        scores, filtered, candidates: see `ranks_and_margins`.
+        filtered, candidates: see `ranks_and_margins`.
     """
-    rivals = _rivals(scores, filtered, candidates)
-    rivals[id] = scores[id]
-    near = np.flatnonzero(np.abs(rivals - scores[id]) <= TIE_TOLERANCE)
-    ranks, _ = _compare(rivals, scores[near], near)
+    filtered = filtered[filtered != id]
+    candidates = None if candidates is None else np.union1d(candidates, id)
+    own = scores[np.array([id])]
+    if candidates is not None:
+        near = np.setdiff1d(candidates, filtered)
+    elif isinstance(scores, Reached):
+        near = np.setdiff1d(np.union1d(scores.ids, scores.beyond.near(own[0])), filtered)
+    else:
+        near = np.setdiff1d(np.flatnonzero(np.abs(scores - own) <= 2 * TIE_TOLERANCE), filtered)
+    near = near[np.abs(scores[near] - own) <= 2 * TIE_TOLERANCE]  # all that share the rank, by rounding too, and more
+    ranks, _ = ranks_and_margins(scores, filtered, near, candidates)
     return int((ranks == ranks[near == id]).sum())
 
 
-def _rivals(scores: Scores, filtered: EntityIds, candidates: EntityIds | None = None) -> Scores:
-    """The scores ``[entities]``, with -∞ for what is filtered or no candidate."""
+def _rivals(scores: Answerable, filtered: EntityIds, candidates: EntityIds | None) -> tuple[EntityIds | None, Scores]:
+    """The candidates, ascending, and their scores, with -∞ for what is filtered; ``None`` and those of all entities."""
     if candidates is None:
+        assert not isinstance(scores, Reached)
         rivals = scores.copy()
-    else:
-        rivals = np.full_like(scores, -np.inf)
-        rivals[candidates] = scores[candidates]
-    rivals[filtered] = -np.inf
-    return rivals
+        rivals[filtered] = -np.inf
+        return None, rivals
+    among = np.setdiff1d(candidates, filtered)
+    return among, scores[among]
 
 
-def _compare(rivals: Scores, own: Scores, ids: EntityIds) -> tuple[Ids, Scores]:
-    """Ranks and margins of the scores ``own`` of the entities ``ids`` among the rivals ``[entities]``."""
+def _held(some: EntityIds, ids: EntityIds) -> NDArray[np.bool_]:
+    """Whether each of ``ids`` is among ``some``, which ascend."""
+    if not len(some):
+        return np.zeros(len(ids), np.bool_)
+    found: NDArray[np.bool_] = some[np.minimum(np.searchsorted(some, ids), len(some) - 1)] == ids
+    return found
+
+
+def _compare(rivals: Scores, held: Scores, own: Scores) -> tuple[Ids, Scores]:
+    """Ranks and margins of the scores ``own`` among the rivals; ``held`` is the same for rivals, -∞ for others."""
     ahead = np.sort(rivals[rivals > own.min(initial=np.inf) + TIE_TOLERANCE])
-    ranks = 1 + len(ahead) - np.searchsorted(ahead, own + TIE_TOLERANCE, "right")
-    second, first = np.sort(np.partition(rivals, -2)[-2:]) if len(rivals) > 1 else (-np.inf, rivals[0])
-    margins = own - np.where(rivals[ids] == first, second, first)
-    return ranks, np.clip(margins, -MAX_MARGIN, MAX_MARGIN).astype(np.float32)
+    lead = np.partition(rivals, -2)[-2:] if len(rivals) > 1 else rivals
+    return 1 + _above(ahead, own), _margins(lead, held, own)
+
+
+def _above(ascending: Scores, own: Scores) -> Ids:
+    """How many of some scores exceed each."""
+    return len(ascending) - np.searchsorted(ascending, own + TIE_TOLERANCE, "right")
+
+
+def _margins(lead: Scores, held: Scores, own: Scores) -> Scores:
+    """The margins of scores, given some of the best scores of answers, the two best among them."""
+    *_, second, first = np.sort(np.concatenate([np.full(2, -np.inf, np.float32), lead]))
+    margins: Scores = own - np.where(held == first, second, first)
+    return np.clip(margins, -MAX_MARGIN, MAX_MARGIN).astype(np.float32)

@@ -208,13 +208,17 @@ class _Packer(CloudPickler):  # type: ignore[misc]
                 raise InputError("--cluster and --workers compute on processors: leave --device out")
             kept, held = value.representations, vars(value)
             how = {"texts": value.topology.texts, "disabled": kept.disabled, "cache_bytes": kept.cache_bytes}
-            return _ranker, ({name: held[name] for name in held if name not in MADE}, how, value.engine.debias)
+            return _ranker, (
+                {name: held[name] for name in held if name not in MADE},
+                how,
+                (value.engine.debias, value.engine.within),
+            )
         return super().reducer_override(value)
 
 
-def _ranker(held: dict[str, Any], how: dict[str, Any], debias: float) -> Ranker:
+def _ranker(held: dict[str, Any], how: dict[str, Any], rules: tuple[float, int]) -> Ranker:
     ranker = Ranker(held["model"], held["graph"], **how).reproduce()
-    ranker.engine.debias = debias
+    ranker.engine.debias, ranker.engine.within = rules
     vars(ranker).update(held)
     return ranker
 

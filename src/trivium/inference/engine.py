@@ -21,7 +21,7 @@ unless they are computed one at a time on one thread; see `trivium.inference.ran
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -31,8 +31,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivium.errors import CheckpointError, ConfigError
+from trivium.inference.answers import Answerable, Beyond, Reached, Scores
 from trivium.kernels.chains import raise_scores
-from trivium.kernels.layer import reach, run_layer, score_rows
+from trivium.kernels.csr import Scratch
+from trivium.kernels.layer import cut, push_ranks, reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
 from trivium.model.chains import Chains
 from trivium.model.encoders import EntityEncoder
@@ -41,11 +43,15 @@ from trivium.model.trivium import Trivium
 
 BATCH_PAIRS = 12_000  # (query, entity) pairs that are computed together: 6 MB of states, near the cache
 CHUNK_BYTES = 64 << 20  # of states while a chunk of relations is encoded
+BASE_BYTES = 1 << 30  # of base states of one relation; where they would take more, none are held
+SCATTERED = 8  # where at least one in so many entities is reached, the scores of all are written out
+NEAR = 16  # a question gets a graph of its own where at most one in so many entities matters to it
 QUERIES = 256  # that a device computes together, at most
-PARTIAL_SHARE = 0.9  # of all pairs; where more are reached, the base is not worth computing
+ROW, EDGE, EDGE_AMONG = 25, 1, 3  # what a pair costs, and an edge to it where all pairs are computed, or some are
 
 Floats = NDArray[np.float32]
 Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Near = tuple[NDArray[np.int32] | None, Floats]  # as `Engine._spread` gives it
 
 
 class Blocks:
@@ -162,6 +168,7 @@ class Base:
         score_bias: ``[2 · dim]``, the query's half of the scoring MLP's first layer.
         relation: its id.
         scores: ``[num_entities]``, of the base states after the last layer, where they were needed.
+        beyond: what was made of them, and how much of them was taken off.
     """
 
     asked: Floats
@@ -170,6 +177,13 @@ class Base:
     score_bias: Floats
     relation: int
     scores: Floats | None = None
+    beyond: tuple[float, Beyond] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        held = [*self.relations, *self.states, *(() if self.scores is None else (self.scores,) * 3)]
+        return sum(array.nbytes for array in held)
 
 
 class Pairs(NamedTuple):
@@ -194,6 +208,12 @@ class Pairs(NamedTuple):
         entities = np.arange(num_entities, dtype=np.int32)
         return cls(entities, np.zeros_like(entities), np.full(1, -1), 0, np.zeros(1, np.float32))
 
+    @classmethod
+    def of_all(cls, num_entities: int, heads: NDArray[np.int64], states: Floats) -> "Pairs":
+        """All pairs, in order of query and entity, with their states."""
+        entities = np.arange(num_entities, dtype=np.int32)
+        return cls(entities, entities, heads, len(states), states)
+
 
 class Engine:
     """Scores all entities for queries of one relation at a time.
@@ -213,6 +233,18 @@ class Engine:
         self.encoder = encoder
         self.topology = topology
         self.base_trajectory = base_trajectory
+        self.base_bytes = BASE_BYTES
+        self.within = 0  # entities to which a question is kept, 0 for no limit; see `Ranker.within`
+        count = topology.num_entities
+        self.places = Scratch(lambda: _nowhere(count))
+        self.ranks = Scratch(
+            lambda: (
+                *np.zeros((2, count)),
+                np.empty(count, np.int32),
+                np.zeros(count, np.bool_),
+                np.empty(count, np.int32),
+            )
+        )
         self.edges = topology.edges.by_target[:3]
         self.dim = encoder.dim
         self.layers = []
@@ -248,7 +280,7 @@ class Engine:
         base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias), relation)
         # no entity has a state before the first layer, so one entity without edges shows the base after it
         alone = np.zeros(2, np.int64), *self.edges[1:]
-        base.states.append(self._layer(0, alone, base, Pairs.of_base(1), 1, _nowhere(1)))
+        base.states.append(self._layer(0, alone, base, base.states[0], Pairs.of_base(1), 1, _nowhere(1)))
         return base
 
     @torch.no_grad()
@@ -266,79 +298,204 @@ class Engine:
         Raises:
             CheckpointError: a score is not finite, as weights beyond all measure make it.
         """
-        scores = self._spread(base, heads, remaining)
-        if self.debias:
-            scores = scores - self.debias * torch.from_numpy(self._headless(base))
-        return _raised(scores, self.topology, self.chains, base.relation, heads)
+        if self.within:
+            rows = (self.answered(base, head, remaining) for head in heads.tolist())
+            return torch.from_numpy(np.stack([row if isinstance(row, np.ndarray) else row.every() for row in rows]))
+        places = _nowhere(len(heads) * self.topology.num_entities)
+        return self._table(base, heads, *self._spread(self.edges, base, heads, remaining, places))
 
-    def _spread(self, base: Base, heads: NDArray[np.int64], remaining: int) -> Tensor:
-        batch, num_entities = len(heads), self.topology.num_entities
-        every = batch * num_entities
-        entities, queries = np.empty((2, every), np.int32)
+    def _table(self, base: Base, heads: NDArray[np.int64], reached: NDArray[np.int32] | None, own: Floats) -> Tensor:
+        """The scores of all entities, ``[batch, num_entities]``, from what `_spread` gives."""
+        shape = len(heads), self.topology.num_entities
+        if reached is None:
+            table = own.reshape(shape)
+        else:
+            table = np.empty(shape, np.float32)
+            if len(own) < table.size:
+                table[:] = self._headless(base)
+            table[reached[1], reached[0]] = own
+        if self.debias:
+            table = table - self.debias * self._headless(base)
+        return _raised(torch.from_numpy(table), self.topology, self.chains, base.relation, heads)
+
+    @torch.no_grad()
+    def answered(self, base: Base, head: int, remaining: int = 0) -> Answerable:
+        """Scores of all entities for one query, equal to those of `scores`.
+
+        What the head does not reach has the base's scores, which are computed and sorted once; nothing of the graph's
+        size is touched besides where fewer are reached.
+
+        Args:
+            base, remaining: as for `scores`.
+
+        Raises:
+            CheckpointError: as `scores`.
+        """
+        near: Near | None = None
+        if self.within:
+            near = self._among(base, self.nearest(head))
+        elif (remaining or base.scores is not None) and not self._holds(self.edges):
+            near = self._around(base, head)
+        heads = np.array([head])
+        if near is None:
+            with self.places.lent() as places:
+                near = self._spread(self.edges, base, heads, remaining, places)
+                places[slice(None) if near[0] is None else near[0][0]] = -1
+        reached, own = near
+        if reached is None or SCATTERED * len(own) > self.topology.num_entities:
+            return cast(Scores, self._table(base, heads, reached, own)[0].numpy())
+        ids = reached[0]
+        beyond = self._beyond(base)
+        if self.debias:
+            own = own - self.debias * self._headless(base)[ids]
+        order = np.argsort(ids)
+        ids, own = ids[order], own[order]
+        if self.chains is not None:
+            led, evidence = self.topology.chain_index.led_to(head, base.relation, self.chains.length)
+            every = np.union1d(ids, led)
+            raised = Reached(ids, own, beyond)[every]
+            said = np.zeros_like(raised)
+            said[np.searchsorted(every, led)] = evidence
+            raise_scores(raised[None], said[None], *_learned(self.chains))
+            ids, own = every, raised
+        _check_finite(own)
+        return Reached(ids, own, beyond)
+
+    def _around(self, base: Base, head: int) -> Near | None:
+        """What a head reaches and the scores, from a graph of what these rest on; ``None`` where that is too much.
+
+        L layers reach L steps far, and a state after them rests on what is L - 1 steps further out.
+        """
+        with self.places.lent() as places:
+            most = len(places) // NEAR
+            entities = _steps(self.edges, head, 2 * len(self.layers) - 1, places, most)
+            places[entities] = -1
+        return None if len(entities) > most else self._among(base, entities)
+
+    def _among(self, base: Base, entities: NDArray[np.int32]) -> Near:
+        """What a head, the first of some entities, reaches by edges between them, and the scores in that graph."""
+        with self.places.lent() as places:
+            places[entities] = np.arange(len(entities), dtype=np.int32)
+            edges = cut(*self.edges, entities, places)
+            places[entities] = -1
+        count = len(entities)
+        found, scores = self._spread(
+            edges, replace(base, states=base.states[:2], scores=None), np.zeros(1, np.int64), 0, _nowhere(count)
+        )
+        reached = _steps(edges, 0, len(self.layers), _nowhere(count), count) if found is None else found[0]
+        ids = np.stack([entities[reached], np.zeros_like(reached)])
+        return ids, scores[reached] if found is None else scores
+
+    def nearest(self, head: int) -> NDArray[np.int32]:
+        """A head, and the entities nearest to it by personalised PageRank, `within` of them in all."""
+        with self.ranks.lent() as (ranks, left, queue, waiting, found):
+            count = push_ranks(*self.edges[:2], head, self.within, ranks, left, queue, waiting, found)
+            near = found[:count].copy()
+            order = np.lexsort((near, -ranks[near], near != head))[: self.within]
+            ranks[near] = left[near] = 0
+        nearest: NDArray[np.int32] = near[order]
+        return nearest
+
+    def _spread(
+        self, edges: Arrays, base: Base, heads: NDArray[np.int64], remaining: int, places: NDArray[np.int32]
+    ) -> Near:
+        """``[2, pairs]``, entity and query of each pair that the heads reach, and their scores; ``None`` and those of
+        all pairs in order, where that costs less.
+
+        Args:
+            places: ``[pairs]``, all -1; that of each reached pair is filled in.
+        """
+        batch, num_entities = len(heads), len(edges[0]) - 1
+        entities, queries = reached = np.empty((2, batch * num_entities), np.int32)
         entities[:batch], queries[:batch] = heads, np.arange(batch)
-        places = _nowhere(every)
         places[np.arange(batch) * num_entities + heads] = np.arange(batch)
-        states = np.tile(base.asked, batch)
         heads = np.ascontiguousarray(heads, np.int64)
-        frontier, count = 0, batch
+        states, frontier, count = np.tile(base.asked, batch), 0, batch
+        partial = True
         for layer in range(len(self.layers)):
-            before = count
-            if count < every:
-                count = reach(*self.edges[:2], num_entities, entities, queries, frontier, count, places)
-                if not self._stays_partial(base, layer, count, batch, remaining):
-                    missing = np.flatnonzero(places < 0)
-                    places[missing] = np.arange(count, every)
-                    queries[count:], entities[count:] = np.divmod(missing, num_entities)
-                    count = every
-                self._extend(base, layer)
-            frontier = before
-            # once every pair is there they stand in order, so that later layers need not look their places up
-            known = places if before < every else None
-            pairs = Pairs(entities, queries, heads, before, states)
-            states = self._layer(layer, self.edges, base, pairs, count, known)
-        own = self._score(states, count, base)
-        if count == every:
-            return torch.from_numpy(own).view(batch, num_entities)
-        every_score = np.where(places < 0, np.tile(self._headless(base), batch), own[places])
-        return torch.from_numpy(every_score).view(batch, num_entities)
+            if partial:
+                before = count
+                count = reach(*edges[:2], num_entities, entities, queries, frontier, count, places, len(entities))
+                partial = self._stays_partial(edges, base, layer, count, batch, remaining)
+                shared, frontier = self._before(edges, base, layer), before
+                if not partial:
+                    count = batch * num_entities
+                    full = np.empty((batch, num_entities, self.dim), np.float32)
+                    full[:] = shared.reshape(-1, self.dim)
+                    full[queries[:before], entities[:before]] = states.reshape(-1, self.dim)
+                    states = full.reshape(-1)
+            if partial:
+                pairs = Pairs(entities, queries, heads, before, states)
+                states = self._layer(layer, edges, base, shared, pairs, count, places)
+            else:
+                pairs = Pairs.of_all(num_entities, heads, states)
+                states = self._layer(layer, edges, base, shared, pairs, count, None)
+        return (reached[:, :count] if partial else None), self._score(states, count, base)
 
     def _headless(self, base: Base) -> Floats:
         """``[num_entities]``, the scores that answers to the relation's questions have without a head."""
         if base.scores is None:
-            self._extend(base, len(self.layers))
-            last = base.states[-1]  # of a model of one layer the same for all entities
-            scores = self._score(last, len(last) // self.dim, base)
+            last = self._before(self.edges, base, len(self.layers))
+            scores = self._score(last, len(last) // self.dim, base)  # of a model of one layer the same for all
             base.scores = np.broadcast_to(scores, self.topology.num_entities).copy()
+            _check_finite(base.scores)
         return base.scores
 
-    def _stays_partial(self, base: Base, layer: int, reached: int, batch: int, remaining: int) -> bool:
-        """Whether the reached pairs, and the base where it is missing, cost less than all pairs."""
-        num_entities = self.topology.num_entities
-        if layer == 0:
-            return reached < num_entities * batch
-        if not self.base_trajectory:
-            return False
-        missing = max(0, layer + 2 - len(base.states)) * num_entities * batch / (batch + remaining)
-        return reached + missing < PARTIAL_SHARE * num_entities * batch
+    def _beyond(self, base: Base) -> Beyond:
+        if base.beyond is None or base.beyond[0] != self.debias:
+            scores = self._headless(base)
+            base.beyond = self.debias, Beyond(scores - self.debias * scores if self.debias else scores)
+        return base.beyond[1]
 
-    def _extend(self, base: Base, layer: int) -> None:
-        """Computes the base states before ``layer``, where they are missing."""
-        count = self.topology.num_entities
-        while (done := len(base.states)) <= layer:
-            base.states.append(self._layer(done - 1, self.edges, base, Pairs.of_base(count), count, _nowhere(count)))
+    def _stays_partial(self, edges: Arrays, base: Base, layer: int, reached: int, batch: int, remaining: int) -> bool:
+        """Whether the reached pairs, and the base where it is missing, cost less than all pairs."""
+        every = (len(edges[0]) - 1) * batch
+        if layer < 2:
+            return True  # the base is one state for all
+        if not self.base_trajectory or not self._holds(edges):
+            return False
+        each = len(edges[1]) / max(1, len(edges[0]) - 1)
+        share = (ROW + EDGE * each) / (ROW + EDGE_AMONG * each)
+        missing = max(0, layer + 2 - len(base.states) - (base.scores is not None)) * every / (batch + remaining)
+        return reached + missing < share * every
+
+    def _holds(self, edges: Arrays) -> bool:
+        """Whether the base states of all layers fit the budget."""
+        return 4 * self.dim * (len(self.layers) - 1) * (len(edges[0]) - 1) <= self.base_bytes
+
+    def _before(self, edges: Arrays, base: Base, layer: int) -> Floats:
+        """The base states before ``layer``; those that are missing are computed, and held if there is room for all."""
+        count = len(edges[0]) - 1
+        known = base.states[min(layer, len(base.states) - 1)]
+        for done in range(len(base.states), layer + 1):
+            if len(known) == self.dim:
+                pairs, places = Pairs.of_base(count), _nowhere(count)
+            else:
+                pairs, places = Pairs.of_all(count, np.full(1, -1), known), None
+            known = self._layer(done - 1, edges, base, known, pairs, count, places)
+            if done < len(self.layers) and self._holds(edges):
+                base.states.append(known)
+        return known
 
     def _layer(
-        self, layer: int, edges: Arrays, base: Base, pairs: Pairs, count: int, places: NDArray[np.int32] | None
+        self,
+        layer: int,
+        edges: Arrays,
+        base: Base,
+        shared: Floats,
+        pairs: Pairs,
+        count: int,
+        places: NDArray[np.int32] | None,
     ) -> Floats:
         """The states of the first ``count`` pairs after a layer, flat.
 
         Args:
+            shared: the base states before it, of all entities or one for all; not read where every pair is there.
             places: each query's pair of each entity, -1 where it is not reached; ``None`` where every pair is there.
         """
         out = np.empty(count * self.dim, np.float32)
-        states = base.states[layer] if layer < len(base.states) else base.states[0]  # not read where it is missing
-        shared = states, base.relations[layer], base.asked
-        run_layer(edges, pairs, places, shared, self.layers[layer], out, torch.get_num_threads())
+        given = shared, base.relations[layer], base.asked
+        run_layer(edges, pairs, places, given, self.layers[layer], out, count, torch.get_num_threads())
         return out
 
     def _score(self, states: Floats, count: int, base: Base) -> Floats:
@@ -353,13 +510,18 @@ class DeviceBase(NamedTuple):
 
     relation: int
     relations: tuple[Tensor]
-    states: tuple[Tensor, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return self.relations[0].nbytes
 
 
 class DeviceEngine:
     """What `Engine` does, by the model itself, where its weights are; scores come back into the processor's memory."""
 
     debias = 0.0
+    within = base_bytes = 0
 
     def __init__(self, encoder: EntityEncoder, topology: Topology, chains: Chains | None = None) -> None:
         self.encoder, self.topology, self.chains = encoder, topology, chains
@@ -384,6 +546,10 @@ class DeviceEngine:
 
         return _raised(self.blocks.run(run, heads), self.topology, self.chains, base.relation, heads)
 
+    def answered(self, base: Any, head: int, remaining: int = 0) -> Answerable:
+        """As `Engine.answered`, always of all entities."""
+        return cast(Scores, self.scores(base, np.array([head]))[0].numpy())
+
 
 def _raised(
     scores: Tensor, topology: Topology, chains: Chains | None, relation: int, heads: NDArray[np.int64]
@@ -391,17 +557,43 @@ def _raised(
     """Scores with what chains add to them; a CheckpointError if one is not finite."""
     if chains is not None:
         evidence = topology.chain_index.evidence(heads, relation, chains.length)
-        gain, scale = (np.float32(value.exp().item()) for value in (chains.log_gain, chains.log_scale))
-        raise_scores(scores.numpy(), evidence, gain, scale)
-    if not np.isfinite(scores.numpy()).all():
-        raise CheckpointError("the checkpoint gives scores that are not finite: use another one")
+        raise_scores(scores.numpy(), evidence, *_learned(chains))
+    _check_finite(scores.numpy())
     return scores
+
+
+def _learned(chains: Chains) -> tuple[np.float32, np.float32]:
+    """Gain and ε."""
+    return np.float32(chains.log_gain.exp().item()), np.float32(chains.log_scale.exp().item())
+
+
+def _check_finite(scores: Floats) -> None:
+    if not np.isfinite(scores).all():
+        raise CheckpointError("the checkpoint gives scores that are not finite: use another one")
 
 
 def packed(weight: Tensor) -> Floats:
     """A linear map's ``[out, in]`` weight as the kernels read it: panels of 16 outputs, each ``[in, 16]``, flat."""
     outside, inside = weight.shape
     return _array(weight.reshape(outside // LANES, LANES, inside).transpose(1, 2)).reshape(-1)
+
+
+def _steps(edges: Arrays, head: int, steps: int, places: NDArray[np.int32], most: int) -> NDArray[np.int32]:
+    """The entities that a head reaches in so many steps, by distance; some of more than ``most`` if there are more.
+
+    Args:
+        places: ``[num_entities]``, all -1; those of the entities are filled in.
+    """
+    entities, queries = np.empty((2, len(places)), np.int32)
+    entities[0], queries[0], places[head] = head, 0, 0
+    frontier, count = 0, 1
+    for _ in range(steps):
+        if count <= most:
+            before = count
+            count = reach(*edges[:2], len(places), entities, queries, frontier, count, places, most)
+            frontier = before
+    reached: NDArray[np.int32] = entities[:count]
+    return reached
 
 
 def _nowhere(count: int) -> NDArray[np.int32]:

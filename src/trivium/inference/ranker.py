@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import polars as pl
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium import __version__
-from trivium.errors import ConfigError, InputError, MissingPackageError, PairsError
+from trivium.errors import ConfigError, GraphError, InputError, MissingPackageError, PairsError
 from trivium.files import digest
 from trivium.graph.formats import TRIPLE, decisions_of
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.read import read_graph
 from trivium.inference.answers import (
+    Answerable,
     Confidence,
     EntityIds,
     Ids,
@@ -182,7 +183,7 @@ class Ranker:
         settings = __version__, self.model.device.type, self.model.config, sorted(self.representations.disabled), names
         edges = graph.sources, graph.edge_relations, graph.offsets
         excluded = () if self.excluded is None else (self.excluded.triples,)
-        rules = self.range, self.engine.debias
+        rules = self.range, self.engine.debias, self.engine.within
         return digest(settings, rules, *edges, *excluded, *(tensor.cpu().numpy() for tensor in tensors))
 
     @property
@@ -196,12 +197,13 @@ class Ranker:
 
         excluded = None if self.excluded is None else self.excluded.triples
         graph, decided = self.given.sha256, decided_sha256(self.given, self.graph, excluded)
+        rules = self.range, self.engine.debias, self.engine.within
         made_by = __version__, verb, graph, decided, self.texts_sha256, checkpoint_sha256(self.checkpoint)
         return asdict(
             Provenance(
                 *made_by,
                 calibration,
-                digest(sorted(self.representations.disabled), self.range, self.engine.debias, *asked),
+                digest(sorted(self.representations.disabled), *rules, *asked),
             )
         )
 
@@ -214,7 +216,7 @@ class Ranker:
         )
         if self.representations.alone:
             other.reproduce()
-        other.engine.debias = self.engine.debias
+        other.engine.debias, other.engine.within = self.engine.debias, self.engine.within
         return other.narrowed(self.kinds and self.kinds.over(graph))
 
     def reproduce(self) -> Ranker:
@@ -246,6 +248,46 @@ class Ranker:
         other.engine.debias = DEBIAS
         return other
 
+    def within(self, entities: int) -> Ranker:
+        """The same ranker, whose questions spread over so many entities alone: those nearest to the head by
+        personalised PageRank, found without a pass over the graph. All others keep the score that they have without a
+        head.
+
+        An approximation, for graphs on which all is too slow: `kept_within` says what it loses. 0 takes it back.
+
+        Raises:
+            InputError: fewer than 0 entities.
+            ConfigError: the model is on a device, where all entities are computed.
+        """
+        if entities < 0:
+            raise InputError(f"reach is {entities}: give at least 1 entity")
+        if entities and not isinstance(self.engine, Engine):
+            raise ConfigError("reach needs the processor: leave the device out")
+        other = self._copied()
+        other.engine = copy(self.engine)
+        other.engine.within = entities
+        return other
+
+    def kept_within(self, sample: int = 200, seed: int = 0) -> tuple[float, int]:
+        """The share of answers that stay within the reach of their questions, and how many were looked at.
+
+        Facts of the graph are hidden with their copies, and looked for from both ends in the graph that is left.
+
+        Raises:
+            GraphError: no fact can be hidden.
+        """
+        from trivium.graph.hold_out import hold_out  # only who asks for this waits for it
+
+        graph = self.graph
+        drawn = np.random.default_rng(seed).choice(graph.num_triples, min(graph.num_triples, 2 * sample), replace=False)
+        hidden = hold_out(graph, graph.triples[drawn], sample)
+        if not len(hidden):
+            raise GraphError("no fact of this graph can be hidden: each is the last one of an entity or a relation")
+        engine = cast(Engine, self.over(graph.less(hidden)).engine)
+        heads, _, answers = both_directions(hidden, graph.num_relations)
+        found = [answer in engine.nearest(head) for head, answer in zip(heads.tolist(), answers.tolist(), strict=True)]
+        return float(np.mean(found)), len(found)
+
     def excluding(self, triples: EntityIds) -> Ranker:
         """The same ranker, for which ``[n, 3]`` triples more are known to be wrong: never answers, never rivals."""
         other = self._copied()
@@ -276,7 +318,13 @@ class Ranker:
         return among if kinds is None else kinds if among is None else np.intersect1d(kinds, among)
 
     def best(
-        self, head: int, relation: int, scores: Scores, k: int, include_known: bool = False, among: Ids | None = None
+        self,
+        head: int,
+        relation: int,
+        scores: Answerable,
+        k: int,
+        include_known: bool = False,
+        among: Ids | None = None,
     ) -> tuple[Ids, Ids, Ids, NDArray[np.bool_], NDArray[np.bool_]]:
         """The best answers to one question: ids, ranks, how many share each, whether the graph holds it, and turned."""
         held, filtered = self.graph.told(head, relation), self.filtered(head, relation)
@@ -287,7 +335,7 @@ class Ranker:
         back = self.graph.answers(head, int(inverse(relation, self.graph.num_relations)))
         return ids, ranks, tied, np.isin(ids, held), np.isin(ids, back)
 
-    def placed(self, head: int, relation: int, scores: Scores, ids: EntityIds) -> tuple[Ids, Ids, Scores]:
+    def placed(self, head: int, relation: int, scores: Answerable, ids: EntityIds) -> tuple[Ids, Ids, Scores]:
         """Of entities as answers to one question, ``[n]`` each: the rank, and the rank and the margin among new answers
         of all kinds, from which confidences are made.
         """
@@ -307,6 +355,16 @@ class Ranker:
             Places in the given arrays, the row of the scores that answers each, and scores ``[rows, entities]``.
         """
         size = batch_size or self.engine.batch_size()
+        for base, places, asked, row in self._grouped(heads, relations):
+            for begin in range(0, len(asked), size):
+                part = asked[begin : begin + size]
+                first, last = np.searchsorted(row, [begin, begin + len(part)])
+                scores = self.engine.scores(base, part, len(asked) - begin - len(part))
+                yield places[first:last], row[first:last] - begin, scores
+
+    def _grouped(self, heads: Ids, relations: Ids) -> Iterator[tuple[Any, Ids, Ids, Ids]]:
+        """By asked relation: what its queries share, their places by head, the distinct heads, and the place of each
+        place's head among these."""
         order = np.lexsort((heads, relations))
         distinct, begins = np.unique(relations[order], return_index=True)
         runs = np.append(begins, len(order))
@@ -314,18 +372,21 @@ class Ranker:
             places = order[runs[i] : runs[i + 1]]
             asked, row = np.unique(heads[places], return_inverse=True)
             base = self.engine.prepare(relation, query, self.representations.alone)
-            for begin in range(0, len(asked), size):
-                part = asked[begin : begin + size].astype(np.int64)
-                first, last = np.searchsorted(row, [begin, begin + len(part)])
-                scores = self.engine.scores(base, part, len(asked) - begin - len(part))
-                yield places[first:last], row[first:last] - begin, scores
+            yield base, places, asked.astype(np.int64), row
 
-    def each(self, heads: Ids, relations: Ids) -> Iterator[tuple[int, int, int, Scores]]:
-        """Every query's place in the given arrays, head, relation and scores ``[entities]``, in `blocks`' order."""
-        for places, rows, scores in self.blocks(heads, relations):
-            table = scores.numpy()
-            for place, row in zip(places.tolist(), rows, strict=True):
-                yield place, int(heads[place]), int(relations[place]), table[row]
+    def each(self, heads: Ids, relations: Ids) -> Iterator[tuple[int, int, int, Answerable]]:
+        """Every query's place in the given arrays, head, relation and scores of all entities, grouped by relation."""
+        if self.engine.batch_size() > 1:
+            for places, rows, scores in self.blocks(heads, relations):
+                table = scores.numpy()
+                for place, row in zip(places.tolist(), rows, strict=True):
+                    yield place, int(heads[place]), int(relations[place]), table[row]
+            return
+        for base, places, asked, rows in self._grouped(heads, relations):
+            for row, head in enumerate(asked.tolist()):
+                answered = self.engine.answered(base, head, len(asked) - row - 1)
+                for place in places[slice(*np.searchsorted(rows, [row, row + 1]))].tolist():
+                    yield place, head, int(relations[place]), answered
 
     def scores(self, heads: Ids, relations: Ids, batch_size: int | None = None) -> Tensor:
         """Scores of every entity for each query, ``[queries, entities]``, in the order asked."""
@@ -485,6 +546,13 @@ class Ranker:
         for end, rank, tied in zip(("tail", "head"), ranks.astype(np.float64), ties, strict=True):
             table = table.with_columns(pl.Series(f"{end}_rank", rank), pl.Series(f"{end}_tied", tied))
         return table.with_columns(known=known)
+
+
+def cost_of_reach(ranker: Ranker) -> str:
+    """What `Ranker.within` loses on a ranker's graph, in a line."""
+    share, count = ranker.kept_within()
+    what = f"of {count:,} answers that were hidden from this graph {share:.0%} stay within reach of their questions"
+    return f"reach {ranker.engine.within:,}: {what}; the others score as what no question reaches"
 
 
 def _read(path: str | Path, asked: str | None, reading: Mapping[str, Any]) -> Graph:

@@ -190,19 +190,29 @@ def raise_scores(scores, evidence, gain, scale):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def spread_chains(edges, num_relations, heads, codes, weights, room, out):  # type: ignore[no-untyped-def]
-    """``out[i, e] = 1 - Π (1 - weight)`` over the chains that lead from ``heads[i]`` to ``e``; the head has 0.
+def spread_chains(  # type: ignore[no-untyped-def]
+    edges, num_relations, head, codes, weights, room, marks, stamp, found, out
+):
+    """``out[e] = 1 - Π (1 - weight)`` over the chains that lead from ``head`` to ``e``; the head has 0.
 
     Args:
-        out: ``[batch, entities]``, zeros.
+        marks: ``[entities]``, none of them above ``stamp``.
+        found: room for the entities that are led to; filled.
+        out: ``[entities]``, zeros.
+
+    Returns:
+        How many entities are led to, and the next stamp.
     """
-    marks = np.zeros(out.shape[1], np.int64)
     reached = np.empty((2, room), np.int32)
-    stamp = 0
-    for i in range(len(heads)):
-        for c in range(len(codes)):
-            count, stamp = _ends(edges, num_relations, heads[i], codes[c], marks, stamp, reached)
-            for j in range(count):
-                entity = reached[0, j]
-                out[i, entity] += (np.float32(1) - out[i, entity]) * weights[c]
-        out[i, heads[i]] = 0
+    total = 0
+    for c in range(len(codes)):
+        count, stamp = _ends(edges, num_relations, head, codes[c], marks, stamp, reached)
+        for j in range(count):
+            entity = reached[0, j]
+            if entity == head:
+                continue
+            if out[entity] == 0:
+                found[total] = entity
+                total += 1
+            out[entity] += (np.float32(1) - out[entity]) * weights[c]
+    return total, stamp

@@ -1,10 +1,11 @@
 """Edges sorted by target, as message passing wants them (compressed sparse rows); sorting in linear time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -14,8 +15,32 @@ from trivium.kernels.compiled import compiled
 
 IntArray = NDArray[np.int32]
 OffsetArray = NDArray[np.int64]
-
 BLOCK_EDGES = 1 << 24  # that a pass which keeps something of each takes at once: it needs up to a gigabyte
+Arrays = TypeVar("Arrays")
+
+
+class Scratch(Generic[Arrays]):
+    """Arrays of the size of a graph that are made once and lent to one call at a time, on any thread.
+
+    Who borrows them leaves them as they were, so that a call touches no more of them than it needs.
+
+    Args:
+        make: makes them.
+    """
+
+    def __init__(self, make: Callable[[], Arrays]) -> None:
+        self.make = make
+        self.free: list[Arrays] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[Arrays]:
+        """The arrays; those that an error leaves behind are not lent again."""
+        try:
+            held = self.free.pop()
+        except IndexError:
+            held = self.make()
+        yield held
+        self.free.append(held)
 
 
 @compiled()

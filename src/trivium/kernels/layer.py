@@ -10,23 +10,28 @@ from numba import njit, prange
 from trivium.kernels import vector
 from trivium.kernels.compiled import compiled
 
+AHEAD = 16  # edges between the one summed and the one asked for from memory
+STAYS = 0.15  # of what comes to an entity, what it keeps as its rank
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
 
 @compiled(error_model="numpy")
-def reach(offsets, sources, num_entities, entities, queries, frontier, count, places):  # type: ignore[no-untyped-def]
+def reach(offsets, sources, num_entities, entities, queries, frontier, count, places, most):  # type: ignore[no-untyped-def]
     """Adds the neighbours of the pairs from ``frontier`` on, which were reached last.
 
     Args:
         entities, queries: ``[batch · num_entities]``, the pairs so far; filled.
         count: how many they are.
         places: ``[batch · num_entities]``, each query's pair of each entity, -1 where it is not reached; updated.
+        most: pairs; once there are more, no further edges are looked at.
 
     Returns:
         How many pairs there are now.
     """
     # the pairs that were reached last, and the edges of each
     for pair in range(frontier, count):
+        if count > most:
+            break
         entity = entities[pair]
         shift = np.int64(queries[pair]) * num_entities
         for edge in range(offsets[entity], offsets[entity + 1]):
@@ -36,6 +41,89 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
                 entities[count] = other
                 queries[count] = queries[pair]
                 count += 1
+    return count
+
+
+@compiled()
+def cut(offsets, sources, relations, entities, places):  # type: ignore[no-untyped-def]
+    """The edges between some entities, in their order.
+
+    Args:
+        entities: ``[n]``, each once.
+        places: ``[num_entities]``, the place of each of these, -1 for others.
+
+    Returns:
+        ``n + 1`` offsets, sources and relations; ends are numbered by their places.
+    """
+    starts = np.zeros(len(entities) + 1, np.int64)
+    # the edges twice: to count those that stay, and to write them
+    for i in range(len(entities)):
+        starts[i + 1] = starts[i]
+        for edge in range(offsets[entities[i]], offsets[entities[i] + 1]):
+            starts[i + 1] += places[sources[edge]] >= 0
+    near, kinds = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
+    count = 0
+    for entity in entities:
+        for edge in range(offsets[entity], offsets[entity + 1]):
+            place = places[sources[edge]]
+            if place >= 0:
+                near[count], kinds[count] = place, relations[edge]
+                count += 1
+    return starts, near, kinds
+
+
+@compiled(error_model="numpy")
+def push_ranks(offsets, sources, head, wanted, ranks, left, queue, waiting, found):  # type: ignore[no-untyped-def]
+    """Personalised PageRank of what is near a head, until so many entities have some.
+
+    What is left at an entity is pushed to its neighbours as long as it is large for its degree; then what counts as
+    large is quartered, until enough entities, or all that can be found, have a rank.
+    Source: Andersen, Chung and Lang, Local Graph Partitioning using PageRank Vectors (2006).
+
+    Args:
+        wanted: entities.
+        ranks, left: ``[num_entities]``, zeros; filled for the entities that are found.
+        queue: ``[num_entities]`` room.
+        waiting: ``[num_entities]``, false; again so afterwards.
+        found: ``[num_entities]`` room; the entities that something came to.
+
+    Returns:
+        How many entities are found.
+    """
+    left[head] = 1.0
+    found[0] = head
+    count = 1
+    pushed = 0
+    large = 1.0 / wanted
+    while pushed < min(wanted, count):
+        # a ring of the entities that have much left
+        size = first = 0
+        for i in range(count):
+            entity = found[i]
+            if left[entity] > large * (offsets[entity + 1] - offsets[entity]):
+                queue[size] = entity
+                waiting[entity] = True
+                size += 1
+        while size > 0:
+            entity = queue[first]
+            first = (first + 1) % len(queue)
+            size -= 1
+            waiting[entity] = False
+            pushed += ranks[entity] == 0
+            ranks[entity] += STAYS * left[entity]
+            sent = (1 - STAYS) * left[entity] / max(1, offsets[entity + 1] - offsets[entity])
+            left[entity] = 0.0
+            for edge in range(offsets[entity], offsets[entity + 1]):
+                other = sources[edge]
+                if left[other] == 0 and ranks[other] == 0:
+                    found[count] = other
+                    count += 1
+                left[other] += sent
+                if not waiting[other] and left[other] > large * (offsets[other + 1] - offsets[other]):
+                    queue[(first + size) % len(queue)] = other
+                    waiting[other] = True
+                    size += 1
+        large /= 4
     return count
 
 
@@ -93,7 +181,7 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
 
 
 @compiled(parallel=True, error_model="numpy")
-def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignore[no-untyped-def]
+def run_layer(edges, reached, places, base, layer, out, count, threads):  # type: ignore[no-untyped-def]
     """One layer of the entity encoder for the reached pairs: messages, linear map, norm, ReLU and residual at once.
 
     Args:
@@ -101,21 +189,23 @@ def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignor
         reached: entities and queries, as for `reach`; ``heads``, the entity of each query that has the boundary (-1 for
             none); ``before``: pairs from this number on had the base's state until now; the other pairs' states before
             the layer, ``dim`` numbers each.
-        places: as for `reach`; ``None`` says that every pair is there, in order of query and entity.
+        places: as for `reach`; ``None`` says that every pair has its state, in order of query and entity, and that the
+            pairs of each query with the given entities are computed.
         base: the base's states before the layer, of all entities or one for all; the layer's projected relation
             representations; the boundary, ``[dim]``.
         layer: the linear map, packed by `packed`, its offset, and the norm's gain, shift and epsilon.
-        out: ``[pairs · dim]``, filled, by pair, or by query and entity where every pair is there.
+        out: ``[pairs · dim]``, by pair, or by query and entity where every pair has its state; what is computed is
+            filled in.
+        count: how many are computed.
         threads: how the tiles are dealt out; the result does not depend on it.
     """
     offsets, sources, relations = edges
     entities, queries, heads, before, states = reached
     base_states, carried, asked = base
     weight, bias, gain, shift, epsilon = layer
-    num_entities, dim = len(offsets) - 1, len(asked)
+    num_entities, dim, end = len(offsets) - 1, len(asked), len(sources) - 1
     base_row = 0 if len(base_states) == dim else dim
-    count = len(out) // dim
-    in_order = places is not None and count == len(heads) * num_entities
+    width = len(entities)
     tiles = (count + TILE - 1) // TILE
     each = (tiles + threads - 1) // threads
     # tiles of pairs, dealt out so that the threads' shares are alike
@@ -129,32 +219,51 @@ def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignor
             # the tile's pairs: their states, and the sums over the edges that arrive
             for pair in range(first, last):
                 if places is None:
-                    entity, query = np.int64(pair % num_entities), np.int64(pair // num_entities)
+                    entity, query = np.int64(entities[pair % width]), np.int64(pair // width)
                 else:
                     entity, query = np.int64(entities[pair]), np.int64(queries[pair])
                 here = (pair - first) * 2 * dim
                 places_here = query * num_entities
-                if pair < before:
+                if places is None or pair < before:
+                    own_row = (places_here + entity if places is None else pair) * dim
                     for d in range(dim):
-                        rows[here + d] = states[pair * dim + d]
+                        rows[here + d] = states[own_row + d]
                 else:
                     for d in range(dim):
                         rows[here + d] = base_states[entity * base_row + d]
-                # columns, as many at a time as a vector holds, and for each the edges that arrive at the entity
-                for c in range(0, dim, vector.WIDTH):
-                    total = vector.zeros()
+                # columns, two vectors of them at a time, and for each pair the edges that arrive at the entity
+                for c in range(0, dim, 2 * vector.WIDTH):
+                    apart = min(vector.WIDTH, dim - vector.WIDTH - c)  # 0 where one vector is left: summed twice
+                    left, right = vector.zeros(), vector.zeros()
                     for e in range(offsets[entity], offsets[entity + 1]):
-                        source = np.int64(sources[e])
+                        source, soon = np.int64(sources[e]), np.int64(sources[min(e + AHEAD, end)])
                         factor = np.int64(relations[e]) * dim + c
                         if places is None:
-                            total = vector.add_product(total, states, (places_here + source) * dim + c, carried, factor)
+                            ask = (places_here + soon) * dim + c
+                            vector.prefetch(states, ask)
+                            vector.prefetch(states, ask + apart)
+                            place = (places_here + source) * dim + c
+                            left = vector.add_product(left, states, place, carried, factor)
+                            right = vector.add_product(right, states, place + apart, carried, factor + apart)
                         else:
                             place = np.int64(places[places_here + source])
                             own = (place >= 0) & (place < before)
-                            total = vector.add_product_of_either(
-                                total, own, states, place * dim + c, base_states, source * base_row + c, carried, factor
+                            here_own, here_base = place * dim + c, source * base_row + c
+                            left = vector.add_product_of_either(
+                                left, own, states, here_own, base_states, here_base, carried, factor
                             )
-                    vector.store(rows, here + dim + c, total)
+                            right = vector.add_product_of_either(
+                                right,
+                                own,
+                                states,
+                                here_own + apart,
+                                base_states,
+                                here_base + apart,
+                                carried,
+                                factor + apart,
+                            )
+                    vector.store(rows, here + dim + c, left)
+                    vector.store(rows, here + dim + c + apart, right)
                 if heads[query] == entity:
                     for d in range(dim):
                         rows[here + dim + d] += asked[d]
@@ -162,7 +271,7 @@ def run_layer(edges, reached, places, base, layer, out, threads):  # type: ignor
             # the tile's pairs again, to finish each
             for pair in range(first, last):
                 r = pair - first
-                to = np.int64(queries[pair]) * num_entities + entities[pair] if in_order else pair
+                to = pair if places is not None else pair // width * num_entities + np.int64(entities[pair % width])
                 _finish(linear, r * dim, bias, gain, shift, epsilon, rows, r * 2 * dim, out, to * dim, dim)
 
 

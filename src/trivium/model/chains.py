@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trivium.kernels.chains import chain_counts, joining_chains, spread_chains
-from trivium.kernels.csr import Edges, IntArray, order_by
+from trivium.kernels.csr import Edges, IntArray, Scratch, order_by
 from trivium.kernels.neighbourhoods import hashed
 
 GAIN, SCALE = 2.0, 0.003  # that training starts from
@@ -20,6 +20,7 @@ PRIOR = 5.0  # wrong answers that every chain is charged with
 LONGER = 0.1  # of its confidence that counts, of a chain of more than one relation
 
 Mined = tuple[NDArray[np.int64], NDArray[np.float32]]
+Evidence = tuple[IntArray, NDArray[np.float32]]
 
 
 class ChainIndex:
@@ -40,6 +41,8 @@ class ChainIndex:
         order, _ = order_by(edges.sources, edges.num_sources)
         order, _ = order_by(edges.targets, edges.num_targets, order)
         self.by_source = edges.sources[order], edges.relations[order]
+        count = edges.num_targets
+        self._scratch = Scratch(lambda: (np.zeros(count, np.int64), np.zeros(1, np.int64), np.zeros(count, np.float32)))
         self._starts: dict[int, IntArray] = {}
         self._mined: dict[tuple[int, int], Mined] = {}
 
@@ -93,31 +96,43 @@ class ChainIndex:
     def leading(self, head: int, relation: int, tail: int, length: int) -> list[tuple[list[int], float]]:
         """The chains that lead from one entity to another, as relations, and their confidences, best first."""
         codes, confidences = self.mined(relation, length)
-        found = []
+        base, found = self.edges.num_relations + 1, []
         for place in range(len(codes)):
-            out = np.zeros((1, self.edges.num_targets), np.float32)
             one = slice(place, place + 1)
-            runs, relations = self.edges.by_target[:3], self.edges.num_relations
-            spread_chains(runs, relations, np.array([head]), codes[one], confidences[one], ROOM, out)
-            if out[0, tail] > 0:
-                digits = [int(codes[place]) // (relations + 1) ** power % (relations + 1) for power in (2, 1, 0)]
+            if tail in self._spread(head, codes[one], confidences[one])[0]:
+                digits = [int(codes[place]) // base**power % base for power in (2, 1, 0)]
                 found.append(([digit - 1 for digit in digits if digit], float(confidences[place])))
         return found
 
     def evidence(
         self, heads: NDArray[np.int64], relation: int, length: int
     ) -> Float[NDArray[np.float32], "batch entities"]:
-        """How sure the chains are of each entity as an answer to ``(head, relation, ?)``, in [0, 1).
+        """How sure the chains are of each entity as an answer to ``(head, relation, ?)``, in [0, 1)."""
+        out = np.zeros((len(heads), self.edges.num_targets), np.float32)
+        for row, head in zip(out, heads.tolist(), strict=True):
+            found, values = self.led_to(head, relation, length)
+            row[found] = values
+        return out
+
+    def led_to(self, head: int, relation: int, length: int) -> Evidence:
+        """The entities that chains lead to, each once, and how sure they are of each, in (0, 1).
 
         ``1 - Π (1 - w · confidence)`` over the chains that lead from the head to it, where ``w`` is 1 for a chain of
         one relation and `LONGER` for others: these come in crowds that say the same.
         """
-        out = np.zeros((len(heads), self.edges.num_targets), np.float32)
         codes, confidences = self.mined(relation, length)
         base = self.edges.num_relations + 1
         weights = np.where(codes < base, confidences, confidences * np.float32(LONGER))
-        spread_chains(self.edges.by_target[:3], self.edges.num_relations, heads, codes, weights, ROOM, out)
-        return out
+        return self._spread(head, codes, weights)
+
+    def _spread(self, head: int, codes: NDArray[np.int64], weights: NDArray[np.float32]) -> Evidence:
+        runs, relations = self.edges.by_target[:3], self.edges.num_relations
+        found = np.empty(min(self.edges.num_targets, len(codes) * ROOM), np.int32)
+        with self._scratch.lent() as (marks, stamp, out):
+            count, stamp[0] = spread_chains(runs, relations, head, codes, weights, ROOM, marks, stamp[0], found, out)
+            values = out[found[:count]]
+            out[found[:count]] = 0
+        return found[:count], values
 
 
 class Chains(nn.Module):

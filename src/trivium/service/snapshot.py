@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trivium.calibration import Calibration
 from trivium.graph.formats import decisions_of
 from trivium.graph.names import NameIndex
+from trivium.inference.answers import Answerable
 from trivium.inference.engine import Base
 from trivium.inference.kinds import choose_range, kind_relations
 from trivium.inference.ranker import Ranker
@@ -132,8 +132,7 @@ class Snapshot:
         self.loaded_at = time.time()
         self._narrowed = {ranker.range: ranker, "all": ranker.narrowed(None)}
         self._bases: dict[int, Base] = {}  # by relation, the last used at the end
-        config = ranker.model.config
-        self._room = BASES_BYTES // (4 * config.layers * config.dim * graph.num_entities)  # bases that can be kept
+        ranker.engine.base_bytes = BASES_BYTES
         counts = np.bincount(graph.edge_relations, minlength=2 * graph.num_relations)[: graph.num_relations]
         self.names = {
             "entity": NameIndex(graph.entities, np.diff(graph.offsets), "entity"),
@@ -153,24 +152,23 @@ class Snapshot:
         judged = self.calibration is not None and self.calibration.serves(ranker)
         return ranker, self.calibration if judged else None
 
-    def scores(self, head: int, relation: int) -> NDArray[np.float32]:
-        """``[entities]``, for the question ``(head, relation, ?)``; to be called on one thread alone.
+    def scores(self, head: int, relation: int) -> Answerable:
+        """Of all entities, for the question ``(head, relation, ?)``; to be called on one thread alone.
 
         What the questions of one relation share is kept while there is room; from the second question on it is computed
         for many to come.
         """
         base = self._bases.pop(relation, None)
-        more = 0 if base is None else min(SHARED, self._room)
+        more = 0 if base is None else SHARED
         if base is None:
             ((_, rows),) = self.ranker.representations.each([relation])
             base = self.ranker.engine.prepare(rows, relation)
-        table = self.ranker.engine.scores(base, np.array([head]), more)
+        scores = self.ranker.engine.answered(base, head, more)
         self._bases[relation] = base
-        sizes = [sum(array.nbytes for array in (*kept.relations, *kept.states)) for kept in self._bases.values()]
+        sizes = [kept.nbytes for kept in self._bases.values()]
         while sum(sizes) > BASES_BYTES:
             self._bases.pop(next(iter(self._bases)))
             sizes.pop(0)
-        scores: NDArray[np.float32] = table[0].numpy()
         return scores
 
     def about(self) -> dict[str, Any]:
