@@ -148,14 +148,14 @@ def test_terminal_and_page_at_once_decide_each_link_once(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     graph = random_graph(1, entities=30, relations=3, triples=90)
     graph.named(graph.triples).write_csv("g.tsv", separator="\t", include_header=False)
-    suggested(graph, 200).write_parquet("links.parquet")
+    suggested(graph, 80).write_parquet("links.parquet")
     held = source_of(tmp_path / "g.tsv")
     words = ["review", "g.tsv", "--suggestions", "links.parquet", "--reviewer", "terminal"]
     words = [sys.executable, "-m", "trivium", *words, "--checkpoint", held.checkpoint]
     pipe = subprocess.PIPE
     terminal = subprocess.Popen(words, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
     assert terminal.stdin is not None
-    terminal.stdin.write("ar" * 200)
+    terminal.stdin.write("ar" * 80)
     terminal.stdin.close()
     source = Source(held.graph, held.checkpoint, keeps=True, suggestions=Path("links.parquet"))
     mine = 0
@@ -177,5 +177,5 @@ def test_terminal_and_page_at_once_decide_each_link_once(tmp_path: Path, monkeyp
     entries = Decisions("g.decisions").log()
     assert entries.filter(pl.col("reviewer") == "page").height == mine, "nothing is lost"
     each = entries.group_by(TRIPLE).agg("verdict")["verdict"].to_list()
-    assert len(each) == 200
+    assert len(each) == 80
     assert all(verdict == "undecided" for verdicts in each for verdict in verdicts[:-1]), "who decided first stands"
