@@ -1,11 +1,12 @@
-"""Graphs of up to a hundred million triples: seconds, peak memory and size to index, to open and to look a name up.
+"""Graphs of up to a hundred million triples: what it takes to index and to open them, and to look a name up.
 
-python benchmarks/large.py [--triples 100000000] [--shape dense] [--folder FOLDER]
+python benchmarks/large.py [--triples 10000 100000 1000000 10000000] [--shapes dense sparse] [--folder FOLDER]
+                           [--picture FILE.png]
 
 A graph is a Parquet file that is written a part at a time. In a *dense* one both ends of a triple are drawn from all
 entities, some more often than others, so that a few steps reach most of them; in a *sparse* one the tail stands near
 the head, so that a question reaches little. Each step is a process of its own, whose peak memory is that of its
-resident pages, mapped files included.
+resident pages, mapped files included. Processor seconds are those of all threads: they tell more where other work runs.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from trivium.cli import main as trivium
+from trivium.files import save_figure
 from trivium.graph.index import open_index
 
 PART = 1_000_000
@@ -36,22 +38,65 @@ NEAR = 20  # entities to both sides, among which a sparse graph's tails are
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--triples", type=int, default=100_000_000)
-    parser.add_argument("--shape", choices=PER_ENTITY, default="dense")
+    parser.add_argument("--triples", type=int, nargs="+", default=[10**4, 10**5, 10**6, 10**7])
+    parser.add_argument("--shapes", nargs="+", choices=PER_ENTITY, default=[*PER_ENTITY])
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--picture", type=Path, default=None)
     parser.add_argument("--step", choices=STEPS, default=None, help="one step alone, on what is in the folder")
     chosen = parser.parse_args()
     if chosen.step is not None:
-        figures = STEPS[chosen.step](chosen.folder / "large.parquet", chosen.folder / "large.trivium")
-        print(json.dumps(figures | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+        print(json.dumps(measured(chosen.step, chosen.folder)))
         return
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        write(Path(folder, "large.parquet"), chosen.triples, chosen.shape)
+    rows = [row for shape in chosen.shapes for count in chosen.triples for row in steps(shape, count, chosen.folder)]
+    table = pl.DataFrame(rows)
+    for (shape, step), held in table.group_by("shape", "step", maintain_order=True):
+        for figure in ("seconds", "processor", "GiB"):
+            if (grown := exponent(held["triples"], held[figure])) is not None:
+                print(f"{shape}, {step}: {figure} grow as triples to the power {grown:.2f}")
+    if chosen.picture is not None:
+        draw(table, chosen.picture)
+
+
+def steps(shape: str, triples: int, place: Path | None) -> Iterator[dict[str, Any]]:
+    """Makes a graph and takes the steps with it, each in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        write(Path(folder, "large.parquet"), triples, shape)
         for step in STEPS:
             words = [sys.executable, __file__, "--step", step, "--folder", folder]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
             figures = json.loads(done.stdout.splitlines()[-1])
-            print(step, *(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+            print(shape, f"{triples:,}", step, *(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+            yield {"shape": shape, "triples": triples, "step": step, **figures}
+
+
+def measured(step: str, folder: Path) -> dict[str, float]:
+    """Takes a step, without the start of the process: seconds, those of the processor, peak memory and what it says."""
+    started, used = time.monotonic(), time.process_time()
+    more = STEPS[step](folder / "large.parquet", folder / "large.trivium")
+    seconds = {"seconds": time.monotonic() - started, "processor": time.process_time() - used}
+    return seconds | {"GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20} | more
+
+
+def exponent(triples: pl.Series, figures: pl.Series) -> float | None:
+    """By what power of the triples a figure grows, from a million on: below, what is the same for all outweighs."""
+    large = triples >= 10**6
+    if large.sum() < 2:
+        return None
+    return float(np.polyfit(np.log(triples.filter(large)), np.log(figures.filter(large)), 1)[0])
+
+
+def draw(table: pl.DataFrame, picture: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("processor", "GiB"), strict=True):
+        for (shape, step), held in table.group_by("shape", "step", maintain_order=True):
+            axes.plot(held["triples"], held[name], marker="o", label=f"{step}, {shape}")
+        axes.set(
+            xscale="log", yscale="log", xlabel="triples", ylabel={"processor": "processor seconds"}.get(name, name)
+        )
+    axes.legend()
+    save_figure(figure, picture, force=True)
 
 
 def write(path: Path, triples: int, shape: str) -> None:
@@ -80,10 +125,9 @@ def _named(*ids: NDArray[np.int64]) -> Any:
 
 def index(table: Path, place: Path) -> dict[str, float]:
     """Makes the index."""
-    started = time.monotonic()
     with suppress(SystemExit):
         trivium(["index", str(table), "-o", str(place), "--force"])
-    return {"seconds": time.monotonic() - started, "GiB": place.stat().st_size / 2**30}
+    return {"GiB on disk": place.stat().st_size / 2**30}
 
 
 def opening(table: Path, place: Path) -> dict[str, float]:
@@ -93,9 +137,9 @@ def opening(table: Path, place: Path) -> dict[str, float]:
     opened = time.monotonic() - started
     names = [f"e{number}" for number in np.random.default_rng(0).integers(0, graph.num_entities // 2, 100)]
     started = time.monotonic()
-    for name in names:
-        graph.entities.id(name, "entity")
-    return {"seconds": opened, "ms a name": 1000 * (time.monotonic() - started) / len(names)}
+    found = sum(graph.entities.ids([name])[0] >= 0 for name in names)
+    took = time.monotonic() - started
+    return {"seconds to open": opened, "ms a name": 1000 * took / len(names), "names found": int(found)}
 
 
 STEPS: dict[str, Callable[[Path, Path], dict[str, float]]] = {"index": index, "open": opening}

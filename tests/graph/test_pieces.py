@@ -12,8 +12,10 @@ import pytest
 from tests.conftest import Run
 from trivium.errors import GraphError, OutputError
 from trivium.graph import read
+from trivium.graph.graph import Graph
 from trivium.graph.read import read_graph
 from trivium.kernels import csr
+from trivium.model.topology import Topology
 
 
 @pytest.fixture
@@ -45,6 +47,19 @@ def test_in_pieces_a_graph_is_the_same(table: Path, tmp_path: Path, how: dict[st
     assert [step for step, total in done if total is None][-1] == 3000
     shares = [step / total for step, total in done if total is not None]
     assert len(shares) > 20 and shares == sorted(shares) and shares[-1] < 1
+
+
+def test_passes_in_blocks_find_the_same(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = read_graph(table)
+    found = passes(graph)
+    monkeypatch.undo()
+    assert passes(read_graph(table)) == found
+
+
+def passes(graph: Graph) -> list[list[int]]:
+    topology = Topology(graph)
+    held = topology.to_entities.offsets, topology.to_entities.sources, topology.fact_index.entity_colours, graph.twins
+    return [array.tolist() for array in held]
 
 
 def test_an_index_does_not_tell_how_it_was_made(

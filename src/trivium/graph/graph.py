@@ -156,12 +156,13 @@ class Graph:
         count = self.num_relations
         return frozenset(
             kind
-            for block in self._blocks()
+            for block in self.blocks()
             for kind in np.unique(block.relations[block.sources == block.targets]).tolist()
             if kind < count
         )
 
-    def _blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Block]:
+        """The edges in blocks, for passes that keep something of each; see `trivium.kernels.csr.blocks`."""
         return blocks(self.offsets, self.edge_relations, self.sources)
 
     @cached_property
@@ -181,7 +182,7 @@ class Graph:
         count = self.num_relations
         sizes, entities = np.zeros((2, count), np.int64)
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-        for block in self._blocks():
+        for block in self.blocks():
             *pairs_shared, joined = coinciding(block, self.num_entities, count, MOST_JOINED)
             found.append((pairs_shared[0], pairs_shared[1]))
             sizes += joined
@@ -383,7 +384,7 @@ class Graph:
         if any(names.by_name is not None or names.names.str.contains("[\\x00-\\x09]").any() for names in both):
             return triples_sha256(self.named(self.triples))
         digest = hashlib.sha256()
-        for block in self._blocks():  # an edge of an inverse relation, from the tail: by head, relation and tail
+        for block in self.blocks():  # an edge of an inverse relation, from the tail: by head, relation and tail
             turned = block.relations >= self.num_relations
             kinds = block.relations[turned] - np.int32(self.num_relations)
             facts = np.stack([block.targets[turned], kinds, block.sources[turned]], 1)

@@ -64,7 +64,7 @@ from trivium.graph.tables import (
 )
 from trivium.kernels.csr import IntArray
 
-PIECE_ROWS = 1 << 22  # whose names are held at once: half a gigabyte, more where names are long
+PIECE_ROWS = 1 << 23  # whose names are held at once: a gigabyte, more where names are long
 MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
 
 log = logging.getLogger(__name__)
@@ -216,9 +216,9 @@ class _Facts:
         self.is_head, self.is_tail = np.zeros((2, len(entities)), np.bool_)
 
         def ids(piece: Any) -> tuple[IntArray, IntArray, IntArray]:
-            columns = zip((entities, relations, entities), TRIPLE, strict=True)
-            coded = ((names, *_encoded(piece[column])) for names, column in columns)
-            heads, kinds, tails = (names.ids(held)[codes] for names, held, codes in coded)
+            (firsts, heads), (between, kinds), (lasts, tails) = (_encoded(piece[column]) for column in TRIPLE)
+            ends = entities.ids(pl.concat([firsts, lasts]))
+            heads, kinds, tails = ends[heads], relations.ids(between)[kinds], ends[len(firsts) :][tails]
             self.is_head[heads] = self.is_tail[tails] = True
             back = np.flatnonzero(np.isin(kinds, turned))
             both = (heads, tails[back]), (kinds, kinds[back]), (tails, heads[back])

@@ -1,5 +1,6 @@
 """A graph as the model reads it: edges between entities, and between entities and relations; facts by relation."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from trivium.graph.graph import Graph, inverse
 from trivium.graph.names import Names
-from trivium.kernels.csr import Edges, IntArray, OffsetArray, incidence_rows, order_by, sorted_unique
+from trivium.kernels.csr import Block, Edges, IntArray, OffsetArray, blocks, incidence_rows, order_by, sorted_unique
 from trivium.kernels.neighbourhoods import hashed
 from trivium.model.chains import ChainIndex
 from trivium.text.graph import TextGraph
@@ -48,8 +49,13 @@ class Topology:
     @cached_property
     def to_entities(self) -> Edges:
         """Relation to entity, where the entity is a head of the relation (of the 2 · num_relations), each pair once."""
-        offsets, relations = incidence_rows(self.edges.offsets, self.edges.relations, self.num_relations)
-        return Edges.of_one_kind(offsets, relations, 2 * self.num_relations)
+        counts, relations = list[OffsetArray](), list[IntArray]()
+        for block in self.graph.blocks():
+            offsets, kinds = incidence_rows(block.offsets, block.relations, self.num_relations)
+            counts.append(np.diff(offsets))
+            relations.append(kinds)
+        offsets = np.concatenate([np.zeros(1, np.int64), *counts])
+        return Edges.of_one_kind(np.cumsum(offsets), np.concatenate(relations), 2 * self.num_relations)
 
     @cached_property
     def to_relations(self) -> Edges:
@@ -138,15 +144,17 @@ class FactIndex:
         counts = np.diff(edges.by_relation.offsets), heads, tails
         facts, firsts, seconds = (count.astype(np.uint64) for count in counts)
         self.relation_colours: Hashes = hashed(facts + hashed(firsts + hashed(seconds)))
-        carried = self.relation_colours[edges.relations]
-        around = hashed(self._arriving(carried))
-        self.entity_colours: Hashes = hashed(around + self._arriving(hashed(carried ^ around[edges.sources])))
+        around = hashed(self._arriving(lambda block: self.relation_colours[block.relations]))
+        twice = self._arriving(lambda block: hashed(self.relation_colours[block.relations] ^ around[block.sources]))
+        self.entity_colours: Hashes = hashed(around + twice)
 
-    def _arriving(self, values: Hashes) -> Hashes:
+    def _arriving(self, values: Callable[[Block], Hashes]) -> Hashes:
         """The sum of the edges' values at each entity; sums wrap around, so their differences are exact."""
-        totals: Hashes = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values)])
-        sums: Hashes = np.diff(totals[self.edges.offsets])
-        return sums
+        sums = list[Hashes]()
+        for block in blocks(self.edges.offsets, self.edges.relations, self.edges.sources):
+            totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values(block))])
+            sums.append(np.diff(totals[block.offsets]))
+        return np.concatenate(sums)
 
     @cached_property
     def name_ranks(self) -> IntArray:
