@@ -12,7 +12,7 @@ from trivium.errors import ConfigError, InputError
 from trivium.evaluation.evaluate import evaluate
 from trivium.graph.graph import Graph
 from trivium.inference.ranker import Ranker
-from trivium.inference.relate import known_relations, relate, relation_scores
+from trivium.inference.relate import further, known_relations, relate, relation_scores
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,16 @@ def slow_scores(ranker: Ranker, head: int, tail: int) -> list[float]:
         asked = torch.tensor([head, tail]), torch.tensor([r, r + count])
         with torch.no_grad():
             forward, back = ranker.model(ranker.topology, *asked).double()
-        score = forward[tail] + back[head] - 0.5 * (forward.logsumexp(0) + back.logsumexp(0))
-        score += 0.5 * np.log(1 + sum(fact[1] == r for fact in facts))
-        score += 2 * any(fact[:2] == [head, r] for fact in facts) + 2 * any(fact[1:] == [r, tail] for fact in facts)
+        score = forward[tail] + back[head] - 0.25 * (forward.logsumexp(0) + back.logsumexp(0))
+        held = [fact for fact in facts if fact[1] == r]
+        score += np.log(1 + len(held))
+        for end, entity in ((0, head), (2, tail)):
+            having = {fact[end] for fact in held}
+            again = [sum(other[end] == fact[end] for other in held) > 1 for fact in held]
+            often, usual = sum(again), len(held) * np.mean([fact[end] in having for fact in facts])
+            if entity not in having:
+                often, usual = len(held) - often, len(held) - usual
+            score += 2 * np.log((often + 1) / (usual + 1))
         out.append(float(score))
     return out
 
@@ -39,6 +46,14 @@ def test_scores_are_those_of_the_formula(ranker: Ranker) -> None:
     heads, tails = np.array([0, 4, 4, 9]), np.array([1, 7, 4, 1])
     wanted = [slow_scores(ranker, *pair) for pair in zip(heads.tolist(), tails.tolist(), strict=True)]
     np.testing.assert_allclose(relation_scores(ranker, heads, tails), wanted, atol=1e-4)
+
+
+def test_having_an_answer_speaks_against_another_where_all_have_one() -> None:
+    """Ten people have one mother each; five of them like three others each."""
+    facts = [(i, 0, 10) for i in range(10)] + [(i, 1, (i + step) % 10) for i in range(5) for step in (1, 2, 3)]
+    without, having = further(Graph.from_ids(*np.array(facts).T, entities=12, relation_names=2))
+    assert having[0] < -2 < 0 <= without[0]
+    assert without[1] < -1 < 0 < having[1]
 
 
 def test_what_the_graph_holds_is_left_out_or_marked(ranker: Ranker) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from trivium.errors import InputError
 from trivium.graph.graph import Graph
@@ -14,16 +15,16 @@ from trivium.inference.answers import Ids, Scores, best_answers
 from trivium.inference.ranker import Ranker
 
 PAIRS = 500  # scored together
-NORMALISED, FREQUENT, MET = 0.5, 0.5, 2.0  # chosen on validation questions; docs/how-it-works.md
+NORMALISED, FREQUENT, MET = 0.25, 1.0, 2.0  # chosen on validation questions; docs/how-it-works.md
 
 
 def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | None = None) -> Scores:
     """How well each relation joins each pair, ``[pairs, relations]``; more is better, comparable within a row.
 
     Scores of different relations do not compare as they are. With ``s`` a score, ``Z`` the logarithm of the sum over
-    all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``[·]`` 1 for what is true::
+    all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``m`` from `further`::
 
-        s(h, r, t) + s(t, r⁻¹, h) - .5 (Z(h, r) + Z(t, r⁻¹)) + .5 log(1 + n_r) + 2 ([h has r] + [t has r⁻¹])
+        s(h, r, t) + s(t, r⁻¹, h) - .25 (Z(h, r) + Z(t, r⁻¹)) + log(1 + n_r) + 2 (m(h, r) + m(t, r⁻¹))
 
     Args:
         heads, tails: ``[pairs]`` ids.
@@ -36,6 +37,7 @@ def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | Non
         relations = np.arange(graph.num_relations)
     count = len(relations)
     facts = np.bincount(graph.triples[:, 1], minlength=graph.num_relations)[relations]
+    met = further(graph)
     total = np.tile(FREQUENT * np.log1p(facts), (len(heads), 1))
     for starts, ends, turned in ((heads, tails, False), (tails, heads, True)):
         asked = relations + graph.num_relations * turned
@@ -43,8 +45,30 @@ def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | Non
             pairs, columns = np.divmod(places, count)
             own = scores.numpy()[rows, ends[pairs]]
             total[pairs, columns] += own - NORMALISED * torch.logsumexp(scores, 1).numpy()[rows]
-        total += MET * graph.outgoing(starts)[:, asked]
+        total += MET * np.where(graph.outgoing(starts), met[1], met[0])[:, asked]
     return total.astype(np.float32)
+
+
+def further(graph: Graph) -> NDArray[np.float64]:
+    """What it says for one more answer to ``(h, r, ?)`` that ``h`` has none yet, and that it has one: ``[2, 2R]``.
+
+    The logarithm of how much more often that holds of a fact of ``r``, the fact aside, than of any fact's head; one is
+    added to each count. Where every head has one answer, having one speaks against another; where heads have many, for
+    it.
+
+    Cost: O(triples · log triples).
+    """
+    count, triples = graph.num_relations, graph.triples.astype(np.int64)
+    met = []
+    for end in (0, 2):
+        pairs, times = np.unique(triples[:, 1] * graph.num_entities + triples[:, end], return_counts=True)
+        relations, entities = np.divmod(pairs, graph.num_entities)
+        facts, single = (np.bincount(relations, of, minlength=count) for of in (times, times == 1))
+        degrees = np.bincount(triples[:, end], minlength=graph.num_entities)
+        usual = facts * np.bincount(relations, degrees[entities], minlength=count) / max(len(triples), 1)
+        has = facts - single
+        met.append([np.log((facts - has + 1) / (facts - usual + 1)), np.log((has + 1) / (usual + 1))])
+    return np.concatenate(met, 1)
 
 
 def known_relations(graph: Graph, heads: Ids, tails: Ids) -> list[Ids]:
