@@ -69,7 +69,7 @@ def test_numbers_are_names_and_one_relation_may_serve_all() -> None:
         (lambda: Graph.from_triples([("a", None, "b")]), "row 0 is"),
         (lambda: Graph.from_triples([]), "form no graph"),
         (lambda: Graph.from_triples(pl.DataFrame({"x": ["a"]})), "no columns that are head, relation and tail in 'x'"),
-        (lambda: Graph.from_triples(pl.DataFrame({"x": ["a"]}), "x,y,x"), "no columns that are"),
+        (lambda: Graph.from_triples(pl.DataFrame({"x": ["a"]}), "x,y,z"), "no columns that are"),
         (lambda: Graph.from_ids([0], [0], [1], entities=["a", "a"], relation_names=1), "'a' is there twice"),  # type: ignore[arg-type]
         (lambda: Graph.from_ids([0], [0], [1], entities=["a", 1.5], relation_names=1), "1.5 is no name"),  # type: ignore[arg-type, list-item]
         (lambda: Graph.from_triples(ROWS).entities.ids([None]), "None is no name"),  # type: ignore[list-item]

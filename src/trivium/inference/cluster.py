@@ -44,6 +44,7 @@ try:
     from cloudpickle import CloudPickler
     from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
     from distributed.client import FutureCancelledError
+    from distributed.comm.core import CommClosedError
 except ImportError as error:
     raise MissingPackageError("--cluster and --workers need Dask: pip install 'trivium[cluster]'") from error
 
@@ -131,7 +132,7 @@ def _result(future: Any) -> Any:
             f"a part ended {reason.allowed_failures + 1} workers: it needs more memory than they have, or more time "
             "than --part-seconds; the same command goes on"
         ) from reason
-    except FutureCancelledError as reason:
+    except (CommClosedError, FutureCancelledError) as reason:
         raise TriviumError("the scheduler is gone: start it again, and the same command goes on") from reason
     except ImportError as reason:
         raise InputError(

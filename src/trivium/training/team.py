@@ -16,6 +16,7 @@ from trivium.errors import TrainingError, TriviumError
 from trivium.model.trivium import chosen_device
 
 PATIENCE = timedelta(hours=1)  # for one that is busy; one that ended is noticed at once
+CONNECTING = timedelta(minutes=1)  # after which they end, and torchrun starts them anew
 
 T = TypeVar("T")
 
@@ -88,7 +89,8 @@ def teamed(device: str) -> Iterator[Team]:
     if cuda:
         device = f"cuda:{local}"
         torch.cuda.set_device(chosen_device(device))
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECTING)
+    distributed.distributed_c10d._set_pg_timeout(PATIENCE)
     try:
         yield Team(rank, size, again > 0, device)
     except RuntimeError as error:  # torch has no kind of its own for all of them
