@@ -135,10 +135,10 @@ def log_odds(takes_part: Any, relations: Ids, twins: Ids) -> NDArray[np.float64]
 
 
 def estimate_seconds(ranker: Ranker, heads: Ids, relations: Ids, k: int = 10) -> float:
-    """How long so many queries will take, judged by twenty of them; 0 for no more."""
+    """How long so many queries will take, judged by one in twenty, and twenty at most; 0 for no more than that."""
     if len(heads) <= SAMPLE:
         return 0.0
-    sample = np.random.default_rng(0).permutation(len(heads))[:SAMPLE]
+    sample = np.random.default_rng(0).permutation(len(heads))[: min(SAMPLE, max(1, len(heads) // 20))]
     ranker.rank_ids(heads[sample[:1]], relations[sample[:1]], k)  # compiles
     started = time.monotonic()
     ranker.rank_ids(heads[sample], relations[sample], k)

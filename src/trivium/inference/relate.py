@@ -22,7 +22,8 @@ def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | Non
     """How well each relation joins each pair, ``[pairs, relations]``; more is better, comparable within a row.
 
     Scores of different relations do not compare as they are. With ``s`` a score, ``Z`` the logarithm of the sum over
-    all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``m`` from `further`::
+    all entities of the exponentials of theirs, ``n_r`` the facts of the relation, and ``m`` from `further`, where
+    ``(h, r, t)`` itself does not count::
 
         s(h, r, t) + s(t, r⁻¹, h) - .25 (Z(h, r) + Z(t, r⁻¹)) + log(1 + n_r) + 2 (m(h, r) + m(t, r⁻¹))
 
@@ -45,7 +46,11 @@ def relation_scores(ranker: Ranker, heads: Ids, tails: Ids, relations: Ids | Non
             pairs, columns = np.divmod(places, count)
             own = scores.numpy()[rows, ends[pairs]]
             total[pairs, columns] += own - NORMALISED * torch.logsumexp(scores, 1).numpy()[rows]
-        total += MET * np.where(graph.outgoing(starts), met[1], met[0])[:, asked]
+        has = graph.outgoing(starts)[:, asked]
+        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            for column in np.flatnonzero(has[row]).tolist():  # the fact in question says nothing of itself
+                has[row, column] = (graph.answers(start, int(asked[column])) != end).any()
+        total += MET * np.where(has, met[1, asked], met[0, asked])
     return total.astype(np.float32)
 
 
