@@ -21,9 +21,9 @@ from trivium.evaluation.evaluate import evaluate
 from trivium.inference.ranker import Ranker, model_texts
 from trivium.model.trivium import load_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Trainer
 from trivium.training.pretrain import training_texts
 from trivium.training.sampling import Batches
+from trivium.training.trainer import Trainer
 
 OFF = ("text", "similarity", "prompt")
 

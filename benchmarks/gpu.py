@@ -26,9 +26,9 @@ from trivium.model.trivium import chosen_device, load_checkpoint
 from trivium.nn.propagate import propagate, sums_on
 from trivium.nn.reference import propagate_reference
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Trainer
 from trivium.training.sampling import Batches
 from trivium.training.team import Team
+from trivium.training.trainer import Trainer
 
 SHAPES = {"FB15k-237": (14_541, 237, 272_115, 8), "a training subgraph": (3_000, 200, 15_000, 8)}
 Operator = Callable[..., Tensor]

@@ -18,11 +18,11 @@ from trivium.model.topology import Topology
 from trivium.nn.propagate import propagate
 from trivium.nn.reference import propagate_reference
 from trivium.text.graph import TextGraph
-from trivium.training import loop
-from trivium.training.loop import Trainer
+from trivium.training import trainer
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.team import Team
+from trivium.training.trainer import Trainer
 
 WHOLE = replace(SMALL, text_encoder="some", text_dim=8, use_chains=True)
 
@@ -60,7 +60,7 @@ def test_a_run_elsewhere_takes_the_same_steps_and_goes_on_here(tmp_path: Path, m
     batches, texts = Batches(config, {"some": graph}), {"some": some_texts(graph.num_relations)}
     here = Trainer(config, texts)
     figures = [here.step(step, batches.step(step)) for step in range(2)]
-    monkeypatch.setattr(loop, "chosen_device", lambda name: torch.device(name))
+    monkeypatch.setattr(trainer, "chosen_device", lambda name: torch.device(name))
     run = RunFolder.create(tmp_path / "run", config)
     with pretended():
         there = Trainer(config, texts, Team(device=str(DEVICE)))

@@ -107,7 +107,7 @@ def test_f4_a_start_without_a_logit_is_refused(weight: float, advice: str) -> No
 
 def test_f5_weight_decay_moves_no_logit() -> None:
     from trivium.training.config import SourceConfig, TrainingConfig
-    from trivium.training.loop import Trainer
+    from trivium.training.trainer import Trainer
 
     trainer = Trainer(TrainingConfig((SourceConfig("synthetic"),), weight_decay=0.5))
     logits = trainer.model.fusion_weights_logits

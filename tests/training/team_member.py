@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tests.training.test_team import GRAPH, SETTINGS, TEXTS
 
-from trivium.training.loop import Trainer, train
+from trivium.training.loop import train
 from trivium.training.run import RunFolder
 from trivium.training.team import teamed
+from trivium.training.trainer import Trainer
 
 if __name__ == "__main__":
     with teamed("cpu") as team:

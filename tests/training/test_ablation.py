@@ -21,9 +21,9 @@ from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.training import ablation
 from trivium.training.ablation import ARMS, BASE, SCORES, ablate, read_ablation, with_parts
 from trivium.training.evidence import Scores, differences, draw, suggest
-from trivium.training.loop import Trainer
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
+from trivium.training.trainer import Trainer
 
 
 def suggestion(similarity: tuple[float, float, float], prompt: tuple[float, float, float]) -> tuple[float, float, str]:

@@ -22,10 +22,11 @@ from trivium.model.trivium import Trivium, load_checkpoint, save_checkpoint
 from trivium.text.graph import TextGraph
 from trivium.training import finetune as fitting
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import PARTS, Trainer, train
+from trivium.training.loop import train
 from trivium.training.pretrain import pretrain, training_graphs
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
+from trivium.training.trainer import PARTS, Trainer
 from trivium.training.validation import Validation, held_out
 
 READING = replace(SMALL, text_encoder="made up", text_dim=8, use_chains=True)

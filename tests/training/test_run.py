@@ -29,9 +29,10 @@ from trivium.model.trivium import load_checkpoint, save_checkpoint
 from trivium.settings import Settings
 from trivium.training.ablation import read_ablation
 from trivium.training.config import SourceConfig, TrainingConfig
-from trivium.training.loop import Trainer, learning_rate, train
+from trivium.training.loop import train
 from trivium.training.pretrain import pretrain, read_config, training_graphs
 from trivium.training.run import METRICS, SOURCES, STATE, RunFolder
+from trivium.training.trainer import Trainer, learning_rate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = replace(SMALL, use_similarity_enhancer=False, use_prompt_enhancer=False)

@@ -15,11 +15,12 @@ from tests.conftest import SMALL, random_graph, small_training
 from trivium.errors import ConfigError
 from trivium.model.trivium import load_checkpoint
 from trivium.text.graph import TextGraph
-from trivium.training.loop import Trainer, train
+from trivium.training.loop import train
 from trivium.training.pretrain import pretrain
 from trivium.training.run import RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.team import Team
+from trivium.training.trainer import Trainer
 
 GRAPH = random_graph(4, entities=60, triples=300)
 VECTORS = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)

@@ -23,11 +23,11 @@ from trivium.settings import Settings, build, read_json, read_yaml
 from trivium.text.graph import TextGraph
 from trivium.training.ablation import Report
 from trivium.training.config import FitConfig, SourceConfig, TrainingConfig
-from trivium.training.loop import Trainer, narrow
 from trivium.training.pretrain import CHECKPOINT, pretrain, training_graphs, training_texts
 from trivium.training.run import CONFIG, RunFolder
 from trivium.training.sampling import Batches
 from trivium.training.team import Team
+from trivium.training.trainer import Trainer, narrow
 from trivium.training.validation import Validation, held_out
 
 FINETUNE = Path(__file__).with_name("finetune.yaml")
@@ -89,7 +89,7 @@ def finetune_config(
 
     Args:
         source: a file, or a data set's name.
-        only: the parts that learn, see `trivium.training.loop.PARTS`; all by default.
+        only: the parts that learn, see `trivium.training.trainer.PARTS`; all by default.
         valid: a file of validation triples; the data set's own, or a part of the graph, by default.
         minutes, steps: see `FitConfig`; 10 minutes by default.
         threads: as many as this process computes with by default.
