@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -208,7 +208,7 @@ def table_writer(
 
     Args:
         provenance: is kept with the table: in Parquet as metadata named ``trivium``, else in a file beside it, with the
-            SHA-256 of the table's bytes; see `read_provenance`.
+            SHA-256 of the table's bytes (in Parquet of the rows', and the columns' names); see `read_provenance`.
 
     Raises:
         OutputError: as `check_output` and `whole_file`, or a name cannot stand in a TSV.
@@ -228,8 +228,7 @@ def table_writer(
                 if parquet is None:
                     from pyarrow.parquet import ParquetWriter
 
-                    metadata = None if provenance is None else {"trivium": json.dumps(provenance)}
-                    parquet = stack.enter_context(ParquetWriter(file, table.schema.with_metadata(metadata)))
+                    parquet = stack.enter_context(ParquetWriter(file, table.schema))
                 parquet.write_table(table.cast(parquet.schema))
             elif form == "jsonl":
                 frame.write_ndjson(file)
@@ -241,9 +240,21 @@ def table_writer(
                 frame.write_csv(file, separator="\t", include_header=first, quote_style="never")
 
         yield write
-        if provenance is not None and form != "parquet":
+        if parquet is not None and provenance is not None:
+            sha256 = _rows_sha256(file, file.tell(), parquet.schema.names)
+            parquet.add_key_value_metadata({"trivium": json.dumps({"sha256": sha256, **provenance})})
+        elif provenance is not None:
             file.seek(0)
             _describe(path, hashlib.file_digest(file, "sha256").hexdigest(), provenance)  # type: ignore[arg-type]
+
+
+def _rows_sha256(file: IO[bytes], end: int, names: Sequence[str]) -> str:
+    """Of a Parquet file's bytes before its footer, which begins at ``end``, and of the names there; goes to ``end``."""
+    sha = hashlib.sha256(json.dumps(names).encode())
+    file.seek(0)
+    while part := file.read(min(1 << 20, end - file.tell())):
+        sha.update(part)
+    return sha.hexdigest()
 
 
 def _beside(path: str | Path) -> Path:
@@ -263,9 +274,15 @@ def read_provenance(path: str | Path) -> dict[str, str]:
     path = Path(path)
     try:
         if path.suffix.lower() == ".parquet":
-            from pyarrow.parquet import read_schema
+            from pyarrow.parquet import read_metadata
 
-            said = json.loads((read_schema(path).metadata or {}).get(b"trivium", b"{}"))
+            with path.open("rb") as file:
+                held = read_metadata(file)
+                said = json.loads((held.metadata or {}).get(b"trivium", b"{}"))
+                if said and said.pop("sha256", "") != _rows_sha256(
+                    file, file.seek(0, os.SEEK_END) - 8 - held.serialized_size, held.schema.names
+                ):
+                    raise InputError(f"{path} has changed since it was written: its provenance describes other rows")
         else:
             said = json.loads(_beside(path).read_bytes()) if _beside(path).exists() else {}
             with path.open("rb") as file:

@@ -22,7 +22,8 @@ from trivium.inference.ranker import Ranker
 from trivium.inference.relate import relate
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import save_checkpoint
-from trivium.review.decisions import VERDICTS, Decision, Decisions, decided
+from trivium.review.decisions import RUN, VERDICTS, Decision, Decisions, decided
+from trivium.review.queue import Choice, Queue
 
 WRITER = """
 import sys
@@ -157,6 +158,45 @@ def test_every_ranker_knows_what_was_decided(tmp_path: Path) -> None:
         ("5", "1", first, "rejected"),
         ("5", "1", third, "accepted"),
     ]
+
+
+def test_what_says_the_same_as_a_decided_link_is_not_suggested(tmp_path: Path) -> None:
+    pairs = sorted({(a, b) for a, b in (random_graph(0, 14, 1, 60).triples[:, ::2] + 10).tolist() if a != b})
+    facts = {(a, "beside", b) for a, b in pairs[:25]} | {(b, "beside", a) for a, b in pairs[:25]}
+    facts |= {fact for a, b in pairs for fact in ((a, "above", b), (b, "below", a), (a, "over", b))}
+    graph = Graph.from_triples(sorted(facts, key=str))
+    log = Decisions(tmp_path / "d")
+    for verdict, relation in ((verdict, relation) for verdict in VERDICTS[:2] for relation in ("beside", "below")):
+        head = graph.entities.names[0]
+        tail = Ranker(small_model(), graph).rank(head, relation, k=1)["tail"][0]
+        log.record(Decision(head, relation, tail, verdict, "me"))
+        changed, excluded = decided(graph, log.state())
+        ranker = Ranker(small_model(), changed, excluded=excluded)
+        ways = [(tail, "beside", head), (head, "beside", tail)]
+        if relation == "below":
+            ways = [(head, "below", tail), (tail, "above", head), (tail, "over", head)]
+        for a, between, b in ways:
+            assert b not in ranker.rank(a, between, k=99)["tail"]
+            assert a not in ranker.rank(tail=b, relation=between, k=99)["head"]
+            assert between not in relate(ranker, a, b, 9)["relation"]
+        links = pl.DataFrame([*ways, (head, "above", head)], [*TRIPLE], orient="row")
+        links = links.with_columns(confidence=None, **{name: pl.lit("") for name in RUN})
+        queue = Queue(links, log, changed)
+        assert queue.counts["waiting"] == 1
+        assert queue.next(Choice(), 9, ways)[0][0].link == (head, "above", head)
+        log.undo("me")
+        assert Queue(links, log, graph).counts["waiting"] == 2, "of those that say the same one waits"
+
+
+def test_decisions_are_about_names_alone(tmp_path: Path) -> None:
+    rows = [("x:Paris", "in", "x:France"), ("y:Paris", "in", "x:Texas"), ("x:Rome", "in", "x:Italy")]
+    graph = Graph.from_triples([[f"http://{name[0]}/{name[2:]}" if ":" in name else name for name in r] for r in rows])
+    log = Decisions(tmp_path / "d")
+    log.record(Decision("Rome", "in", "Italy", "rejected", "me"), Decision("Paris", "in", "Rome", "accepted", "me"))
+    changed, excluded = decided(graph, log.state())
+    assert changed.num_triples == 4, "what is called Rome is not named Rome, and what two are called is a name"
+    assert {"Paris", "Rome"} <= set(changed.entities.names)
+    assert not len(excluded)
 
 
 def test_a_file_of_decisions_that_is_named_must_be_there(tmp_path: Path) -> None:

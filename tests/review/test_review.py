@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet
 import pyoxigraph
 import pytest
 import rdflib
@@ -171,6 +172,12 @@ def test_a_table_says_what_it_was_made_with(folder: Path, command: Run) -> None:
     assert "checkpoint      another" in shown
     assert "graph           as it was" in shown
     Path("a.csv").write_text(Path("a.csv").read_text().replace("1", "2", 1))
+    held = bytearray(Path("a.parquet").read_bytes())
+    held[60] ^= 1
+    Path("a.parquet").write_bytes(held)
+    assert "a.parquet has changed since it was written" in command("verify", "a.parquet", "g.tsv", *MODEL)[2]
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table("b.parquet").slice(1), "b.parquet")
+    assert "b.parquet carries no provenance" in command("verify", "b.parquet", "g.tsv", *MODEL)[2]
     assert "a.csv has changed since it was written" in command("verify", "a.csv", "g.tsv", *MODEL)[2]
     assert "g.tsv carries no provenance" in command("verify", "g.tsv", "g.tsv", *MODEL)[2]
     Path("a.csv.provenance.json").write_text("[1]")
@@ -179,6 +186,8 @@ def test_a_table_says_what_it_was_made_with(folder: Path, command: Run) -> None:
 
 def test_every_table_says_what_it_rests_on(folder: Path, command: Run) -> None:
     recorded(("1", "2", "5"))
+    Decisions("g.decisions").record(Decision("9", "2", "1", "rejected", "me"))  # in another order than by id
+    Decisions("g.decisions").record(Decision("0", "2", "2", "rejected", "me"))
     assert command("export", "g.tsv", "-o", "kept.csv")[0] == 0
     assert command("export", "g.tsv", "-o", "for.csv", "--neo4j")[0] == 0
     assert command("review", "g.tsv", "--export", "d.parquet")[0] == 0

@@ -15,10 +15,10 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.service.conftest import ODD, asking, serving, source_of, write_graph
-from trivium.review.decisions import Decisions
+from trivium.review.decisions import Decision, Decisions
 from trivium.service.app import create_app
 from trivium.service.settings import Limits
-from trivium.service.snapshot import Current, Source
+from trivium.service.snapshot import Current, Snapshot, Source
 
 TOKEN = "a-token-of-20-letters"
 BELL = ODD[6]
@@ -111,6 +111,33 @@ def test_an_agents_session_over_pipes(source: Source) -> None:
 
     asyncio.run(ask())
     assert kept(source) == [(BELL, "likes", "rejected", "Ann", "no"), (BELL, "likes", "accepted", "Ann", "")]
+
+
+def test_of_many_facts_at_once_each_joins_and_none_is_left_behind(source: Source) -> None:
+    async def tell() -> None:
+        current, warmed = Current(source, seconds=0.02), asyncio.Event()
+
+        async def warm(_: Snapshot) -> None:
+            warmed.set()
+            await asyncio.sleep(0.05)
+
+        def fact(name: str) -> Decision:
+            return Decision(name, "likes", "Nepal", "accepted", "Ann")
+
+        await asyncio.gather(*(current.decide(warm, fact(f"new{number}")) for number in range(8)))
+        assert current.snapshot.ranker.graph.entities.names.str.starts_with("new").sum() == 8
+        assert current.replaced <= 3, "who waits is served by who reads for all"
+        warmed.clear()
+        leaving = asyncio.create_task(current.decide(warm, fact("ghost")))
+        await warmed.wait()
+        leaving.cancel()
+        watching = asyncio.create_task(current.watch(warm))
+        async with asyncio.timeout(60):
+            while "ghost" not in current.snapshot.ranker.graph.entities.names:
+                await asyncio.sleep(0.02)
+        watching.cancel()
+
+    asyncio.run(tell())
 
 
 def test_facts_join_the_graph_and_stay_after_a_restart(source: Source) -> None:

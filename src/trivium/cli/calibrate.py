@@ -76,8 +76,9 @@ def calibrate(
     with sharing.each() as each, parts_for(output, each) as parts, progress("asking for hidden facts") as update:
         calibration = Calibration.fit(ranker, opening.checkpoint, **how, progress=update, parts=parts)
         state = log.state().filter(pl.col("verdict") != "undecided")
-        links = ranker.graph.ids(*state.select(TRIPLE)).astype(np.int64)
-        new = (links >= 0).all(1) & ~ranker.graph.contains(links.astype(np.int32))
+        links = ranker.graph.ids(*state.select(TRIPLE), labels=False).astype(np.int64)
+        new = np.flatnonzero((links >= 0).all(1))
+        new = new[~ranker.graph.knows(links[new].astype(np.int32))]
         calibration.learn(ranker, links[new], (state["verdict"] == "accepted").to_numpy()[new])
         calibration.save(output, force)
     record = calibration.record

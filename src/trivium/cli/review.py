@@ -285,7 +285,7 @@ def export(
     if suggestions is not None:
         links = _suggested(suggestions, state)
     facts = (
-        given.named(given.without(given.ids(*links.select(TRIPLE))).triples)
+        given.named(given.without(given.ids(*links.select(TRIPLE), labels=False)).triples)
         if whole
         else given.named(given.triples[:0])
     )
@@ -336,8 +336,10 @@ def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
     rows = [("written by", then.verb)]
     for name, what in words.items():
         rows.append((what, ("as it was" if same[what] else "another") if getattr(then, name) else "rests on none"))
+    if then.calibration:
+        rows.append(("confidences", "rest on a calibration, which is not compared"))
     if then.graph and (links := _links_in(file)) is not None:
-        held = int(ranker.graph.contains(ranker.graph.ids(*links)).sum())
+        held = int(ranker.graph.contains(ranker.graph.ids(*links, labels=False)).sum())
         rows += [("links", f"{len(links):,}, of which the graph holds {held:,} now")]
     show([str(file), ""], rows)
     if not all(same.values()):

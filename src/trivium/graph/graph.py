@@ -210,8 +210,20 @@ class Graph:
         Args:
             relation: an id over ``2 · num_relations``.
         """
-        kinds = np.flatnonzero(self.twins == self.twins[relation]).tolist()
-        return np.unique(np.concatenate([self.answers(head, kind) for kind in kinds]))
+        return np.unique(np.concatenate([self.answers(head, kind) for kind in self.alike(relation)]))
+
+    def alike(self, relation: int) -> list[int]:
+        """The relations that say the same as one, itself among them, by `twins`; ids over ``2 · num_relations``."""
+        return np.flatnonzero(self.twins == self.twins[relation]).tolist()  # type: ignore[no-any-return]
+
+    def canonical(self, triples: IntArray) -> IntArray:
+        """Triples ``[n, 3]`` in one form of all that say the same, by `twins`; relation ids over
+        ``2 · num_relations``."""
+        heads, relations, tails = triples.T
+        there, back = self.twins[relations], self.twins[inverse(relations, self.num_relations)]
+        turned = (back < there) | ((back == there) & (tails < heads))
+        first, last = np.where(turned, (tails, heads), (heads, tails))
+        return np.stack([first, np.minimum(there, back), last], 1)
 
     def copies(self, triples: IntArray) -> tuple[OffsetArray, IntArray]:
         """What the graph holds that says the same as some of ``[n, 3]`` triples, by `twins`, besides these.
@@ -330,14 +342,14 @@ class Graph:
         Args:
             add, remove: facts by name (or by what one alone is called), as `from_triples` takes them. An added one may
                 name new entities and relations; one that the graph holds changes nothing.
-            labels: whether added ones may be named by labels; else what is no name is a new one.
+            labels: whether they may be named by labels; else what is no name is a new one.
 
         Raises:
             GraphError: a row is none of three names, a fact to remove is not there, or none is left.
 
         Cost: O(triples + entities · log entities).
         """
-        gone = self.ids(*(columns := _columns(remove)))
+        gone = self.ids(*(columns := _columns(remove)), labels=labels)
         if (places := self._places(gone)).min(initial=0) < 0:
             fact = " ".join(str(column[int(places.argmin())]) for column in columns)
             raise GraphError(f"{fact!r} is not in the graph, so it cannot be removed")
@@ -357,9 +369,10 @@ class Graph:
         kinds = self.edge_relations + (self.edge_relations >= self.num_relations).astype(np.int32)
         return Graph(self.sources, kinds, self.offsets, self.entities, self.relations.with_all([name])[0])
 
-    def ids(self, heads: Column, relations: Column, tails: Column) -> IntArray:
+    def ids(self, heads: Column, relations: Column, tails: Column, *, labels: bool = True) -> IntArray:
         """``[n, 3]`` ids of triples by name; -1 where a name is not held, see `Names.ids`."""
-        columns = self.entities.ids(heads), self.relations.ids(relations), self.entities.ids(tails)
+        entities, kinds = self.entities, self.relations
+        columns = entities.ids(heads, labels), kinds.ids(relations, labels), entities.ids(tails, labels)
         return np.stack(columns, axis=1)
 
     def named(self, triples: IntArray) -> pl.DataFrame:

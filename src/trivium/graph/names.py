@@ -166,15 +166,13 @@ class Names:
             GraphError: something that several names are called.
         """
         asked = pl.concat([pl.Series("name", column, dtype=pl.String) for column in columns])
-        held = self if labels else Names(self.names)
-        new = asked.filter(held.ids(asked) < 0).unique(maintain_order=True)
-        if not held.plain and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
+        new = asked.filter(self.ids(asked, labels) < 0).unique(maintain_order=True)
+        if labels and not self.plain and len(odd := new.filter(new.is_in(self.called.unique().to_list()))):
             raise GraphError(self.unknown(odd[0], "name"))
         called = None if self.labels is None else pl.concat([self.labels, new])
         texts = None if self.texts is None else pl.concat([self.texts, self.texts.clear(len(new))])
         names = Names(pl.concat([self.names, new]), called, texts)
-        ids = (names if labels else Names(names.names)).ids(asked)
-        return names, np.split(ids, np.cumsum([len(column) for column in columns])[:-1])
+        return names, np.split(names.ids(asked, labels), np.cumsum([len(column) for column in columns])[:-1])
 
     def sorted(self, ids: NDArray[np.integer]) -> tuple[Names, NDArray[np.int32]]:
         """The names of these ids alone, each once, in sorted order, and where every id went."""
@@ -194,14 +192,14 @@ class Names:
         before = self.names if self.labels is None else self.labels
         return Names(self.names, self.names.replace_strict(labels, default=before), self.texts)
 
-    def ids(self, names: pl.Series | Iterable[str]) -> NDArray[np.int32]:
-        """The id of each name, or of what a single one is called; -1 for others.
+    def ids(self, names: pl.Series | Iterable[str], labels: bool = True) -> NDArray[np.int32]:
+        """The id of each name, or, with ``labels``, of what a single one is called; -1 for others.
 
         Cost: O(asked · log held) for a few, O(held + asked) for many.
         """
         asked = names if isinstance(names, pl.Series) else _strings(names)
         if FEW * len(asked) < len(self):
-            return np.array([self._id(name) for name in asked], np.int32)
+            return np.array([self._id(name, labels) for name in asked], np.int32)
 
         def found(held: pl.Series, missing: pl.Series) -> NDArray[np.int32]:
             table = pl.DataFrame({"name": held, "id": np.arange(len(self), dtype=np.int32)})
@@ -209,16 +207,16 @@ class Names:
             return table["id"].fill_null(-1).to_numpy().astype(np.int32)
 
         ids = found(self.names, asked)
-        if (ids < 0).any() and not self.plain:
+        if labels and (ids < 0).any() and not self.plain:
             ids[ids < 0] = found(self._shown, asked.filter(ids < 0))
         return ids
 
-    def _id(self, name: str) -> int:
+    def _id(self, name: str, labels: bool) -> int:
         """The id of one name, as `ids`."""
         place = self._begin(self.by_name, self.take, name)
         if place < len(self) and self.take(found := _at(self.by_name, place))[0] == name:
             return int(found[0])
-        if self.plain or len(ids := self._all_called(name)) != 1:
+        if not labels or self.plain or len(ids := self._all_called(name)) != 1:
             return -1
         return int(ids[0])
 

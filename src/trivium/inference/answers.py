@@ -148,18 +148,21 @@ def filtered_ranks(table: Scores, rows: Ids, answers: Ids, known: Sequence[Entit
     return Ranks(better, tied)
 
 
-def filtered_entities(graph: Graph, head: int, relation: int, *others: Graph | None) -> EntityIds:
+def filtered_entities(
+    graph: Graph, head: int, relation: int, wrong: Graph | None = None, *others: Graph | None
+) -> EntityIds:
     """The entities that are no new answer to ``(head, relation, ?)``: what is known already, and the head itself.
 
-    Known is, too, what the graph holds under a twin of the relation (`Graph.twins`). The head is an answer where the
+    Known, or wrong, is, too, what is so under a twin of the relation (`Graph.twins`). The head is an answer where the
     graph holds a triple of an entity with itself and this relation.
 
     Args:
         relation: an id over ``2 · num_relations``.
-        others: graphs over the same ids that hold more that is no new answer.
+        wrong, others: graphs over the same ids that hold more that is no new answer.
     """
-    more = (held.answers(head, relation) for held in others if held is not None)
-    filtered = [graph.told(head, relation), *more]
+    kinds = graph.alike(relation)
+    filtered = [held.answers(head, kind) for held in (graph, wrong) if held is not None for kind in kinds]
+    filtered += [held.answers(head, relation) for held in others if held is not None]
     if relation % graph.num_relations not in graph.reflexive:
         filtered.append(np.array([head]))
     return np.concatenate(filtered)

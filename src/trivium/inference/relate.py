@@ -76,18 +76,21 @@ def further(graph: Graph) -> NDArray[np.float64]:
     return np.concatenate(met, 1)
 
 
-def known_relations(graph: Graph, heads: Ids, tails: Ids) -> list[Ids]:
-    """The relations of each pair's facts in a graph, by pair."""
-    count = graph.num_relations
-    triples = np.stack([np.repeat(heads, count), np.tile(np.arange(count), len(heads)), np.repeat(tails, count)], 1)
-    held = graph.contains(triples.astype(np.int32)).reshape(len(heads), count)
-    return [np.flatnonzero(row) for row in held]
+def known_relations(graph: Graph, heads: Ids, tails: Ids, twins: Ids | None = None) -> list[Ids]:
+    """The relations of each pair's facts in a graph, by pair; with `Graph.twins` also those that say the same."""
+    both = np.arange(2 * graph.num_relations)
+    says = both if twins is None else twins
+    triples = np.stack([np.repeat(heads, len(both)), np.tile(both, len(heads)), np.repeat(tails, len(both))], 1)
+    held = graph.contains(triples.astype(np.int32)).reshape(len(heads), len(both))
+    return [np.flatnonzero(np.isin(says[: graph.num_relations], says[row])) for row in held]
 
 
 def no_answers(ranker: Ranker, heads: Ids, tails: Ids, include_known: bool) -> list[Ids]:
-    """The relations of each pair that are no answers, by pair: those of facts that are excluded, or known."""
+    """The relations of each pair that are no answers, by pair: those of facts that are excluded, or known, and those
+    that say the same."""
     graphs = ranker.excluded, None if include_known else ranker.graph
-    out = [known_relations(graph, heads, tails) for graph in graphs if graph is not None]
+    twins = ranker.graph.twins
+    out = [known_relations(graph, heads, tails, twins) for graph in graphs if graph is not None]
     return [np.concatenate(pair) for pair in zip(*out, strict=True)] or [np.zeros(0, np.int64)] * len(heads)
 
 
@@ -127,7 +130,7 @@ def relate_ids(ranker: Ranker, heads: Ids, tails: Ids, k: int = 5, include_known
     for begin in range(0, len(heads), PAIRS):
         some = slice(begin, begin + PAIRS)
         scores = relation_scores(ranker, heads[some], tails[some])
-        known = known_relations(graph, heads[some], tails[some])
+        known = known_relations(graph, heads[some], tails[some], graph.twins)
         hidden = no_answers(ranker, heads[some], tails[some], include_known)
         for place, (row, held, out) in enumerate(zip(scores, known, hidden, strict=True), begin):
             ids, ranks, _, tied = best_answers(row, k, out)

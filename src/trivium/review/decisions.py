@@ -185,10 +185,10 @@ def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:
         GraphError: every fact was rejected.
     """
     accepted, rejected = (state.filter(pl.col("verdict") == verdict).select(TRIPLE) for verdict in VERDICTS[:2])
-    held = graph.contains(graph.ids(*rejected))
+    held = graph.contains(graph.ids(*rejected, labels=False))
     if len(accepted) or held.any():
         graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)), labels=False)
-    ids = graph.ids(*rejected)
+    ids = graph.ids(*rejected, labels=False)
     return graph, ids[(ids >= 0).all(1)]
 
 

@@ -61,4 +61,4 @@ def decided_sha256(given: Graph, graph: Graph, rejected: IntArray | None) -> str
     """
     if graph.sources is given.sources and rejected is None:
         return given.sha256
-    return digest(graph.sha256, None if rejected is None else graph.named(rejected).rows())
+    return digest(graph.sha256, None if rejected is None else sorted(graph.named(rejected).rows()))

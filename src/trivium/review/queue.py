@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivium.errors import InputError
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph
+from trivium.kernels.csr import IntArray
 from trivium.review.decisions import RUN, VERDICTS, Decision, Decisions, Verdict
 
 BAND = 0.1  # of confidence: of those that are so alike in doubt, like links come together
@@ -57,7 +58,8 @@ class Waiting:
 class Queue:
     """Suggested links and what was decided of them, by whomever; may be used by several threads.
 
-    Left out are links that the graph holds though nobody decided so, and those that name what it lacks.
+    Left out are links that the graph holds, itself or as a copy, though nobody decided so, and those that name what it
+    lacks. Of links that say the same (`Graph.twins`) the first one stands for all, whichever was decided.
 
     Args:
         links: the columns of `trivium.review.links.suggestions`.
@@ -76,7 +78,8 @@ class Queue:
 
     def __init__(self, links: pl.DataFrame, log: Decisions, graph: Graph) -> None:
         self.log = log
-        self._lock, self._read, self._standing = Lock(), 0, dict[Link, dict[int, Verdict]]()
+        self._graph = graph
+        self._lock, self._read, self._standing = Lock(), 0, dict[int, dict[int, Verdict]]()
         self._orders: dict[Choice, NDArray[np.intp]] = {}
         ids = graph.ids(*(links[name] for name in TRIPLE)) if len(links) else np.empty((0, 3), np.int32)
         known = ids.min(1) >= 0
@@ -84,8 +87,12 @@ class Queue:
             first = " ".join(links.select(TRIPLE).row(0))
             raise InputError(f"no suggested link names what the graph holds, {first!r} first: give one of this graph")
         self.unknown = links.filter(~known)
-        self._take(links.filter(known), ids[known])
-        kept = ~graph.contains(self.ids) | (self.verdicts > 0)
+        ids = ids[known]
+        links = links.filter(known).with_columns(graph.named(ids))
+        once = np.zeros(len(ids), np.bool_)
+        once[np.unique(self._keys(ids), return_index=True)[1]] = True
+        self._take(links.filter(once), ids[once])
+        kept = ~graph.knows(self.ids) | (self.verdicts > 0)
         self._take(self.links.filter(kept), self.ids[kept], self.verdicts[kept])
         self._order(Choice())  # so that nobody waits for it
 
@@ -95,9 +102,9 @@ class Queue:
         heads, relations, tails = ids.astype(np.int64).T
         size = 1 + int(max(heads.max(initial=0), tails.max(initial=0)))
         self._questions, self._answers = relations * size + heads, relations * size + tails
-        hashes = _hashes(links)
-        self._by_hash = np.argsort(hashes)
-        self._hashes = hashes[self._by_hash]
+        keys = self._keys(ids)
+        self._by_key = np.argsort(keys)
+        self._sorted_keys = keys[self._by_key]
         self._update()
 
     def _update(self) -> None:
@@ -107,17 +114,19 @@ class Queue:
             if new.is_empty():
                 return
             self._read = new["id"][-1]
-            for head, relation, tail, number, verdict, undoes in new.select(
-                *TRIPLE, "id", "verdict", "undoes"
-            ).iter_rows():
-                entries = self._standing.setdefault((head, relation, tail), {})
+            ids = self._graph.ids(*(new[name] for name in TRIPLE), labels=False)
+            known = ids.min(1) >= 0
+            keys = self._keys(ids[known])
+            rows = new.filter(known).select("id", "verdict", "undoes").iter_rows()
+            for key, (number, verdict, undoes) in zip(keys.tolist(), rows, strict=True):
+                entries = self._standing.setdefault(key, {})
                 if undoes is None:
                     entries[number] = verdict
                 else:
                     entries.pop(undoes, None)
-            for link in new.select(TRIPLE).unique().iter_rows():
-                if (place := self._place(link)) is not None:
-                    last = next(reversed(self._standing[link].values()), None)
+            for key in np.unique(keys):
+                if (place := self._place(key)) is not None:
+                    last = next(reversed(self._standing[int(key)].values()), None)
                     self.verdicts[place] = 0 if last is None else 1 + VERDICTS.index(last)
 
     @property
@@ -145,7 +154,7 @@ class Queue:
         self._update()
         order = self._order(choice)
         order = order[self.verdicts[order] == 0]
-        ahead = [place for place in map(self._place, first) if place is not None and self.verdicts[place] == 0]
+        ahead = [place for place in map(self._find, first) if place is not None and self.verdicts[place] == 0]
         places = list(dict.fromkeys([*ahead, *order[: count + len(ahead)].tolist()]))[:count]
         return [self._waiting(place) for place in places], len(order)
 
@@ -162,18 +171,29 @@ class Queue:
         Raises:
             InputError: there is no such suggestion.
         """
-        place = self._place(link)
-        if place is None:
+        place = self._find(link)
+        if place is None or self.links.select(TRIPLE).row(place) != link:
             raise InputError(f"{' '.join(link)!r} is no suggested link: look again, the suggestions may be others now")
         row = self.links.row(place, named=True)
         run = {name: row[name] for name in RUN}
         return self.log.decide(Decision(*link, verdict, reviewer, row["confidence"], **run, note=note))
 
-    def _place(self, link: Link) -> int | None:
-        asked = _hashes(pl.DataFrame([link], TRIPLE, orient="row"))[0]
-        begin, end = np.searchsorted(self._hashes, asked, "left"), np.searchsorted(self._hashes, asked, "right")
-        same = (place for place in self._by_hash[begin:end].tolist() if self.links.select(TRIPLE).row(place) == link)
-        return next(same, None)
+    def _find(self, link: Link) -> int | None:
+        """The place of what says the same as a link."""
+        ids = self._graph.ids(*([name] for name in link), labels=False)
+        return None if ids.min() < 0 else self._place(self._keys(ids)[0])
+
+    def _place(self, key: np.uint64) -> int | None:
+        place = int(np.searchsorted(self._sorted_keys, key))
+        held = place < len(self._sorted_keys) and self._sorted_keys[place] == key
+        return int(self._by_key[place]) if held else None
+
+    def _keys(self, ids: IntArray) -> NDArray[np.uint64]:
+        """A number for each of ``[n, 3]`` links, the same for those that say the same."""
+        heads, relations, tails = self._graph.canonical(ids).astype(np.uint64).T
+        size = np.uint64(self._graph.num_entities)
+        keys: NDArray[np.uint64] = (relations * size + heads) * size + tails
+        return keys
 
     def _waiting(self, place: int) -> Waiting:
         head, relation, tail, confidence = self.links.select(*TRIPLE, "confidence").row(place)
@@ -212,8 +232,3 @@ class Queue:
         earliest = pl.col("rank").min().over("band", "kind", "by_head", "end")
         rows = rows.with_columns(earliest=earliest).sort("band", "earliest", "rank")
         return rows["place"].to_numpy().astype(np.intp)
-
-
-def _hashes(links: pl.DataFrame) -> NDArray[np.uint64]:
-    """By which a link is found among a million; the same while a process lasts."""
-    return links.select(pl.struct(TRIPLE).hash()).to_series().to_numpy()

@@ -123,7 +123,7 @@ def relation_scores(snapshot: Snapshot, head: int, tail: int, relations: Ids) ->
 def related(snapshot: Snapshot, pair: schemas.Pair, head: int, tail: int, scores: Scores) -> schemas.Relations:
     """The relations that join a pair best; ``scores`` has all of them."""
     graph = snapshot.ranker.graph
-    [held] = relate.known_relations(graph, np.array([head]), np.array([tail]))
+    [held] = relate.known_relations(graph, np.array([head]), np.array([tail]), graph.twins)
     [hidden] = relate.no_answers(snapshot.ranker, np.array([head]), np.array([tail]), pair.include_known)
     ids, ranks, _, tied = best_answers(scores, pair.k, hidden)
     columns = ids, ranks, tied, scores[ids], np.isin(ids, held)
@@ -214,10 +214,9 @@ def relations(snapshot: Snapshot, text: str, begin: int, count: int) -> schemas.
         lacking += np.bincount(asked.relations[asked.held == 0], minlength=graph.num_relations)
 
     def twins(kind: int) -> list[schemas.Twin]:
-        same = np.flatnonzero(graph.twins == graph.twins[kind]).tolist()
         return [
             schemas.Twin(**_named(graph.relations, other % graph.num_relations), turned=other >= graph.num_relations)
-            for other in same
+            for other in graph.alike(kind)
             if other != kind
         ]
 

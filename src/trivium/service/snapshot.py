@@ -231,6 +231,7 @@ class Current:
         self.failed = 0
         self._hangup = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._kept = self._joined = 0  # decisions of clients, and how many of them the snapshot knows
 
     async def watch(self, warm: Warm) -> None:
         """Warms the first snapshot, then replaces it whenever that is due, until cancelled.
@@ -260,8 +261,8 @@ class Current:
             before = now
             if self._hangup.is_set() or settled:
                 self._hangup.clear()
-                self._stamp = now
-                await self._replace(warm)
+                async with self._turn:
+                    await self._read(warm)
 
     async def decide(self, warm: Warm, *decisions: Decision) -> None:
         """Keeps decisions, and replaces the snapshot by one that knows them.
@@ -270,8 +271,7 @@ class Current:
             InputError: they cannot be kept.
         """
         await asyncio.to_thread(self.source.decisions.record, *decisions)
-        self._stamp = self.source.stamp()
-        await self._replace(warm)
+        await self._join(warm)
 
     async def undo(self, warm: Warm, reviewer: str) -> Decision | None:
         """Takes back a reviewer's last decision, if there is one, and replaces the snapshot by one that knows it.
@@ -281,19 +281,28 @@ class Current:
         """
         undone = await asyncio.to_thread(self.source.decisions.undo, reviewer)
         if undone is not None:
-            self._stamp = self.source.stamp()
-            await self._replace(warm)
+            await self._join(warm)
         return undone
 
-    async def _replace(self, warm: Warm) -> None:
+    async def _join(self, warm: Warm) -> None:
+        """Replaces the snapshot by one that knows what was kept just now; of many who wait, one does it for all."""
+        self._kept += 1
+        mine = self._kept
         async with self._turn:
-            try:
-                snapshot = await asyncio.to_thread(self.source.load)
-                await warm(snapshot)
-            except Exception as error:  # whatever is wrong with the new one, the old one is whole
-                self.failed += 1
-                log.warning("the graph was not replaced, the one before serves on: %s", error)
-                return
-            self.snapshot = snapshot
-            self.replaced += 1
+            if self._joined < mine:
+                await self._read(warm)
+
+    async def _read(self, warm: Warm) -> None:
+        """Reads the files again. Cancelled, it leaves that to `watch`, for which they are then others."""
+        kept, stamp = self._kept, self.source.stamp()
+        try:
+            snapshot = await asyncio.to_thread(self.source.load)
+            await warm(snapshot)
+        except Exception as error:  # whatever is wrong with the new one, the old one is whole
+            self._stamp, self._joined = stamp, kept
+            self.failed += 1
+            log.warning("the graph was not replaced, the one before serves on: %s", error)
+            return
+        self.snapshot, self._stamp, self._joined = snapshot, stamp, kept
+        self.replaced += 1
         log.warning("%s was read again: %s triples", self.source.graph, f"{snapshot.ranker.graph.num_triples:,}")
