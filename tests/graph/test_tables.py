@@ -16,7 +16,8 @@ import pytest
 from tests.graph.test_read import Triple, named, rows
 from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import Columns, recognised
-from trivium.graph.read import read_graph, read_names, read_queries, read_triples
+from trivium.graph.graph import Graph
+from trivium.graph.read import read_entities, read_graph, read_names, read_queries, read_triples
 
 FACTS = [("Bergen", "lies in", "Norway"), ("Oslo", "capital of", "Norway")]
 
@@ -33,6 +34,24 @@ HEADERS = [
     "from_node edge to_node weight",
     "h r t",
 ]
+
+
+@pytest.mark.parametrize(
+    ("header", "places"),
+    [
+        ("source_type source_id relation target_type target_id", (1, 2, 4)),
+        ("subject_name subject_id predicate_id predicate_name object_type object_name", (1, 3, 5)),
+        ("source target edge_id edge_type", (0, 3, 1)),
+        ("head_type rel tail_type", (0, 1, 2)),
+    ],
+)
+def test_of_several_columns_of_one_word_types_are_no_names(header: str, places: tuple[int, ...]) -> None:
+    found = recognised(header.split())
+    assert found is not None and found.places == places
+
+
+def test_an_edge_s_own_id_is_no_relation() -> None:
+    assert recognised(["source", "target", "edge_id"]) is None
 
 
 @pytest.mark.parametrize("header", HEADERS)
@@ -423,9 +442,9 @@ def test_questions_and_names_with_columns(tmp_path: Path) -> None:
     assert read_queries(tmp_path / "bad.tsv", skip_bad=True)["line"].to_list() == [1, 4]
     (tmp_path / "n.csv").write_text("id,name\nQ1,Ann\nQ2,Bob\n")
     (tmp_path / "n.txt").write_text("name\nAnn, B.\n\n")
-    assert read_names(tmp_path / "n.csv") == ["Q1", "Q2"]
-    assert read_names(tmp_path / "n.csv", "x,y,name") == ["Ann", "Bob"]
-    assert read_names(tmp_path / "n.txt") == ["name", "Ann, B."]
+    assert read_names(tmp_path / "n.csv").rows() == [("Q1", 2), ("Q2", 3)]
+    assert read_names(tmp_path / "n.csv", "x,y,name")["name"].to_list() == ["Ann", "Bob"]
+    assert read_names(tmp_path / "n.txt").rows() == [("name", 1), ("Ann, B.", 2)]
     (tmp_path / "none.txt").write_text("\n\n")
     with pytest.raises(GraphError, match=r"none\.txt holds no name: give one a line"):
         read_names(tmp_path / "none.txt")
@@ -433,7 +452,22 @@ def test_questions_and_names_with_columns(tmp_path: Path) -> None:
 
 def test_names_with_blanks_are_no_table(tmp_path: Path) -> None:
     (tmp_path / "n.tsv").write_text("Target Corporation\nName Inc\n")
-    assert read_names(tmp_path / "n.tsv") == ["Target Corporation", "Name Inc"]
+    assert read_names(tmp_path / "n.tsv")["name"].to_list() == ["Target Corporation", "Name Inc"]
+
+
+def test_a_file_of_names_that_the_graph_lacks_names_its_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    graph = Graph.from_triples([("a", "r", "b"), ("b", "r", "c")])
+    (tmp_path / "n.txt").write_text("a\n\nd\nb\n")
+    with pytest.raises(GraphError, match=r"n\.txt line 3: unknown entity 'd'"):
+        read_entities(tmp_path / "n.txt", graph)
+    assert graph.entities.take(read_entities(tmp_path / "n.txt", graph, skip_bad=True)).to_list() == ["a", "b"]
+    assert "n.txt line 3: unknown entity 'd'" in caplog.text
+    (tmp_path / "t.csv").write_text("relation,head,tail\nr,a,b\n")
+    for heads, name in ((True, "a"), (False, "b")):
+        assert graph.entities.take(read_entities(tmp_path / "t.csv", graph, heads=heads)).to_list() == [name]
+    (tmp_path / "n.parquet").write_bytes(b"PAR1")
+    with pytest.raises(GraphError, match=r"n\.parquet: names are read from text"):
+        read_entities(tmp_path / "n.parquet", graph)
 
 
 def test_columns_of_other_files_beside_rdf(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

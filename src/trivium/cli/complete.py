@@ -84,7 +84,7 @@ def complete(
     ranker, confidence, calibrated = open_ranker(
         graph, opening, answering, calibration, output, force, sharing, asked=relation[0] if relation else None
     )
-    chosen, narrowed = (named_in(ranker.graph, file, opening) for file in (candidates, heads))
+    chosen, narrowed = (named_in(ranker.graph, file, opening, file is heads) for file in (candidates, heads))
     questions = open_questions(
         ranker.graph, relation, narrowed, both_directions=both_directions, also_second=also_second
     )

@@ -27,7 +27,7 @@ from trivium.errors import InputError
 from trivium.files import check_output, check_tsv, digest
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.read import read_names, read_queries, read_triples
+from trivium.graph.read import read_entities, read_queries, read_triples
 from trivium.inference.answers import Confidence, Ids, both_directions, split
 from trivium.inference.complete import estimate_seconds
 from trivium.inference.parts import write_in_parts
@@ -98,7 +98,7 @@ def rank(
     )
     if queries is not None and relation is not None and ranker.graph.relations.names.to_list() != [relation]:
         raise InputError(one)
-    chosen = named_in(ranker.graph, candidates, opening)
+    chosen = named_in(ranker.graph, candidates, opening, heads=tail is not None)
     if queries is None:
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
     else:
@@ -275,11 +275,11 @@ def open_ranker(
     return ranker, held.confidence, held.sha256
 
 
-def named_in(graph: Graph, path: Path | None, reading: Reading) -> Ids | None:
-    """The ids of the entities that a file names, if there is one."""
+def named_in(graph: Graph, path: Path | None, reading: Reading, heads: bool = False) -> Ids | None:
+    """The ids of the entities that a file names, if there is one; of a table with both ends its tails, or ``heads``."""
     if path is None:
         return None
-    return graph.entities.each(read_names(path, reading.columns, skip_bad=reading.skip_bad), "entity")
+    return read_entities(path, graph, reading.columns, skip_bad=reading.skip_bad, heads=heads)
 
 
 def _question(graph: Graph, head: str | None, relation: str, tail: str | None) -> tuple[Ids, Ids]:

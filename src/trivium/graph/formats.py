@@ -79,7 +79,18 @@ _NODE_TYPES = {"category": "category", "categories": "category", "kind": "kind",
 _NEO4J = {"START_ID": "start", "END_ID": "end", "TYPE": "type", "ID": "id", "LABEL": "labels"}
 _SPACE = re.compile(r":(START_ID|END_ID|ID)\(([^()]+)\)")
 _LONGEST = 100  # characters of a header's field
-_ENDING = re.compile("(?<=.)(id|iri|uri|name|entity|node|type)+$")
+_ENDS = (
+    "id",
+    "iri",
+    "uri",
+    "entity",
+    "node",
+    "name",
+    "type",
+)  # of several columns of one word the names, not their types
+_ENDING = re.compile(f"(?<=.)({'|'.join(_ENDS)})+$")
+_NUMBERED = "edge", "interaction", "relationship"  # an id of one is the edge's own
+_ENDS_OF = {"head": ("head", "subject", "source"), "tail": ("tail", "object", "target")}  # in a table of entities
 _LABELS = ("label", "name")  # after a column's word: Wikidata's `sLabel`, KGTK's `node1;label`
 
 log = logging.getLogger(__name__)
@@ -328,13 +339,19 @@ def asked(fields: Sequence[str], columns: str | None = None) -> dict[str, int]:
     return found if len(found) > 1 else _places([_word(field) for field in fields])
 
 
-def names_column(fields: Sequence[str], columns: str | None = None) -> int | None:
-    """Where a header of a table of entities has their names; ``None`` of a line that is a name itself."""
+def names_column(fields: Sequence[str], columns: str | None = None, heads: bool = False) -> int | None:
+    """Where a header of a table of entities has their names; ``None`` of a line that is a name itself.
+
+    Args:
+        heads: whether those of heads are wanted, of a table that has both ends.
+    """
     plain = [_plain(field) for field in fields]
-    names = [_plain(chosen_names(columns)[what]) for what in ("tail", "head") if columns]
+    first, last = ("head", "tail") if heads else ("tail", "head")
+    names = [_plain(chosen_names(columns)[what]) for what in (first, last) if columns]
     places = [plain.index(name) for name in names if plain.count(name) == 1]
     words = [_word(field) for field in fields] if len(fields) > 1 else []
-    places += [words.index(word) for word in ("tail", "object", "target", "id", "name", "entity") if word in words]
+    known = [*_ENDS_OF[first], "id", "name", "entity", *_ENDS_OF[last]]
+    places += [words.index(word) for word in known if word in words]
     return next(iter(places), None)
 
 
@@ -362,23 +379,25 @@ def looks_like_one(fields: Sequence[str]) -> bool:
 def _places(words: Sequence[str]) -> dict[str, int]:
     """Where head, relation and tail stand, as many of them as a family of words has, at least two."""
     best: dict[str, int] = {}
-    ways = words, [_ENDING.sub("", word) for word in words]
     for (head, tail), relations in _FAMILIES.items():
-        ends = {"head": _find(ways, head), "tail": _find(ways, tail)}
+        ends = {"head": _find(words, head), "tail": _find(words, tail)}
         more = [] if len(head) == 1 else _RELATIONS
-        relation = next((p for word in [*relations.split(), *more] if (p := _find(ways, word)) is not None), None)
+        kinds = (_find(words, word, _ENDS[::-1]) for word in [*relations.split(), *more])
+        relation = next((place for place in kinds if place is not None), None)
         found = {what: place for what, place in (ends | {"relation": relation}).items() if place is not None}
         if len(found) > max(len(best), 1) and len(set(found.values())) == len(found):
             best = found
     return best
 
 
-def _find(ways: Sequence[Sequence[str]], wanted: str) -> int | None:
-    """Where a word stands that is there once, as it is or before an ending: words both ways."""
-    for found in ways:
-        if wanted in found:
-            return found.index(wanted) if found is not ways[0] or found.count(wanted) == 1 else None
-    return None
+def _find(words: Sequence[str], wanted: str, ends: Sequence[str] = _ENDS) -> int | None:
+    """Where a word stands that is there once, as it is, or else before an ending, of several the first."""
+    if wanted in words:
+        return words.index(wanted) if words.count(wanted) == 1 else None
+    found = {place: word for place, word in enumerate(words) if _ENDING.sub("", word) == wanted}
+    numbers = [place for place, word in found.items() if wanted in _NUMBERED and word == f"{wanted}id"]
+    places = [place for end in ends for place, word in found.items() if word.endswith(end) and place not in numbers]
+    return next(iter(places), None)
 
 
 def _label(words: Sequence[str], place: int) -> int | None:

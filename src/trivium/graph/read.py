@@ -32,6 +32,7 @@ from trivium.errors import GraphError, InputError, PairsError
 from trivium.graph.formats import (
     BAD,
     ENDPOINT,
+    FORMATS,
     INDEX,
     PACKED,
     REPORTED,
@@ -384,26 +385,52 @@ def read_queries(
     return pl.DataFrame(questions, dict.fromkeys(TRIPLE, pl.String) | {"line": pl.Int64}, orient="row")
 
 
-def read_names(path: str | Path, columns: str | None = None, *, skip_bad: bool = False) -> list[str]:
-    """Reads names, one a line, or a column of a text table whose header calls it so.
+def read_names(
+    path: str | Path, columns: str | None = None, *, skip_bad: bool = False, heads: bool = False
+) -> pl.DataFrame:
+    """Reads names, one a line, or a column of a text table whose header calls it so: columns ``name`` and ``line``.
 
     Args:
-        columns, skip_bad: as in `read_graph`; the tail's column, where the table has it.
+        columns, skip_bad: as in `read_graph`; the tail's column, where the table has it, or the head's, of ``heads``.
 
     Raises:
         GraphError: the file cannot be read or holds no name.
     """
     path, run = Path(path), Pass(skip_bad=skip_bad)
+    ending = Path(path.stem if is_packed(path) else path.name).suffix.lower()
+    if FORMATS.get(ending, "tsv") not in ("tsv", "csv"):
+        raise GraphError(f"{path}: names are read from text, one a line or a column of .tsv or .csv: save them so")
     form = layout(path, run) if _is_table(path) else None
-    if form is not None and form.delimiter != " " and (place := names_column(form.first, columns)) is not None:
-        names = [row[place] for line, row in text_rows(path, form) if check_width(path, line, row, form, run)][1:]
+    if form is not None and form.delimiter != " " and (place := names_column(form.first, columns, heads)) is not None:
+        rows = [(line, row) for line, row in text_rows(path, form) if check_width(path, line, row, form, run)][1:]
+        names = [(row[place], line) for line, row in rows]
     else:
         with opened(path) as file:
-            names = [line.rstrip("\r\n") for line in text_lines(file, path, run)]
-    names = [name for name in names if name.strip()]
+            names = [(line.rstrip("\r\n"), number) for number, line in enumerate(text_lines(file, path, run), 1)]
+    names = [(name, line) for name, line in names if name.strip()]
     if not names:
         raise GraphError(f"{path} holds no name: give one a line")
-    return names
+    return pl.DataFrame(names, {"name": pl.String, "line": pl.Int64}, orient="row")
+
+
+def read_entities(
+    path: str | Path, graph: Graph, columns: str | None = None, *, skip_bad: bool = False, heads: bool = False
+) -> NDArray[np.int64]:
+    """The ids of the entities that a file names; arguments as `read_names`, and ``skip_bad`` passes unknown ones too.
+
+    Raises:
+        GraphError: as `read_names`, or the graph lacks a name.
+    """
+    table = read_names(path, columns, skip_bad=skip_bad, heads=heads)
+    ids = graph.entities.ids(table["name"]).astype(np.int64)
+    unknown, run = np.flatnonzero(ids < 0), Pass(skip_bad=skip_bad)
+    for name, line in table[unknown[:REPORTED]].iter_rows():
+        run.bad(Path(path), line, graph.entities.unknown(name, "entity"))
+    if len(unknown) == len(ids):
+        raise GraphError(f"{path}: the graph holds none of its names")
+    if len(unknown) > REPORTED:
+        log.warning("%s: %s unknown names are left out", path, f"{len(unknown):,}")
+    return ids[ids >= 0]
 
 
 def read_kinds(path: str | Path, *, skip_bad: bool = False) -> pl.DataFrame | None:

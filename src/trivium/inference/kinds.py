@@ -14,7 +14,7 @@ import polars as pl
 from trivium.errors import InputError
 from trivium.files import digest
 from trivium.graph.graph import Graph, inverse
-from trivium.graph.read import read_ends, read_kinds, read_names
+from trivium.graph.read import read_ends, read_entities, read_kinds
 from trivium.inference.answers import EntityIds, Ids
 
 RARE = 0.01  # of the entities that stand at an end of a relation: a rarer kind says nothing of the others there
@@ -109,7 +109,7 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None, skip_bad
         choice: a file holds names, one a line or in a column; or relations and names, see
             `trivium.graph.read.read_ends`; or names and their kinds, in columns that a header calls so (``type``,
             ``category``, ``kind``).
-        columns, skip_bad: of a file, see `trivium.graph.read.read_names`.
+        columns, skip_bad: of a file, see `trivium.graph.read.read_entities`.
 
     Raises:
         InputError: the graph says no kinds.
@@ -126,8 +126,7 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None, skip_bad
             graph, f"{Path(choice).name} {digest(*(part for item in ends.items() for part in item))}", ends=ends
         )
     if table is None:
-        names = read_names(choice, columns, skip_bad=skip_bad)
-        named = np.unique(graph.entities.each(names, "entity"))
+        named = np.unique(read_entities(choice, graph, columns, skip_bad=skip_bad))
         return Range(graph, f"{Path(choice).name} {digest(named)}", named=named)
     ids = graph.entities.ids(table["name"]).astype(np.int64)
     if not (ids >= 0).any():
