@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -117,11 +118,44 @@ def test_what_is_no_file_of_decisions_is_refused(tmp_path: Path) -> None:
     for call in (Decisions(path).state, lambda: Decisions(path).record(link), lambda: Decisions(path).undo("me")):
         with pytest.raises(InputError, match="holds no decisions: name the file that `trivium review` made"):
             call()
+    Decisions(tmp_path / "z.decisions").record(link)
+    with closing(sqlite3.connect(tmp_path / "z.decisions")) as damaged:
+        damaged.execute("UPDATE log SET head = x'ff00', confidence = 'much'")
+        damaged.commit()
+    with pytest.raises(InputError, match="holds what is no decision: it is damaged"):
+        Decisions(tmp_path / "z.decisions").state()
     with pytest.raises(InputError, match=r"there is no folder .*: make it first"):
         Decisions(tmp_path / "none" / "x.decisions").record(link)
     with pytest.raises(InputError, match="CHECK constraint failed"):
         Decisions(tmp_path / "y.decisions").record(Decision("a", "r", "b", "perhaps", "me"))  # type: ignore[arg-type]
     assert Decisions(tmp_path / "y.decisions").state().is_empty()
+
+
+def test_a_journal_without_its_file_is_not_taken_in(tmp_path: Path) -> None:
+    path, journal = tmp_path / "g.decisions", tmp_path / "g.decisions-wal"
+    log, link = Decisions(path), Decision("a", "r", "b", "accepted", "me")
+    log.record(link)
+    with closing(sqlite3.connect(path)) as held:
+        held.execute("SELECT * FROM log").fetchall()  # who is connected keeps the journal there
+        log.undo("me")
+        journal.with_name("kept").write_bytes(journal.read_bytes())
+    path.unlink()
+    journal.with_name("kept").rename(journal)
+    with pytest.raises(InputError, match=r"g.decisions is gone, but .*g.decisions-wal beside it holds decisions"):
+        log.record(link)
+    journal.unlink()
+    log.record(link)
+    assert len(log.log()) == 1
+
+
+def test_decisions_are_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, link = Decisions(tmp_path / "g.decisions"), Decision("a", "r", "b", "accepted", "me")
+    log.record(link)
+    (tmp_path / "g.decisions-shm").mkdir()  # so that SQLite cannot make what it needs
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert len(log.state()) == len(log.log()) == 1
+    with pytest.raises(InputError, match="cannot be used for decisions"):
+        log.record(link)
 
 
 def test_every_ranker_knows_what_was_decided(tmp_path: Path) -> None:

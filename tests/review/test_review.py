@@ -21,6 +21,7 @@ from trivium.graph.read import read_graph
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import save_checkpoint
 from trivium.review.decisions import Decision, Decisions
+from trivium.service.snapshot import Source
 
 PROV = rdflib.Namespace("http://www.w3.org/ns/prov#")
 OURS = rdflib.Namespace("urn:trivium:")
@@ -99,10 +100,15 @@ def test_annotations_are_triples_about_triples(folder: Path, command: Run) -> No
     )
 
 
-@pytest.mark.parametrize("ending", [".tsv", ".csv", ".parquet", ".jsonl"])
-def test_tables_that_are_exported_are_read_as_graphs(folder: Path, command: Run, ending: str) -> None:
-    recorded(("1", "0", "tab\tname") if ending != ".tsv" else ("1", "0", "x"))
-    assert command("export", "g.tsv", "-o", f"all{ending}", "--whole")[0] == 0
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".parquet", ".jsonl", ".nq", ".trig", ".jsonld"])
+def test_what_is_exported_is_read_as_a_graph(folder: Path, command: Run, ending: str) -> None:
+    recorded(
+        ("1", "0", "tab\tname") if ending != ".tsv" else ("1", "0", "x"),
+        ("_:b1", "_:no IRI", "http://example.org/a b"),
+        ("urn:trivium:name:a%20b", "_:r", "urn:trivium:link:x"),
+    )
+    more = ["--annotations"] if ending == ".trig" else []
+    assert command("export", "g.tsv", "-o", f"all{ending}", "--whole", *more)[0] == 0
     state = Decisions("g.decisions").state()
     expected = read_graph("g.tsv").with_changes(state.filter(pl.col("verdict") == "accepted").select(TRIPLE))
     assert read_graph(f"all{ending}").sha256 == expected.sha256
@@ -134,12 +140,46 @@ def test_a_spreadsheet_decides(folder: Path, command: Run) -> None:
         ("head,relation,tail,verdict\n1,2,3,accepted\n1,2,3,yes\n", "bad.csv row 2: the verdict 'yes' is none of"),
         ("head,relation,tail,verdict\n1,,3,accepted\n", "bad.csv row 1: a name is missing"),
         ("head,relation,verdict\n1,2,accepted\n", "bad.csv has no column 'tail'"),
+        ("head,relation,tail,verdict\n1,2,3,accepted\n4,5,6,\n1,2,3,rejected\n", "row 3: '1 2 3' is rejected, and acc"),
         ("head,relation,tail,verdict,confidence\n1,2,3,accepted,2\n", "row 1: the confidence '2' is no number from 0"),
     ):
         Path("bad.csv").write_text(text)
         status, _, said = command("review", "g.tsv", "--import", "bad.csv")
         assert status == 2
         assert words in said
+    Path("bad.jsonl").write_text('{"head": ["1"], "relation": "2", "tail": "3", "verdict": "accepted"}\n')
+    assert "a head, relation or tail is no name" in command("review", "g.tsv", "--import", "bad.jsonl")[2]
+    assert "none.tsv: no such file" in command("review", "none.tsv", "--import", "more.csv")[2]
+    assert not Path("none.decisions").exists()
+
+
+def test_an_import_says_what_it_changes_and_takes_labels_for_names(folder: Path, command: Run) -> None:
+    recorded()
+    Path("labels.csv").write_text("name,label\n1,One\n")
+    Path("d.csv").write_text(
+        "head,relation,tail,verdict\nOne,2,3,rejected\nOne,2,9,accepted\nnobody,2,3,accepted\nnew,2,3,rejected\n"
+    )
+    said = command("review", "g.tsv", "--import", "d.csv", "--labels", "labels.csv", "--reviewer", "Eve")[2]
+    assert said.splitlines() == [
+        "g.decisions: 4 decisions; 0 stood already",
+        "1 of them take the place of another verdict",
+        "1 accepted links name what the graph lacks, 'nobody 2 3' first: they join it as new",
+    ]
+    assert Decisions("g.decisions").log().filter(pl.col("reviewer") == "Eve")["head"].to_list()[:2] == ["1", "1"]
+
+
+def test_a_file_of_decisions_that_is_named_counts_alone_and_must_be_there(folder: Path, command: Run) -> None:
+    recorded()
+    for words in (
+        ("export", "g.tsv", "-o", "x.tsv"),
+        ("review", "g.tsv", "--export", "x.tsv"),
+        ("review", "g.tsv", "--agreement"),
+        ("calibrate", "g.tsv", "-o", "x.json", *MODEL),
+    ):
+        said = command(*words, "--decisions", "none.decisions")[2]
+        assert said == "trivium: none.decisions: no such file of decisions: `trivium review` makes one\n"
+    held = Source(Path("g.tsv"), MODEL[1], reading={"decisions": Path("new.decisions")}, keeps=True).load()
+    assert held.ranker.graph.num_triples == read_graph("g.tsv").num_triples, "not those beside the graph"
 
 
 def test_agreement_is_the_share_accepted_by_confidence(folder: Path, command: Run) -> None:

@@ -15,7 +15,7 @@ from trivium.calibration import Calibration
 from trivium.calibration.reliability import draw_curve
 from trivium.cli.options import Answering, Force, Opening, Required, Sharing
 from trivium.files import check_place, save_figure
-from trivium.graph.formats import TRIPLE, decisions_of
+from trivium.graph.formats import TRIPLE
 from trivium.inference.answers import both_directions
 from trivium.inference.complete import SAMPLE, estimate_seconds
 from trivium.inference.parts import parts_for
@@ -66,7 +66,7 @@ def calibrate(
     if png is not None:
         check_place(png, force, ".png")
     sharing.check()
-    log = Decisions(opening.decisions or decisions_of(graph))
+    log = Decisions.of(graph, opening.decisions)
     ranker = answering.applied(Ranker.open(graph, **vars(opening) | {"decisions": False}), opening)
     sample = np.random.default_rng(seed).permutation(ranker.graph.triples)[:SAMPLE]
     heads, relations, _ = both_directions(sample, ranker.graph.num_relations)

@@ -34,6 +34,7 @@ AHEAD = 8  # links whose reasons are prepared while a person reads
 PATHS = 3
 SHOWN_FACTS = 5  # of each end
 KEYS: dict[str, Verdict] = {"a": "accepted", "r": "rejected", "d": "undecided"}
+OF_MODELS = "checkpoint", "decisions", "device"  # what reading a graph alone does not take
 HELP = "a accept · r reject · d don't know · u undo · q quit"
 DECIDED = {"reviewer": pl.String, "at": pl.String, "verdict": pl.String, "note": pl.String}
 
@@ -88,17 +89,18 @@ def review(
     log = Decisions(opening.decisions or decisions_of(graph))
     who = reviewer or getpass.getuser()
     if import_ is not None:
-        _import(log, import_, who)
+        reading = {name: value for name, value in vars(opening).items() if name not in OF_MODELS}
+        _import(log, import_, who, read_graph(graph, **reading))
     elif export is not None:
         check_output(export, force)
-        state = log.state().drop("id")
+        state = Decisions.of(graph, opening.decisions).state().drop("id")
         write_table(state, export, force, made_by("review", state.rows()))
         warn(f"{export}: {len(state):,} decisions")
     elif agreement:
-        _agree(log, png, force)
+        _agree(Decisions.of(graph, opening.decisions), png, force)
     elif suggestions is not None:
         links = read_suggestions(suggestions)
-        reading = vars(opening) | {"decisions": log.path if log.path.exists() else None}
+        reading = vars(opening) | {"decisions": log.path if log.path.exists() else False}
         ranker = Ranker.open(graph, **reading)
         queue = Queue(links, log, ranker.graph)
         if len(queue.unknown):
@@ -110,13 +112,21 @@ def review(
         _go_through(queue, Reasons(ranker), choice, who)
 
 
-def _import(log: Decisions, path: Path, who: str) -> None:
-    given = decisions_in(path, who)
-    before = {(row["head"], row["relation"], row["tail"]): row["verdict"] for row in log.state().iter_rows(named=True)}
-    new = [entry for entry in given if before.get((entry.head, entry.relation, entry.tail)) != entry.verdict]
+def _import(log: Decisions, path: Path, who: str, graph: Graph) -> None:
+    given = decisions_in(path, who, graph)
+    before = {row[:3]: row[3] for row in log.state().select(*TRIPLE, "verdict").iter_rows()}
+    stood = [before.get((entry.head, entry.relation, entry.tail)) for entry in given]
+    new = [entry for entry, verdict in zip(given, stood, strict=True) if verdict != entry.verdict]
     if new:
         log.record(*new)
     warn(f"{log.path}: {len(new):,} decisions; {len(given) - len(new):,} stood already")
+    if other := len(new) - stood.count(None):
+        warn(f"{other:,} of them take the place of another verdict")
+    links = [(entry.head, entry.relation, entry.tail) for entry in new if entry.verdict == "accepted"]
+    unknown = graph.ids(*zip(*links, strict=True), labels=False).min(1) < 0 if links else np.array([])
+    if unknown.any():
+        words = f"accepted links name what the graph lacks, {' '.join(links[unknown.argmax()])!r} first"
+        warn(f"{unknown.sum():,} {words}: they join it as new")
 
 
 def _agree(log: Decisions, png: Path | None, force: bool) -> None:
@@ -280,7 +290,7 @@ def export(
     if annotations and ending not in (".nq", ".trig"):
         raise InputError(f"{output}: only .nq and .trig can hold annotations")
     given = read_graph(graph, **vars(reading))
-    state = Decisions(decisions or decisions_of(graph)).state().drop("id")
+    state = Decisions.of(graph, decisions).state().drop("id")
     links = state.filter(pl.col("verdict") == "accepted")
     if suggestions is not None:
         links = _suggested(suggestions, state)

@@ -27,7 +27,8 @@ LABELS = (  # in order of worth
     "http://xmlns.com/foaf/0.1/name",
 )
 _ODD = r'[\x00-\x20"{}|\\^`]|#.*#|^[^:/?#]*([/?#]|$)'  # of an IRI: what none may hold, or no scheme
-NAMED = "urn:trivium:name:"  # before a name, quoted, that is no IRI: so `trivium export` writes it
+OURS = "urn:trivium:"  # before what `trivium export` says of runs and links, and before
+NAMED = f"{OURS}name:"  # before a name, quoted, that is no IRI: so `trivium export` writes it
 _BLOCK_LINES = 1_000
 _WORTH = {label: 3 * place for place, label in enumerate(reversed(LABELS))}
 
@@ -36,6 +37,7 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
     """Triples of IRIs and blank nodes, with the statement's number; labels go to the pass, other literals are counted.
 
     An IRI that no standard allows is a name as it stands, unless it is empty or seems not to end.
+    What `trivium export` says of runs and links is left out.
     Of several labels of a name the one by the first of `LABELS` is taken; of these the one without a language, else
     the English one, else the first.
     """
@@ -63,7 +65,7 @@ def rdf_triples(path: Path, run: Pass) -> Iterator[tuple[str, str, str, int]]:
                     others.add(graph)
                     continue
                 found = True
-                if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple):
+                if isinstance(quad.subject, Triple) or isinstance(quad.object, Triple) or _ours(quad.subject.value):
                     run.left_out["statements about statements"] += 1
                 elif not isinstance(quad.object, Literal):
                     yield name(quad.subject), quad.predicate.value, name(quad.object), number
@@ -117,6 +119,11 @@ def checked(path: Path, table: Any, run: Pass) -> Any:
 def _place(path: Path, form: RdfFormat, number: int) -> tuple[int, str]:
     """Where a statement stands, by its number."""
     return (statement_lines(path)[number - 1], "line") if form == RdfFormat.N_QUADS else (number, "statement")
+
+
+def _ours(subject: str) -> bool:
+    """Whether `trivium export` says something of a run or a link there: that is no fact."""
+    return subject.startswith(OURS) and not subject.startswith(NAMED)
 
 
 def _plain(name: str) -> str:

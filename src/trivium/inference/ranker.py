@@ -159,11 +159,9 @@ class Ranker:
             decisions = beside
         graph, excluded = given, None
         if decisions:
-            if not Path(decisions).is_file():
-                raise InputError(f"{decisions}: no such file of decisions: `trivium review` makes one")
             from trivium.review.decisions import Decisions, decided
 
-            graph, excluded = decided(given, Decisions(decisions).state())
+            graph, excluded = decided(given, Decisions.of(source, decisions).state())
         graph = with_texts(graph, source)
         if relation_text is None:
             texts = model_texts(model, graph)

@@ -7,12 +7,12 @@ they share, so a network folder is no place for it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import polars as pl
@@ -33,7 +33,6 @@ _GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", *RUN, "note")
 _COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
 _STANDING = "undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"
 _SCHEMA = f"""
-PRAGMA journal_mode = WAL;
 PRAGMA application_id = {_APPLICATION};
 CREATE TABLE log (
     id INTEGER PRIMARY KEY,
@@ -82,6 +81,13 @@ class Decisions:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    @classmethod
+    def of(cls, graph: str | Path, named: str | Path | None = None) -> Decisions:
+        """Those about a graph's file: beside it, or in a file that is named and must be there."""
+        if named is not None and not Path(named).is_file():
+            raise InputError(f"{named}: no such file of decisions: `trivium review` makes one")
+        return cls(named or decisions_of(graph))
 
     def record(self, *decisions: Decision) -> None:
         """Adds entries, all or none; on disk when it returns."""
@@ -142,17 +148,27 @@ class Decisions:
             return pl.DataFrame(schema=columns)
         with self._connected("BEGIN") as log:
             rows = log.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id", [after]).fetchall()
-        return pl.DataFrame(rows, columns, orient="row")
+        try:
+            return pl.DataFrame(rows, columns, orient="row")
+        except (TypeError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"{self.path} holds what is no decision: it is damaged") from error
+
+    @property
+    def _journal(self) -> Path:
+        place = self.path.resolve()
+        return place.with_name(f"{place.name}-wal")
 
     def _make(self) -> None:
         """An empty log that takes its place whole; whoever comes second finds the first one's."""
-        with TemporaryDirectory() as folder:
-            place = Path(folder, "log")
-            with closing(sqlite3.connect(place)) as log:
-                log.executescript(_SCHEMA)
-            content = place.read_bytes()
+        if self._journal.exists() and not self.path.exists():  # SQLite would take in what the journal holds
+            words = "holds decisions that were made in it: put it back, or remove that file too"
+            raise InputError(f"{self.path} is gone, but {self._journal} beside it {words}")
+        with closing(sqlite3.connect(":memory:")) as log:
+            log.executescript(_SCHEMA)
+            content = bytearray(log.serialize())
+        content[18:20] = b"\2\2"  # the file format's sign of a journal (WAL), which memory has none of
         try:
-            write_whole(content, self.path)
+            write_whole(bytes(content), self.path)
         except OutputError:
             if not self.path.exists():
                 raise
@@ -160,8 +176,10 @@ class Decisions:
     @contextmanager
     def _connected(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
         """A connection in one transaction, to write by default, which ends well with the block."""
+        read_only = begin == "BEGIN" and not os.access(self.path.resolve().parent, os.W_OK)
+        how = "immutable=1" if read_only and not self._journal.exists() else "mode=rw"  # else a journal has to be made
         try:
-            place = f"{self.path.resolve().as_uri()}?mode=rw"
+            place = f"{self.path.resolve().as_uri()}?{how}"
             with closing(sqlite3.connect(place, timeout=WAIT_SECONDS, isolation_level=None, uri=True)) as log:
                 if log.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
                     raise InputError(f"{self.path} holds no decisions: name the file that `trivium review` made")

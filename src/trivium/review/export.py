@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from pyoxigraph import BlankNode, Literal, NamedNode, Quad, RdfFormat, Triple, s
 
 from trivium.files import whole_file
 from trivium.graph.formats import TRIPLE
-from trivium.graph.rdf import NAMED
+from trivium.graph.rdf import NAMED, OURS
 from trivium.review.decisions import RUN
 
-OURS = "urn:trivium:"
 PROV = "http://www.w3.org/ns/prov#"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDFS = "http://www.w3.org/2000/01/rdf-schema#"
@@ -52,19 +52,19 @@ def quads(links: pl.DataFrame, facts: Iterable[tuple[str, str, str]] = (), annot
         facts: of the graph, by name; they stand in the default graph.
     """
     said: set[Quad] = set()
-    names: dict[str, Any] = {}
+    names: dict[tuple[str, bool], Any] = {}
 
-    def node(name: str) -> Any:
-        if name not in names:
-            names[name] = found = _node(name)
+    def node(name: str, relation: bool) -> Any:
+        if (name, relation) not in names:
+            names[name, relation] = found = _node(name, relation)
             if isinstance(found, NamedNode) and found.value.startswith(NAMED):
                 said.add(Quad(found, NamedNode(f"{RDFS}label"), Literal(name)))
-        return names[name]
+        return names[name, relation]
 
     for fact in facts:
-        yield Quad(*map(node, fact))
+        yield Quad(*map(node, fact, (False, True, False)))
     for row in links.iter_rows(named=True):
-        link = Triple(*(node(row[end]) for end in TRIPLE))
+        link = Triple(*map(node, (row[end] for end in TRIPLE), (False, True, False)))
         run = NamedNode(f"{OURS}run:{_short(*(row[what] or '' for what in RUN))}")
         yield Quad(link.subject, link.predicate, link.object, run)
         said.update(_of_run(run, row))
@@ -108,13 +108,13 @@ def _of_run(run: NamedNode, row: dict[str, Any]) -> Iterator[Quad]:
             yield Quad(activity, NamedNode(f"{OURS}{what}"), used)
 
 
-def _node(name: str) -> NamedNode | BlankNode:
-    if _BLANK.fullmatch(name):
+def _node(name: str, relation: bool) -> NamedNode | BlankNode:
+    if _BLANK.fullmatch(name) and not relation:  # which RDF asks to be an IRI
         return BlankNode(name[2:])
-    try:
-        return NamedNode(name)
-    except ValueError:
-        return NamedNode(f"{NAMED}{quote(name, safe='')}")
+    with suppress(ValueError):
+        if not name.startswith(OURS):
+            return NamedNode(name)
+    return NamedNode(f"{NAMED}{quote(name, safe='')}")
 
 
 def _short(*words: str) -> str:

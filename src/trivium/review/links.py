@@ -37,7 +37,10 @@ def read_links(path: str | Path) -> pl.DataFrame:
         raise InputError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
     if missing := [name for name in TRIPLE if name not in table.columns]:
         raise InputError(f"{path} has no column {missing[0]!r}: links need {', '.join(TRIPLE)}")
-    table = table.with_columns(pl.col(*TRIPLE).cast(pl.String))
+    try:
+        table = table.with_columns(pl.col(*TRIPLE).cast(pl.String))
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: a head, relation or tail is no name: {str(error).splitlines()[0]}") from error
     if len(empty := table.select(pl.any_horizontal(pl.col(*TRIPLE).fill_null("") == "").arg_true()).to_series()):
         raise InputError(f"{path} row {empty[0] + 1}: a name is missing")
     return table
@@ -83,22 +86,29 @@ def numbers(path: str | Path, table: pl.DataFrame) -> pl.Series:
     return read
 
 
-def decisions_in(path: str | Path, reviewer: str) -> list[Decision]:
+def decisions_in(path: str | Path, reviewer: str, graph: Graph) -> list[Decision]:
     """What a table says of links: columns head, relation, tail, verdict and perhaps confidence, reviewer, note.
 
     A row without a verdict says nothing: a spreadsheet may be half done.
 
     Args:
         reviewer: who decided where the table does not say.
+        graph: whose links these are; its labels may stand for names.
 
     Raises:
-        InputError: as `read_links`, or a verdict is none of the three; the row is named.
+        InputError: as `read_links`, a verdict is none of the three, or a link has two; the row is named.
+        GraphError: something that several names are called.
     """
     table = read_links(path)
     if "verdict" not in table.columns:
         raise InputError(f"{path} has no column 'verdict': one of {', '.join(VERDICTS)} in each row that is decided")
+    entities, (heads, tails) = graph.entities.with_all(table["head"], table["tail"])
+    kinds, (relations,) = graph.relations.with_all(table["relation"])
+    names = entities.take(heads), kinds.take(relations), entities.take(tails)
+    table = table.with_columns(**dict(zip(TRIPLE, names, strict=True)))
     text = {name: table[name].cast(pl.String).fill_null("") for name in table.columns}
-    out = []
+    out: list[Decision] = []
+    rows: dict[tuple[str, ...], tuple[int, str]] = {}
     for row, confidence in enumerate(numbers(path, table)):
         held = {name: column[row] for name, column in text.items()}
         if held["verdict"] not in ("", *VERDICTS):
@@ -109,5 +119,10 @@ def decisions_in(path: str | Path, reviewer: str) -> list[Decision]:
             who = held.get("reviewer") or reviewer
             more |= {name: held[name] for name in TRIPLE}
             verdict = cast(Verdict, held["verdict"])
+            link = held["head"], held["relation"], held["tail"]
+            first, other = rows.setdefault(link, (row, verdict))
+            if other != verdict:
+                words = f"{' '.join(link)!r} is {verdict}, and {other} in row {first + 1}: keep one"
+                raise InputError(f"{path} row {row + 1}: {words}")
             out.append(Decision(verdict=verdict, reviewer=who, confidence=confidence, **more))
     return out

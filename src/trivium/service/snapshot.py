@@ -78,7 +78,7 @@ class Source:
         links = None if self.suggestions is None else suggestions(self.suggestions)
         reading = dict(self.reading)
         if self.keeps and not self.decisions.path.exists():
-            reading["decisions"] = None
+            reading["decisions"] = False
         ranker = Ranker.open(self.graph, self.checkpoint, **reading)
         if self.answering is not None:
             ranker = self.answering(ranker)
