@@ -130,15 +130,17 @@ def test_a_folder_is_a_data_set_where_its_path_is_given(
         figures.append(json.loads((tmp_path / "m.json").read_text())[0]["pessimistic"])
     assert figures == [figures[0]] * 4
 
-    def kept() -> float:
+    def kept(*how: object) -> float:
+        how = ("--columns", *(how or ["who,why,whom"]), "--checkpoint", checkpoint)
         status, _, err = command(
-            "evaluate", folder, *shared, "-o", tmp_path / "kept", "--json", tmp_path / "k.json", "--force"
+            "evaluate", folder, *how, "-o", tmp_path / "kept", "--json", tmp_path / "k.json", "--force"
         )
         assert status == 0, err
         return float(json.loads((tmp_path / "k.json").read_text())[0]["seconds"])
 
     seconds = kept()
     assert kept() == seconds
+    assert kept("whom,why,who") != seconds  # another graph
     (folder / "test.csv").write_text("\n".join(["why,who,n,whom", *rows[100:110]]))
     assert kept() != seconds
     for given, said in (
@@ -155,3 +157,23 @@ def test_a_folder_is_a_data_set_where_its_path_is_given(
     assert graph_source("mine") == "mine/train.csv"
     status, _, err = command("overlap", "mine", folder)
     assert (status, "columns" in err) == (2, True)
+
+
+def test_pairs_and_files_with_faults_are_measured(tmp_path: Path, checkpoint: Path, command: Run) -> None:
+    pairs = [f"e{i}\te{i % 7}\n" for i in range(10)]
+    for name, lines in (("train.txt", pairs), ("train.tsv", pairs[:2]), ("test.txt", ["e1\te3\n", "e2\n"])):
+        (tmp_path / name).write_text("".join(lines))
+    how = ["--relation", "knows", "--checkpoint", checkpoint]
+    files = ["--train", tmp_path / "train.txt", "--test", tmp_path / "test.txt"]
+    for given in (files, [tmp_path]):
+        status, _, err = command("evaluate", *given, *how)
+        assert (status, "test.txt line 2: 1 field between tabs, not 2 as in line 1 (--skip-bad" in err) == (2, True)
+        status, out, err = command("evaluate", *given, *how, "--skip-bad")
+        assert (status, "test.txt line 2: 1 field" in err) == (0, True)
+        assert re.search(r"\n\S+ +2  ", out)
+    assert f"{tmp_path} has train.txt and train.tsv: the first of them is read" in err
+    status, _, err = command("evaluate", "Metafam", *how)
+    assert (status, "Metafam is a public data set, and is read as it is: --relation is for your own" in err) == (
+        2,
+        True,
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import Run
-from trivium.errors import GraphError, OutputError
+from trivium.errors import GraphError, InputError, OutputError
 from trivium.graph import index, names
 from trivium.graph.graph import Graph
 from trivium.graph.index import SCHEMA, open_index, save_index
@@ -177,6 +177,12 @@ def test_a_crafted_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="its columns are others"):
         open_index(crafted(tmp_path / "g.trivium", {}, numbers([1])))
     assert open_index(crafted(tmp_path / "g.trivium", {})).sha256 == graph.sha256
+
+
+def test_an_index_takes_no_relation_of_pairs(tmp_path: Path) -> None:
+    save_index(small(), tmp_path / "g.trivium")
+    with pytest.raises(InputError, match=r"g\.trivium has relations of its own: --relation NAME serves pairs"):
+        read_graph(tmp_path / "g.trivium", relation="knows")
 
 
 def test_the_command_line_says_whether_an_index_is_whole(tmp_path: Path, command: Run) -> None:

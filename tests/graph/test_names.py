@@ -88,3 +88,11 @@ def test_odd_names_and_odd_searches() -> None:
     for name, words in (("Gangse", "did you mean .*'Ganges'"), ("x" * 10_000, "nothing here is spelled like it")):
         with pytest.raises(GraphError, match=words):
             held.id(name)
+
+
+@pytest.mark.parametrize("padding", [0, 500], ids=["few", "many"])
+def test_what_one_is_called_is_not_shown_where_it_is_another_s_name(padding: int) -> None:
+    others = [f"x{number:03}" for number in range(padding)]
+    names = Names(["China", "India", "Nepal", *others], ["India", "Bharat", "Nepal", *others])
+    assert names.shown(np.arange(3)).to_list() == ["China", "Bharat", "Nepal"]
+    assert names.ids(["India", "Bharat", "China"]).tolist() == [1, 1, 0]

@@ -535,3 +535,40 @@ def test_odd_iris_are_names_and_are_said(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "g.ttl").write_text("<x:a> <x:r> <x:b>, <> .")
     graph = read_graph(tmp_path / "g.ttl")
     assert graph.num_triples == 1 and graph.left_out == {"statements with an empty IRI": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "g.tsv",
+            "1\t2\t0.5\n2\t3\t0.25\n",
+            "every tail is a number, such as 0.25: if it weighs a pair, --columns HEAD,TAIL",
+        ),
+        ("g.txt", "ann bob 3\nbob cid 10\n", "every tail is a number, such as 10: if it weighs a pair"),
+        (
+            "g.csv",
+            "Source,Target,Type\na,b,Undirected\nb,c,Directed\n",
+            "'Directed' is how a pair is joined, not by what",
+        ),
+        ("g.tsv", "a\tage\t30\nb\tage\t41\na\tknows\tb\n", ""),
+        ("g.tsv", "a\tage\t30\nb\tage\t41\n", ""),
+        ("g.tsv", "1\t2\t3\n3\t2\t1\n", ""),
+    ],
+)
+def test_pairs_with_a_weight_or_a_type_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, text: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    read_graph(tmp_path / name)
+    assert said in caplog.text
+    assert said or not caplog.text
+
+
+def test_names_that_look_the_same_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "g.tsv").write_text("cafe\u0301\tin\tNi\u0302mes\ncaf\u00e9\tin\tMe\u0301ze\n")
+    assert read_graph(tmp_path / "g.tsv").num_entities == 4
+    assert (
+        "'cafe\u0301' is another name in composed characters (Unicode NFC), which looks the same (1 such)"
+        in caplog.text
+    )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cyclopts.types import PositiveInt
 
-from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output, Sharing
+from trivium.cli.options import DEFAULT, Columns, DataDir, Device, Force, Output, Pairs, Sharing
 from trivium.datasets import leakage
 from trivium.datasets.registry import OwnFiles, own_sha256
 from trivium.errors import InputError
@@ -40,6 +40,8 @@ def evaluate(
     train: Path | None = None,
     test: Path | None = None,
     columns: Columns = None,
+    relation: Pairs = None,
+    skip_bad: bool = False,
     descriptions: bool = False,
     exclude: list[Path] | None = None,
     reach: PositiveInt | None = None,
@@ -78,6 +80,8 @@ def evaluate(
         Instead of a data set: a file of your own, the graph that is asked.
     test
         With --train: the file of the questions.
+    skip_bad
+        Go on past lines of your own files that cannot be read; they are counted, and the first are named.
     descriptions
         Read what the folder of data sets says of relations in words, where it does; by default their own names alone,
         as on a graph of one's own.
@@ -99,8 +103,10 @@ def evaluate(
     for model, _ in models.values():
         check_asked(model, sample, seed, disabled)
     own = None
+    reading: dict[str, Any] = {"columns": columns, "relation": relation, "skip_bad": skip_bad}
+    reading = {key: value for key, value in reading.items() if value}
     if train is not None and test is not None and not datasets and not (valid is True or output is not None):
-        own = OwnFiles({"train": train, "test": test} | ({"valid": valid} if valid else {}), columns)
+        own = OwnFiles({"train": train, "test": test} | ({"valid": valid} if valid else {}), reading)
     elif train is not None or test is not None or not isinstance(valid, bool) or not datasets:
         raise InputError(
             "give data sets (and --valid last), or files: --train FILE and --test FILE, and --valid FILE if there are "
@@ -117,14 +123,14 @@ def evaluate(
         "valid": valid is True,
         "descriptions": descriptions,
     }
-    limits = {"reach": reach} if reach else {}
+    limits: dict[str, Any] = {"reach": reach} if reach else {}
     files: dict[str, Any] = (
-        {"exclude": [triples_sha256(read_triples(path, columns=columns)) for path in exclude]} if exclude else {}
+        {"exclude": [triples_sha256(read_triples(path, **reading)) for path in exclude]} if exclude else {}
     )
     table: dict[str, dict[str, Result]] = {name: {} for name in models}
     with sharing.each() as each:
         for name, (model, provenance) in models.items():
-            kept = None if output is None else Results(output, name, **asked, **files, **limits)
+            kept = None if output is None else Results(output, name, **asked, **files, **limits, **reading)
             for number, graph in enumerate(graphs, 1):
                 made_of = own_sha256(graph, data_dir)
                 result = None if kept is None else kept.load(graph, made_of)
@@ -132,7 +138,7 @@ def evaluate(
                     bar = f"{Path(name).stem} {number}/{len(graphs)} {graph}"
                     place = None if kept is None else kept.file(graph)
                     with parts_for(place, each) as parts, progress(bar) as update:
-                        how = asked | limits | {"own": own, "columns": columns, "exclude": exclude or ()}
+                        how = asked | limits | {"own": own, "reading": reading, "exclude": exclude or ()}
                         how |= {"progress": update, "parts": parts}
                         result = evaluate_dataset(model, provenance, graph, data_dir, **how)
                         if kept is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trivium.datasets.download import fetch
 from trivium.datasets.splits import Splits, family_of, joined, read_split
@@ -15,6 +17,8 @@ from trivium.graph.formats import FORMATS, PACKED
 from trivium.graph.names import Names
 from trivium.graph.read import read_triples
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class OwnFiles:
@@ -23,11 +27,11 @@ class OwnFiles:
     Attributes:
         files: by split. ``train`` is the graph that is asked, ``test`` are the questions, ``valid`` more facts that are
             true, which are no rivals; others say which protocol it follows.
-        columns: of tables, see `trivium.graph.read.read_graph`.
+        reading: columns, relation and skip_bad, see `trivium.graph.read.read_graph`.
     """
 
     files: Mapping[str, Path]
-    columns: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self, name: str) -> Splits:
         """Reads them.
@@ -35,7 +39,7 @@ class OwnFiles:
         Raises:
             InputError: a file cannot be read.
         """
-        frames = {split: read_triples(path, lines=False, columns=self.columns) for split, path in self.files.items()}
+        frames = {split: read_triples(path, lines=False, **self.reading) for split, path in self.files.items()}
         return joined(Dataset(name, family_of(frames), "", None, None, {}, {}, {}), frames)
 
 
@@ -52,9 +56,7 @@ def is_dataset(name: str, data_dir: str | Path | None = None) -> bool:
     return name in datasets() or (folder is not None and {"train", "test"} <= _files(folder).keys())
 
 
-def load_dataset(
-    name: str, data_dir: str | Path | None = None, *, download: bool = True, columns: str | None = None
-) -> Splits:
+def load_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = True, **reading: Any) -> Splits:
     """Reads a data set, and checks each split of a public one against its recorded SHA-256.
 
     Args:
@@ -62,7 +64,7 @@ def load_dataset(
             protocol it follows.
         data_dir: a folder of ``<data set>[/<version>]/<split>.txt[.gz]``; a set of your own may lie there too.
         download: without ``data_dir``, whether to fetch from the public homes what the cache lacks.
-        columns: of your own tables, see `trivium.graph.read.read_graph`.
+        reading: columns, relation and skip_bad of your own files, see `trivium.graph.read.read_graph`.
 
     Raises:
         InputError: the name is unknown, a split is missing or cannot be had, or its checksum is another.
@@ -74,12 +76,15 @@ def load_dataset(
                 f"{folder} has no {missing[0]}.txt (or .tsv, .csv, .nt, …): a data set of yours needs it, "
                 "and trivium split makes one of a graph"
             )
-        return OwnFiles(files, columns).load(name)
+        for split in files:
+            if len(names := [path.name for path in _forms(folder, split) if path.exists()]) > 1:
+                log.warning("%s has %s: the first of them is read", folder, " and ".join(names))
+        return OwnFiles(files, reading).load(name)
     dataset = datasets().get(name)
     if dataset is None:
         raise InputError(f"unknown data set {name!r}: {Names(list(datasets())).suggest(name)}")
-    if columns is not None:
-        raise InputError(f"{name} is a public data set, whose columns are known: --columns is for your own files")
+    if given := [f"--{key.replace('_', '-')}" for key, value in reading.items() if value]:
+        raise InputError(f"{name} is a public data set, and is read as it is: {given[0]} is for your own files")
     home = fetch(dataset, download=download) if data_dir is None else Path(data_dir, name.replace(":", "/"))
     return joined(dataset, {split: read_split(dataset, split, _file(home, split)) for split in dataset.homes})
 
@@ -107,6 +112,10 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _file(folder: Path, split: str) -> Path:
     """A split's file, in whatever form a graph is read."""
-    endings = (ending + packed for ending in (".txt", *FORMATS) for packed in ("", *PACKED))
-    found = (folder / f"{split}{ending}" for ending in endings)
-    return next((path for path in found if path.exists()), folder / f"{split}.txt")
+    return next((path for path in _forms(folder, split) if path.exists()), folder / f"{split}.txt")
+
+
+def _forms(folder: Path, split: str) -> list[Path]:
+    """Where a split may be, one place for each form."""
+    endings = dict.fromkeys([".txt", *FORMATS])
+    return [folder / f"{split}{ending}{packed}" for ending in endings for packed in ("", *PACKED)]

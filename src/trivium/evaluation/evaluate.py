@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -231,7 +231,7 @@ def evaluate_dataset(
     data_dir: str | Path | None = None,
     *,
     own: OwnFiles | None = None,
-    columns: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     valid: bool = False,
     descriptions: bool = False,
     exclude: Sequence[Path] = (),
@@ -241,16 +241,18 @@ def evaluate_dataset(
 
     Args:
         own: files instead, which the name is for.
-        columns: of the tables in a folder of one's own, and of those of triples known to be wrong.
+        reading: how files of one's own are read, those of triples known to be wrong among them; see
+            `trivium.datasets.registry.OwnFiles`.
         valid: ask the validation questions instead of the test's.
         descriptions: read what the folder of data sets says of the relations in words, where it does; by default only
             their own names are read, which is what a user has.
         exclude: files of triples that are known to be wrong: no rivals of the answers.
     """
-    splits = load_dataset(name, data_dir, columns=columns) if own is None else own.load(name)
+    reading = reading or {}
+    splits = load_dataset(name, data_dir, **reading) if own is None else own.load(name)
     if valid:
         splits = splits.validation()
-    wrong = [read_ids(path, splits.graph, columns=columns) for path in exclude]
+    wrong = [read_ids(path, splits.graph, **reading) for path in exclude]
     splits = replace(splits, known=np.concatenate([splits.known, *wrong]))
     _warn_of_standing(splits, every=name not in datasets())
     source = graph_source(name, data_dir) if own is None else own.files["train"]

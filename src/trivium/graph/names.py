@@ -122,14 +122,18 @@ class Names:
     def _shown(self) -> pl.Series:
         if self.plain:
             return self.names
-        return self.called.zip_with(~self.called.is_duplicated(), self.names)
+        another = (self.called != self.names) & self.called.is_in(self.names.implode())
+        return self.called.zip_with(~(another | self.called.is_duplicated()), self.names)
 
     def shown(self, ids: NDArray[np.integer]) -> pl.Series:
-        """What people call ids ``[n]``, or their names where several are called so."""
+        """What people call ids ``[n]``, or their names where several are called so, or it is another's name."""
         if self.plain or FEW * len(ids) > len(self):
             return self._shown.gather(ids)
         called = self.calls(ids)
-        alone = [len(self._all_called(name)) == 1 for name in called]
+        alone = [
+            len(self._all_called(name)) == 1 and self._id(name, False) in (-1, id)
+            for name, id in zip(called, ids.tolist(), strict=True)
+        ]
         return called.zip_with(pl.Series(alone, dtype=pl.Boolean), self.take(ids))
 
     def _begin(self, order: Order | None, key: Callable[[NDArray[np.int64]], pl.Series], text: str) -> int:

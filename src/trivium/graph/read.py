@@ -67,6 +67,8 @@ from trivium.kernels.csr import IntArray
 
 PIECE_ROWS = 1 << 23  # whose names are held at once: a gigabyte, more where names are long
 MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
+_EDGE_TYPES = {"directed", "undirected", "mutual"}
+_PAIRS_ONLY = "has relations of its own: --relation NAME serves pairs (of --columns HEAD,TAIL, say)"
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,8 @@ def read_graph(
     for file in map(Path, labels):
         read_labels(file, said)
     if indexes:
+        if relation is not None:
+            raise InputError(f"{path} {_PAIRS_ONLY}")
         graph = open_index(files[0])
         graph = graph.renamed(*_labelled(graph.entities, graph.relations, said.labels))
         return _turned(graph, undirected, symmetric)
@@ -142,18 +146,19 @@ def read_graph(
     if run.paired:
         log.info("%s holds pairs: each is a fact of the relation %r", path, relation)
     elif relation is not None:
-        raise InputError(f"{path} has relations of its own: --relation NAME serves pairs (of --columns HEAD,TAIL, say)")
+        raise InputError(f"{path} {_PAIRS_ONLY}")
     held = facts.names()
     if not len(held[0]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
     for names in held:
-        _warn_of_blanks(path, names)
+        _warn_of_likeness(path, names)
     entities, relations = (Names(names).with_labels(run.labels) for names in held)
     entities, relations = _labelled(entities, relations, said.labels)
     turned = np.arange(len(relations)) if undirected else relations.each(symmetric, "relation")
     graph = facts.graph(entities, relations, turned)
     if kinds - {"rdf"}:
         _warn_of_order(path, entities, relations, facts.is_head, facts.is_tail)
+        _warn_of_pairs(path, entities, relations, facts.is_head, facts.is_tail)
     return replace(graph, left_out=dict(run.left_out))
 
 
@@ -261,12 +266,32 @@ def _warn_of_order(
         )
 
 
-def _warn_of_blanks(path: str | Path, names: pl.Series) -> None:
-    """Says which names are another but for blanks around them."""
-    blank = names.filter(names.str.contains(r"^\s|\s$"))
-    same = blank.filter(blank.str.strip_chars().is_in(names.implode()))
-    if len(same):
-        log.warning("%s: %r is another name without the blanks around it (%s such)", path, same[0], f"{len(same):,}")
+def _warn_of_pairs(
+    path: str | Path, entities: Names, relations: Names, is_head: NDArray[np.bool_], is_tail: NDArray[np.bool_]
+) -> None:
+    """Says that what was read as triples may be pairs: of a column of numbers, which weigh them perhaps, or of what
+    Gephi calls their types."""
+    says = "--columns HEAD,TAIL (or 1,2) --relation NAME"
+    if len(relations) <= len(_EDGE_TYPES) and set(relations.names.str.to_lowercase()) <= _EDGE_TYPES:
+        name = relations.names[0]
+        log.warning("%s: %r is how a pair is joined, not by what: %s says so, and --undirected", path, name, says)
+    if (is_head & is_tail).any() or (entities.ids(relations.names) < 0).all():
+        return
+    tails = entities.take(np.flatnonzero(is_tail))
+    if tails.str.contains(r"^-?\d+(\.\d*)?([eE]-?\d+)?$").all():
+        log.warning("%s: every tail is a number, such as %s: if it weighs a pair, %s", path, tails[0], says)
+
+
+def _warn_of_likeness(path: str | Path, names: pl.Series) -> None:
+    """Says which names are another but for blanks around them, or look like another in Unicode's composed form."""
+    blank, odd = (names.filter(names.str.contains(what)) for what in (r"^\s|\s$", r"[^\x00-\x7f]"))
+    for few, usual, said in (
+        (blank, blank.str.strip_chars(), "is another name without the blanks around it"),
+        (odd, odd.str.normalize("NFC"), "is another name in composed characters (Unicode NFC), which looks the same"),
+    ):
+        same = few.filter((usual != few) & usual.is_in(names.implode()))
+        if len(same):
+            log.warning("%s: %r %s (%s such)", path, same[0], said, f"{len(same):,}")
 
 
 def read_triples(
@@ -308,16 +333,16 @@ def read_triples(
     return frame.with_columns(pl.Series("line", numbers))
 
 
-def read_ids(path: str | Path, graph: Graph, *, columns: str | None = None, skip_bad: bool = False) -> IntArray:
+def read_ids(path: str | Path, graph: Graph, **reading: Any) -> IntArray:
     """The ids ``[n, 3]`` of a file's triples in a graph; those with a name that it does not hold are counted.
 
     Args:
-        columns, skip_bad: as in `read_graph`.
+        reading: see `read_triples`.
 
     Raises:
         GraphError: as `read_graph`.
     """
-    table = read_triples(path, columns=columns, skip_bad=skip_bad)
+    table = read_triples(path, **reading)
     ids = graph.ids(*(table[column] for column in TRIPLE))
     known = ids.min(1) >= 0
     if not known.all():
