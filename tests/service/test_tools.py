@@ -64,10 +64,11 @@ async def session(client: Client) -> None:
     assert len(links) <= 4
     assert [link["score"] for link in links] == sorted((link["score"] for link in links), reverse=True)
     await call("decide_link", head=BELL, relation="likes", tail=first, verdict="rejected", note="no")
-    await call("decide_link", head=BELL, relation="likes", tail=second, verdict="accepted")
+    assert (await call("decide_link", head=BELL, relation="likes", tail=second, verdict="accepted"))["new"] == []
     after = (await call("rank", head=BELL, relation="likes", k=9))["answers"]
     assert not {first, second} & {answer["name"] for answer in after}
     assert (await call("facts", entity=BELL))["total"] == 3
+    assert "at least 1 character" in await refused("rank", head="", relation="likes")
     assert "did you mean 'Nepal'" in await refused("facts", entity="Nepol")
     assert "give a head or a tail" in await refused("rank", relation="likes")
     assert "less than or equal to" in await refused("rank", head=BELL, relation="likes", k=10**6)
@@ -101,13 +102,31 @@ def test_an_agents_session_over_http(source: Source) -> None:
     assert kept(source) == [(BELL, "likes", "rejected", "agent", "no"), (BELL, "likes", "accepted", "agent", "")]
 
 
+AT_ONCE = """
+import sys
+from trivium.cli import main
+from trivium.service.snapshot import Current
+Current.__init__.__defaults__ = (0.05,)  # seconds between two looks
+main(sys.argv[1:])
+"""
+
+
 def test_an_agents_session_over_pipes(source: Source) -> None:
-    words = ["-m", "trivium", "mcp", str(source.graph), "--checkpoint", source.checkpoint, "--review", "--max-k", "50"]
+    words = ["-c", AT_ONCE, "mcp", str(source.graph), "--checkpoint", source.checkpoint, "--review", "--max-k", "50"]
     server = StdioServerParameters(command=sys.executable, args=[*words, "--reviewer", "Ann"], env=dict(os.environ))
 
     async def ask() -> None:
         async with Client(stdio_client(server)) as client:
             await session(client)
+            source.decisions.record(Decision("Nepal", "likes", "Tibet", "accepted", "Bob"))
+            async with asyncio.timeout(60):
+                while (await client.call_tool("facts", {"entity": "Tibet"})).is_error:
+                    await asyncio.sleep(0.1)
+            links = {"head": "Nepal", "relation": "likes", "verdict": "rejected"}
+            stands = await client.call_tool("decide_link", links | {"tail": "Tibet"})
+            assert stands.is_error
+            assert "Bob has decided about 'Nepal likes Tibet': accepted" in str(stands.content)
+            source.decisions.undo("Bob")
 
     asyncio.run(ask())
     assert kept(source) == [(BELL, "likes", "rejected", "Ann", "no"), (BELL, "likes", "accepted", "Ann", "")]
@@ -147,7 +166,17 @@ def test_facts_join_the_graph_and_stay_after_a_restart(source: Source) -> None:
         assert client.post("/api/facts", json={"facts": [fact]}).status_code == 401
         assert client.post("/api/facts", json={"facts": []}, headers=headers).status_code == 422
         reply = client.post("/api/facts", json={"facts": [fact], "reviewer": "Ann", "note": "seen"}, headers=headers)
-        assert reply.json() == {"decided": [fact]}
+        assert reply.json() == {"decided": [fact], "new": ["speaks", "Nepali"]}
+        source.decisions.record(Decision("Nepal", "likes", "India", "rejected", "Bob"))
+        other = {"head": "Nepal", "relation": "likes", "tail": "India"}
+        refused = client.post("/api/facts", json={"facts": [fact, other], "reviewer": "Ann"}, headers=headers)
+        assert (refused.status_code, "Bob has decided about 'Nepal likes India'" in refused.text) == (409, True)
+        assert source.decisions.log().height == 2, "all or none"
+        told = client.post("/api/facts", json={"facts": [other], "reviewer": "Bob"}, headers=headers)
+        assert told.status_code == 200, "who said it may say otherwise"
+        undone = client.post("/api/facts/undo", json={"reviewer": "Bob"}, headers=headers)
+        assert undone.json() == {"decided": [other], "new": []}
+        client.post("/api/facts/undo", json={"reviewer": "Bob"}, headers=headers)
         assert client.get("/api/entity", params={"name": "Nepali"}, headers=headers).json()["total"] == 1
     with asking(create_app(Current(source, seconds=60), Limits(), TOKEN)) as client:
         assert client.get("/api/entity", params={"name": "Nepali"}, headers=headers).json()["total"] == 1

@@ -97,7 +97,8 @@ def mcp(
 ) -> None:
     """Answers agents on standard input and output, by the Model Context Protocol.
 
-    Tools: search, facts, rank, score, explain, suggest.
+    Tools: search, facts, rank, score, explain, suggest. The graph is read again when its file or what was decided
+    changes.
 
     Parameters
     ----------
@@ -120,8 +121,14 @@ def mcp(
     async def warm(snapshot: Snapshot) -> None:
         await asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
 
-    decide = partial(current.decide, warm)
-    create_tools(current, ranking, lookups, limits, decide, reviewer or getpass.getuser()).run("stdio")
+    async def answer() -> None:
+        decide = partial(current.decide, warm)
+        watching = asyncio.create_task(current.watch(warm))
+        await create_tools(current, ranking, lookups, limits, decide, reviewer or getpass.getuser()).run_stdio_async()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(answer())
     ranking.close()
     lookups.close()
 

@@ -32,6 +32,7 @@ _APPLICATION = 0x54524956
 _GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", *RUN, "note")
 _COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
 _STANDING = "undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"
+_INSERT = f"INSERT INTO log ({', '.join(_GIVEN)}) VALUES ({', '.join('?' * len(_GIVEN))})"
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION};
 CREATE TABLE log (
@@ -93,9 +94,23 @@ class Decisions:
         """Adds entries, all or none; on disk when it returns."""
         if not self.path.exists():
             self._make()
-        marks = ", ".join("?" * len(_GIVEN))
         with self._connected() as log:
-            log.executemany(f"INSERT INTO log ({', '.join(_GIVEN)}) VALUES ({marks})", map(astuple, decisions))
+            log.executemany(_INSERT, map(astuple, decisions))
+
+    def tell(self, *decisions: Decision) -> Decision | None:
+        """Adds entries, all or none, unless somebody else has said otherwise of one of their links: what stands is
+        returned then, else ``None``. *Don't know* gives way, and so does what one said oneself.
+        """
+        if not self.path.exists():
+            self._make()
+        with self._connected() as log:
+            for decision in decisions:
+                stands = _standing(log, decision)
+                agreed = stands is None or stands.verdict in ("undecided", decision.verdict)
+                if stands is not None and not agreed and stands.reviewer != decision.reviewer:
+                    return stands
+            log.executemany(_INSERT, map(astuple, decisions))
+        return None
 
     def decide(self, decision: Decision) -> Decision | None:
         """Adds an entry, unless somebody has accepted or rejected its link: what stands is returned then, else
@@ -105,14 +120,10 @@ class Decisions:
         """
         if not self.path.exists():
             self._make()
-        columns, marks = ", ".join(_GIVEN), ", ".join("?" * len(_GIVEN))
-        link = decision.head, decision.relation, decision.tail
-        last = f"SELECT {columns} FROM log WHERE (head, relation, tail) = (?, ?, ?) AND {_STANDING}"
         with self._connected() as log:
-            row = log.execute(f"{last} ORDER BY id DESC LIMIT 1", link).fetchone()
-            stands = None if row is None else Decision(*row)
+            stands = _standing(log, decision)
             if stands is None or "undecided" == stands.verdict != decision.verdict:
-                log.execute(f"INSERT INTO log ({columns}) VALUES ({marks})", astuple(decision))
+                log.execute(_INSERT, astuple(decision))
                 return None
         return None if (stands.verdict, stands.reviewer) == (decision.verdict, decision.reviewer) else stands
 
@@ -189,6 +200,14 @@ class Decisions:
                 log.execute("COMMIT")
         except sqlite3.Error as error:
             raise InputError(f"{self.path} cannot be used for decisions: {error}") from error
+
+
+def _standing(log: sqlite3.Connection, decision: Decision) -> Decision | None:
+    """What stands of a decision's link."""
+    of_link = f"SELECT {', '.join(_GIVEN)} FROM log WHERE (head, relation, tail) = (?, ?, ?) AND {_STANDING}"
+    link = decision.head, decision.relation, decision.tail
+    row = log.execute(f"{of_link} ORDER BY id DESC LIMIT 1", link).fetchone()
+    return None if row is None else Decision(*row)
 
 
 def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:

@@ -212,20 +212,21 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
 
     if current.source.keeps:
 
-        @api.post("/api/facts", responses=NOT_FOUND, tags=["decide"])
+        @api.post("/api/facts", responses=NOT_FOUND | TAKEN, tags=["decide"])
         async def facts(body: Facts) -> schemas.Decided:
             """Facts join the graph, new entities and relations included, and are kept with the decisions."""
             snapshot = current.snapshot
             found = await lookups.run(*(partial(jobs.names_of, snapshot, fact) for fact in body.facts))
             await decide(*(Decision(*names, "accepted", body.reviewer, note=body.note) for names in found))
-            return schemas.Decided(decided=[schemas.Triple(head=h, relation=r, tail=t) for h, r, t in found])
+            return jobs.kept(snapshot, found)
 
         @api.post("/api/facts/undo", tags=["decide"])
         async def take_back(body: schemas.Who) -> schemas.Decided:
             """Takes back somebody's last decision, of a fact or a suggested link; nothing is decided where none is."""
+            snapshot = current.snapshot
             undone = await current.undo(warm, body.reviewer)
-            triples = [] if undone is None else [(undone.head, undone.relation, undone.tail)]
-            return schemas.Decided(decided=[schemas.Triple(head=h, relation=r, tail=t) for h, r, t in triples])
+            links = [] if undone is None else [(undone.head, undone.relation, undone.tail)]
+            return jobs.kept(snapshot, links)
 
     @api.get("/api/search", response_model=schemas.FoundList, tags=["browse"])
     async def search(

@@ -75,6 +75,15 @@ def names_of(snapshot: Snapshot, triple: schemas.Triple) -> tuple[str, str, str]
     return entities.take(head)[0], relations.take(relation)[0], entities.take(tail)[0]
 
 
+def kept(snapshot: Snapshot, links: Sequence[Link]) -> schemas.Decided:
+    """What was decided, and which of its names are new to a snapshot."""
+    graph = snapshot.ranker.graph
+    held = graph.entities, graph.relations, graph.entities
+    new = [name for link in links for name, names in zip(link, held, strict=True) if names.ids([name], False)[0] < 0]
+    triples = [schemas.Triple(head=h, relation=r, tail=t) for h, r, t in links]
+    return schemas.Decided(decided=triples, new=list(dict.fromkeys(new)))
+
+
 def rank(snapshot: Snapshot, question: schemas.Question, head: int, relation: int) -> schemas.Answers:
     """The best answers to a question of which the ids are given."""
     ranker, calibration = snapshot.narrowed(question.range)

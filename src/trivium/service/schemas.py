@@ -167,6 +167,7 @@ class Decided(BaseModel):
     """What was kept."""
 
     decided: list[Triple]
+    new: list[str] = Field(description="Names that the graph did not hold: new ones, or misspelt.")
 
 
 class Choice(Request):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from trivium.calibration import Calibration
+from trivium.errors import DecidedError
 from trivium.graph.formats import decisions_of
 from trivium.graph.names import NameIndex
 from trivium.inference.answers import Answerable
@@ -269,8 +270,12 @@ class Current:
 
         Raises:
             InputError: they cannot be kept.
+            DecidedError: somebody else has said otherwise.
         """
-        await asyncio.to_thread(self.source.decisions.record, *decisions)
+        stands = await asyncio.to_thread(self.source.decisions.tell, *decisions)
+        if stands is not None:
+            link = f"{stands.head} {stands.relation} {stands.tail}"
+            raise DecidedError(f"{stands.reviewer} has decided about {link!r}: {stands.verdict}; that stands")
         await self._join(warm)
 
     async def undo(self, warm: Warm, reviewer: str) -> Decision | None:

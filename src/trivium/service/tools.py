@@ -90,8 +90,8 @@ def create_tools(
     @server.tool()
     async def rank(
         relation: name,
-        head: str | None = None,
-        tail: str | None = None,
+        head: name | None = None,
+        tail: name | None = None,
         k: Annotated[int, Field(ge=1, le=limits.max_k)] = 10,
     ) -> Annotated[CallToolResult, schemas.Answers]:
         """The best new answers to (head, relation, ?), or to (?, relation, tail): give a head or a tail."""
@@ -147,18 +147,20 @@ def create_tools(
         async def decide_link(
             head: name, relation: name, tail: name, verdict: Verdict, note: Annotated[str, Field(max_length=1000)] = ""
         ) -> Annotated[CallToolResult, schemas.Decided]:
-            """Keeps a decision about a link: an accepted one is a fact from now on, a rejected one no answer."""
-            ranker = current.snapshot.ranker
+            """Keeps a decision about a link: an accepted one is a fact from now on, a rejected one no answer.
+
+            What somebody else accepted or rejected stands. Look at ``new``: names that the graph does not hold.
+            """
+            snapshot = current.snapshot
             triple = schemas.Triple(head=head, relation=relation, tail=tail)
             try:
-                [names] = await lookups.run(partial(jobs.names_of, current.snapshot, triple))
-                [made_by] = await lookups.run(partial(ranker.provenance, "decide"))
-                head, relation, tail = names
+                [names] = await lookups.run(partial(jobs.names_of, snapshot, triple))
+                [made_by] = await lookups.run(partial(snapshot.ranker.provenance, "decide"))
                 run = made_by["checkpoint"], made_by["graph"], __version__, ""
-                await decide(Decision(head, relation, tail, verdict, reviewer, None, *run, note))
+                await decide(Decision(*names, verdict, reviewer, None, *run, note))
             except TriviumError as error:
                 raise ToolError(_printable(str(error))) from error
-            return result(schemas.Decided(decided=[schemas.Triple(head=head, relation=relation, tail=tail)]))
+            return result(jobs.kept(snapshot, [names]))
 
     return server
 

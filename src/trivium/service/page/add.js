@@ -66,7 +66,7 @@ $("add").addEventListener("submit", async (event) => {
     const { decided: [kept] } = await api.tell(fact, $("add-who").value.trim(), $("add-note").value.trim());
     fill($("add-said"), "Kept: the graph holds it now.");
     const words = [make("a", { href: address({ entity: kept.head }) }, name(kept.head)), " ", make("em", {}, name(kept.relation)), " ", make("a", { href: address({ entity: kept.tail }) }, name(kept.tail))];
-    $("added").prepend(make("li", {}, ...words));
+    $("added").prepend(make("li", { "data-fact": JSON.stringify(kept) }, ...words));
     $("take-back").hidden = false;
     for (const part of ["tail", "note"]) $(`add-${part}`).value = ""; // the next is often of the same head and relation
     $("add-tail-hint").textContent = "";
@@ -82,7 +82,7 @@ $("take-back").addEventListener("click", async () => {
     const { decided: [gone] } = await api.takeBack($("add-who").value.trim());
     const said = gone ? ["Taken back: ", name(gone.head), " ", make("em", {}, name(gone.relation)), " ", name(gone.tail)] : ["You have no decision left to take back."];
     fill($("add-said"), ...said);
-    $("added").firstElementChild?.remove();
+    [...$("added").children].find((item) => item.dataset.fact === JSON.stringify(gone))?.remove(); // it may be another's of one's own
     $("take-back").hidden = !$("added").children.length;
   } catch (error) {
     $("add-said").textContent = visible(error.message);
