@@ -120,7 +120,7 @@ def test_tables_of_another_graph_and_empty_ones(tmp_path: Path, command: Run, mo
     Path("empty.tsv").write_text("head\trelation\ttail\n")
     assert command(*review, "empty.tsv")[2] == "g.decisions: 0 decisions, 0 links left\n"
     Path("none.tsv").write_text("")
-    assert "none.tsv cannot be read as a table" in command(*review, "none.tsv")[2]
+    assert "none.tsv is empty: links need head, relation, tail" in command(*review, "none.tsv")[2]
     Path("strange.tsv").write_text("head\trelation\ttail\nx\x1b[31m\ty\tz\n")
     status, _, said = command(*review, "strange.tsv")
     assert (status, said.count("\n")) == (2, 1)

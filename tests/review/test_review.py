@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -14,6 +15,7 @@ import pytest
 import rdflib
 from tests.conftest import Run, random_graph, small_model
 
+from trivium.cli import review
 from trivium.datasets.leakage import training_graph
 from trivium.files import read_provenance
 from trivium.graph.formats import TRIPLE
@@ -137,11 +139,11 @@ def test_a_spreadsheet_decides(folder: Path, command: Run) -> None:
     ]
     for text, words in (
         ("head,relation,tail\n1,2,3\n", "bad.csv has no column 'verdict'"),
-        ("head,relation,tail,verdict\n1,2,3,accepted\n1,2,3,yes\n", "bad.csv row 2: the verdict 'yes' is none of"),
-        ("head,relation,tail,verdict\n1,,3,accepted\n", "bad.csv row 1: a name is missing"),
+        ("head,relation,tail,verdict\n1,2,3,accepted\n1,2,3,yes\n", "bad.csv row 3: the verdict 'yes' is none of"),
+        ("head,relation,tail,verdict\n1,,3,accepted\n", "bad.csv row 2: a name is missing"),
         ("head,relation,verdict\n1,2,accepted\n", "bad.csv has no column 'tail'"),
-        ("head,relation,tail,verdict\n1,2,3,accepted\n4,5,6,\n1,2,3,rejected\n", "row 3: '1 2 3' is rejected, and acc"),
-        ("head,relation,tail,verdict,confidence\n1,2,3,accepted,2\n", "row 1: the confidence '2' is no number from 0"),
+        ("head,relation,tail,verdict\n1,2,3,accepted\n4,5,6,\n1,2,3,rejected\n", "row 4: '1 2 3' is rejected, and acc"),
+        ("head,relation,tail,verdict,confidence\n1,2,3,accepted,2\n", "row 2: the confidence '2' is no number from 0"),
     ):
         Path("bad.csv").write_text(text)
         status, _, said = command("review", "g.tsv", "--import", "bad.csv")
@@ -180,6 +182,63 @@ def test_a_file_of_decisions_that_is_named_counts_alone_and_must_be_there(folder
         assert said == "trivium: none.decisions: no such file of decisions: `trivium review` makes one\n"
     held = Source(Path("g.tsv"), MODEL[1], reading={"decisions": Path("new.decisions")}, keeps=True).load()
     assert held.ranker.graph.num_triples == read_graph("g.tsv").num_triples, "not those beside the graph"
+
+
+@pytest.mark.parametrize("form", ["excel.txt", "semicolons.csv", "quoted.csv"])
+def test_a_table_is_read_as_spreadsheets_write_it(folder: Path, command: Run, form: str) -> None:
+    """Windows line ends, other columns in another order, capitals, quotation marks, empty rows at the end; by label."""
+    Path("n.tsv").write_text('Congo\tclimate\tQ1\nTogo\tclimate\tQ1\nQ1\tkind\tQ2\n"so"\tkind\tQ2\n')
+    Path("labels.tsv").write_text('Q1\tTropical, "wet"\n')
+    rows = [
+        ["Note", "Tail", "Verdict", "Relation", "Head", "Confidence"],
+        ["", 'Tropical, "wet"', "Rejected", "climate", "Togo", ""],
+    ]
+    rows += [
+        ["a, b", 'Tropical, "wet"', " accepted", "climate", '"so"', "0,75"],
+        ["", "Q2", "", "kind", "Togo", ""],
+        [""] * 6,
+    ]
+    marks = {"excel.txt": "\t", "semicolons.csv": ";", "quoted.csv": ","}[form]
+    text = io.StringIO()
+    csv.writer(text, "excel", delimiter=marks, quoting=csv.QUOTE_ALL if form == "quoted.csv" else 0).writerows(rows)
+    said = text.getvalue()
+    if form == "excel.txt":
+        said = said.replace('"a, b"', "a, b")  # a name's quotation marks are told by the graph, a note's by nothing
+    Path(form).write_bytes(said.encode("utf-16" if form == "excel.txt" else "utf-8-sig"))
+    assert command("review", "n.tsv", "--labels", "labels.tsv", "--import", form)[2] == (
+        "n.decisions: 2 decisions; 0 stood already\n"
+    )
+    state = Decisions("n.decisions").state()
+    assert state.select(*TRIPLE, "verdict", "note", "confidence").rows() == [
+        ("Togo", "climate", "Q1", "rejected", "", None),
+        ('"so"', "climate", "Q1", "accepted", "a, b", 0.75),
+    ]
+
+
+def test_the_terminal_speaks_in_labels_and_counts_what_stands(
+    folder: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("n.tsv").write_text("Q1\tP1\tQ2\nQ2\tP1\tQ3\nQ2\tP0\tQ3\nQ4\tP0\tQ1\n")
+    Path("labels.tsv").write_text("Q1\tOne\nQ2\tTwo\nQ3\tThree\nQ4\tFour\nP1\tfirst\nP0\tsecond\n")
+    Path("s.tsv").write_text("head\trelation\ttail\nQ1\tP1\tQ3\nQ1\tP1\tQ4\nQ2\tP1\tQ4\n")
+    asked = ["review", "n.tsv", "--labels", "labels.tsv", "--suggestions", "s.tsv", *MODEL]
+    press(monkeypatch, "xAuDq")
+    monkeypatch.setattr(review, "SHOWN_FACTS", 1)
+    status, shown, said = command(*asked, "--reviewer", "Ann", "--relation", "first")
+    assert (status, said) == (0, "n.decisions: 1 decisions, 2 links left\n")
+    assert [name for name in ("Q1", "Q2", "Q3", "Q4", "P1") if name in shown] == []
+    assert "Like it, One first …: Four (accepted)" not in shown
+    assert "Like it, One first …: Four\n" in shown
+    assert "undone: One first Three" in shown
+    assert [line for line in shown.splitlines() if line[:1] == "["] == [
+        "[1/3] 0 accepted, 0 rejected, 0 left open",
+        "[2/3] 1 accepted, 0 rejected, 0 left open",
+        "[1/3] 0 accepted, 0 rejected, 0 left open",
+        "[2/3] 0 accepted, 0 rejected, 1 left open",
+    ]
+    assert "One (2 facts): · first Two\n" in shown, "what it has of the same relation comes first"
+    assert "did you mean" in command(*asked, "--relation", "firs")[2]
+    assert "--min-confidence is 2.0: give a number from 0 to 1" in command(*asked, "--min-confidence", "2")[2]
 
 
 def test_agreement_is_the_share_accepted_by_confidence(folder: Path, command: Run) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ import polars as pl
 from cyclopts import Parameter
 
 from trivium.calibration.reliability import draw_curve, expected_error, reliability
-from trivium.cli.options import Force, Opening, Reading, Required
+from trivium.cli.options import Asking, Force, Opening, Reading, Required
 from trivium.errors import InputError
 from trivium.explanation import explain
 from trivium.files import check_output, check_place, read_provenance, save_figure, write_table
@@ -35,6 +36,7 @@ PATHS = 3
 SHOWN_FACTS = 5  # of each end
 KEYS: dict[str, Verdict] = {"a": "accepted", "r": "rejected", "d": "undecided"}
 OF_MODELS = "checkpoint", "decisions", "device"  # what reading a graph alone does not take
+SAID = {"accepted": "accepted", "rejected": "rejected", "undecided": "left open"}
 HELP = "a accept · r reject · d don't know · u undo · q quit"
 DECIDED = {"reviewer": pl.String, "at": pl.String, "verdict": pl.String, "note": pl.String}
 
@@ -52,7 +54,7 @@ def review(
     export: Path | None = None,
     agreement: bool = False,
     png: Path | None = None,
-    opening: Opening = Opening(),
+    opening: Asking = Asking(),
     force: Force = False,
 ) -> None:
     """Shows suggested links one at a time, each with its reasons, and keeps what is decided of it by one key.
@@ -86,6 +88,8 @@ def review(
     """
     if sum((suggestions is not None, import_ is not None, export is not None, agreement)) != 1:
         raise InputError("give --suggestions FILE to review, or one of --import FILE, --export FILE and --agreement")
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise InputError(f"--min-confidence is {min_confidence}: give a number from 0 to 1")
     log = Decisions(opening.decisions or decisions_of(graph))
     who = reviewer or getpass.getuser()
     if import_ is not None:
@@ -108,7 +112,9 @@ def review(
             warn(f"{len(queue.unknown):,} links name what the graph lacks: passed over, {first!r} first")
         if of_another(links, ranker.given):
             warn(f"{suggestions} was made of another graph: its confidences are of that one")
-        choice = Choice(tuple(relation or ()), min_confidence, doubtful_first)
+        kinds = ranker.graph.relations
+        asked = tuple(kinds.names[kinds.id(name, "relation")] for name in relation or ())
+        choice = Choice(asked, min_confidence, doubtful_first)
         _go_through(queue, Reasons(ranker), choice, who)
 
 
@@ -168,80 +174,101 @@ class Reasons:
 
     def _lines(self, link: Link) -> list[str]:
         lines = replace(explain(self.ranker, *link, max_paths=PATHS), leaned_on={}).words
-        return [*lines, *(_known(self.ranker.graph, name) for name in dict.fromkeys((link[0], link[2])))]
+        head, relation, tail = link
+        return [*lines, *(_known(self.ranker.graph, name, relation) for name in dict.fromkeys((head, tail)))]
 
 
-def _known(graph: Graph, name: str) -> str:
-    """What a graph holds of an entity, the first facts of it."""
-    entity = graph.entities.id(name, "entity")
+def _known(graph: Graph, name: str, relation: str) -> str:
+    """What a graph holds of an entity: a few facts, first those of a relation."""
+    entity, asked = graph.entities.id(name, "entity"), graph.relations.id(relation, "relation")
     begin, end = graph.offsets[entity], graph.offsets[entity + 1]
+    others = graph.edge_relations[begin:end] % graph.num_relations != asked
     facts = []
-    for edge in range(begin, min(end, begin + SHOWN_FACTS)):
+    for edge in begin + np.argsort(others, kind="stable")[:SHOWN_FACTS]:
         other = graph.entities.shown(graph.sources[[edge]])[0]
         kind = int(graph.edge_relations[edge])
-        relation = graph.relations.shown(np.array([kind % graph.num_relations]))[0]
-        facts.append(f"{other} {relation} ·" if kind < graph.num_relations else f"· {relation} {other}")
+        called = graph.relations.shown(np.array([kind % graph.num_relations]))[0]
+        facts.append(f"{other} {called} ·" if kind < graph.num_relations else f"· {called} {other}")
     return f"{graph.entities.shown(np.array([entity]))[0]} ({end - begin:,} facts): {'; '.join(facts)}"
 
 
 def _go_through(queue: Queue, reasons: Reasons, choice: Choice, who: str) -> None:
     """Asks for a key a link until none is left or somebody quits."""
-    counts = dict.fromkeys(KEYS.values(), 0)
+    graph = reasons.ranker.graph
+    done: list[str] = []
     again: list[Link] = []  # what was undone comes first
-    total = place = queue.next(choice, 0)[1]
-    pressed = keys()
-    try:
-        while links := (found := queue.next(choice, AHEAD, again))[0]:
-            reasons.begin(links)
-            now, place = links[0], found[1]
-            said = "" if now.confidence is None else f"confidence {now.confidence:.2f}   "
-            counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-            print(f"\n[{total - place + 1:,}/{total:,}] {said}{counted}")
-            print("\n".join(printable(line) for line in reasons.of(now.link)))
-            if like := queue.like(now):
-                print(printable(f"Like it: {'; '.join(map(_like, like))}"))
-            print(HELP, flush=True)
-            while (key := next(pressed, "q")) not in (*KEYS, "u", "q"):
-                pass
-            if key == "q":
-                break
-            if key == "u":
-                undone = queue.log.undo(who)
-                print(printable(f"undone: {_link(undone)}") if undone else "nothing to undo")
-                again = [(undone.head, undone.relation, undone.tail), *again] if undone else again
-            elif (stands := queue.decide(now.link, KEYS[key], who)) is not None:
-                print(printable(f"{stands.reviewer} had decided meanwhile: {stands.verdict}; that stands"))
-            else:
-                counts[KEYS[key]] += 1
-    finally:
-        reasons.close()
-        pressed.close()
-    warn(f"{queue.log.path}: {sum(counts.values()):,} decisions, {queue.next(choice, 0)[1]:,} links left")
+    total = 0
+    with keys() as key_pressed:
+        try:
+            while links := (found := queue.next(choice, AHEAD, again))[0]:
+                reasons.begin(links)
+                now, place = links[0], found[1]
+                total = max(total, place)
+                said = "" if now.confidence is None else f"confidence {now.confidence:.2f}   "
+                counted = ", ".join(f"{done.count(verdict)} {words}" for verdict, words in SAID.items())
+                print(f"\n[{total - place + 1:,}/{total:,}] {said}{counted}")
+                lines = [*reasons.of(now.link), *_like(graph, now, queue.like(now)), HELP]
+                print("\n".join(map(printable, lines)), flush=True)
+                while (key := (key_pressed() or "q").lower()) not in (*KEYS, "u", "q"):
+                    pass
+                if key == "q":
+                    break
+                if key == "u":
+                    undone = queue.log.undo(who)
+                    print(printable(f"undone: {_shown(graph, _link(undone))}") if undone else "nothing to undo")
+                    again = [_link(undone), *again] if undone else again
+                    done = done[:-1]
+                elif (stands := queue.decide(now.link, KEYS[key], who)) is not None:
+                    print(printable(f"{stands.reviewer} had decided meanwhile: {SAID[stands.verdict]}; that stands"))
+                else:
+                    done.append(KEYS[key])
+        finally:
+            reasons.close()
+    warn(f"{queue.log.path}: {len(done):,} decisions, {queue.next(choice, 0)[1]:,} links left")
 
 
-def _link(decision: Decision) -> str:
-    return f"{decision.head} {decision.relation} {decision.tail}"
+def _link(decision: Decision) -> Link:
+    return decision.head, decision.relation, decision.tail
 
 
-def _like(one: Waiting) -> str:
-    """A suggestion beside another, in short."""
-    said = one.verdict or ("" if one.confidence is None else f"{one.confidence:.2f}")
-    return f"{' '.join(one.link)}{said and f' ({said})'}"
+def _shown(graph: Graph, link: Link) -> str:
+    """A link as people are shown it, by labels."""
+    ids = graph.ids(*([name] for name in link), labels=False)[0]
+    kinds = graph.entities, graph.relations, graph.entities
+    return " ".join(
+        names.shown(np.array([place]))[0] if place >= 0 else name
+        for names, place, name in zip(kinds, ids, link, strict=True)
+    )
 
 
-def keys() -> Generator[str, None, None]:
-    """Keys as they are pressed; where the input is no terminal, or one without such a mode, its characters."""
+def _like(graph: Graph, now: Waiting, others: list[Waiting]) -> list[str]:
+    """The suggestions beside one, by question and by answer, in short."""
+    head, tail = graph.entities.shown(np.array([now.ids[0], now.ids[2]]))
+    relation = graph.relations.shown(np.array([now.ids[1]]))[0]
+    lines = {f"{head} {relation} …": list[str](), f"… {relation} {tail}": list[str]()}
+    for one in others:
+        same_head = one.ids[0] == now.ids[0]
+        name = graph.entities.shown(np.array([one.ids[2 if same_head else 0]]))[0]
+        said = SAID[one.verdict] if one.verdict else "" if one.confidence is None else f"{one.confidence:.2f}"
+        list(lines.values())[0 if same_head else 1].append(f"{name}{said and f' ({said})'}")
+    return [f"Like it, {asked}: {'; '.join(names)}" for asked, names in lines.items() if names]
+
+
+@contextmanager
+def keys() -> Iterator[Callable[[], str]]:
+    """What waits for a key and gives it, "" at the end; where the input is no terminal, or one without such a mode, its
+    characters. What was typed before is forgotten: it was meant for nothing that is shown."""
     try:
         import termios
         import tty
 
         before = termios.tcgetattr(sys.stdin)
     except (ImportError, OSError, ValueError, termios.error):
-        yield from iter(lambda: sys.stdin.read(1), "")
+        yield lambda: sys.stdin.read(1)
         return
     tty.setcbreak(sys.stdin)
     try:
-        yield from iter(lambda: sys.stdin.read(1), "")
+        yield lambda: sys.stdin.read(1)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
@@ -336,7 +363,8 @@ def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
     """
     said = read_provenance(file)
     if not said:
-        raise InputError(f"{file} carries no provenance: only tables that trivium wrote do")
+        words = "only tables that trivium wrote do, text with its .provenance.json beside it"
+        raise InputError(f"{file} carries no provenance: {words}")
     then = Provenance.of(said)
     ranker = Ranker.open(graph, **vars(opening))
     now = Provenance.of(ranker.provenance(then.verb))
