@@ -363,8 +363,8 @@ def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
     """
     said = read_provenance(file)
     if not said:
-        words = "only tables that trivium wrote do, text with its .provenance.json beside it"
-        raise InputError(f"{file} carries no provenance: {words}")
+        why = "only tables that trivium wrote do, text with its .provenance.json beside it"
+        raise InputError(f"{file} carries no provenance: {why}")
     then = Provenance.of(said)
     ranker = Ranker.open(graph, **vars(opening))
     now = Provenance.of(ranker.provenance(then.verb))
