@@ -572,3 +572,18 @@ def test_names_that_look_the_same_are_said(tmp_path: Path, caplog: pytest.LogCap
         "'cafe\u0301' is another name in composed characters (Unicode NFC), which looks the same (1 such)"
         in caplog.text
     )
+
+
+def test_blanks_around_a_delimiter_are_no_part_of_names(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("head ; relation ; tail\na ; r ; b\nb ; r ; a\n")
+    assert named(read_graph(tmp_path / "g.csv")) == [("a", "r", "b"), ("b", "r", "a")]
+    assert rows(read_triples(tmp_path / "g.csv")) == [("a", "r", "b"), ("b", "r", "a")]
+
+
+def test_a_list_is_no_name(tmp_path: Path) -> None:
+    lines = ['{"head": "a", "relation": "r", "tail": ["b"]}', '{"head": "a", "relation": "r", "tail": ["c", "d"]}']
+    (tmp_path / "g.jsonl").write_text("\n".join(lines))
+    with pytest.raises(GraphError, match=r"g\.jsonl line 2: the tail is a list: give each of its names a fact"):
+        read_graph(tmp_path / "g.jsonl")
+    graph = read_graph(tmp_path / "g.jsonl", skip_bad=True)
+    assert (named(graph), graph.left_out) == ([("a", "r", "b")], {"bad lines": 1})

@@ -53,6 +53,14 @@ def test_heads_that_are_named_are_the_only_ones() -> None:
     assert not asked(both) & {(i, r) for i in range(PEOPLE) for r in (1, 4)}  # no country is a capital
 
 
+def test_what_holds_both_ways_is_asked_once() -> None:
+    graph = countries()
+    both = graph.both_ways(np.array([2]))
+    found = open_questions(both, ["borders", "continent"], both_directions=True)
+    assert set(found.relations.tolist()) == {0, 2, 3}
+    assert asked(found) >= {(i, 2) for i in range(PEOPLE)}
+
+
 def test_a_relation_of_few_facts_may_have_seconds() -> None:
     graph = countries()
     few = graph.without(graph.triples[(graph.triples[:, 1] == 1) & (graph.triples[:, 0] >= 10)])

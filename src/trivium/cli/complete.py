@@ -14,6 +14,7 @@ from trivium.cli.options import Answering, Asking, Calibrated, Count, Force, Req
 from trivium.cli.rank import PART_QUERIES, give, named_in, open_ranker
 from trivium.errors import InputError
 from trivium.files import check_place, write_whole
+from trivium.graph.graph import Graph
 from trivium.inference.answers import Ids, split
 from trivium.inference.complete import Appearance, estimate_seconds, open_questions
 from trivium.report import duration, show, warn
@@ -60,7 +61,7 @@ def complete(
     heads
         A file of names: ask these alone; with --relation each of them, whether like the others or not.
     both_directions
-        Ask for heads too, (?, relation, tail); the column asked says which end was.
+        Ask for heads too, (?, relation, tail), where that is another question; the column asked says which end was.
     also_second
         Ask for second answers also where nearly every head has exactly one.
     candidates
@@ -118,7 +119,7 @@ def complete(
     asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
     parts = split(np.arange(len(asked_of)), PART_QUERIES)
     give(ranker, asked, output, force, sharing, [parts], links, arrange)
-    _show_appearance(found[0], k)
+    _show_appearance(found[0], k, ranker.graph)
     if json is not None:
         facts = {
             "questions": len(asked_of),
@@ -131,11 +132,12 @@ def complete(
         write_whole(dumps(facts, indent=1).encode(), json, force)
 
 
-def _show_appearance(found: Appearance, k: int) -> None:
-    """Prints the entities that come up for most questions."""
+def _show_appearance(found: Appearance, k: int, graph: Graph) -> None:
+    """Prints the entities that come up for most questions, by their labels where there are any."""
     if not found.shares:
         return
-    rows = [[name, share] for name, share in islice(found.shares.items(), MAX_SHOWN)]
+    most = dict(islice(found.shares.items(), MAX_SHOWN))
+    rows = list(zip(graph.entities.shown(graph.entities.ids(most, labels=False)), most.values(), strict=True))
     show(["comes up for most questions", f"appearance@{k}"], rows)
     spread = f"{2**found.entropy:,.0f} entities that come up alike"
     warn(f"the answers to {found.questions:,} questions spread like {spread} (entropy {found.entropy:.1f} bits)")

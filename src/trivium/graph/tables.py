@@ -64,6 +64,12 @@ class Text(str):
     __slots__ = ()
 
 
+class Several(Text):
+    """Several values, which are no one's name."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a text is divided into fields, and its first row.
@@ -71,7 +77,7 @@ class Layout:
     Attributes:
         delimiter: stands between fields.
         quoted: fields may stand in quotation marks, as RFC 4180 has it.
-        spaced: blanks after a delimiter say nothing.
+        spaced: blanks around a delimiter say nothing.
         line: the first row's.
         first: its fields.
     """
@@ -276,7 +282,7 @@ def text_rows(path: Path, form: Layout | None = None, run: Pass | None = None) -
             try:
                 for row in reader:
                     if row:
-                        yield begin, row
+                        yield begin, [field.strip() for field in row] if form.spaced else row
                     begin = form.line + reader.line_num
                 return
             except csv.Error as reason:
@@ -365,6 +371,8 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
                     run.labels.setdefault(name, row[place])
             if not any(isinstance(name, Text) for name in triple):
                 yield head, relation, tail, line
+            elif some := [what for what, name in zip(TRIPLE, triple, strict=True) if isinstance(name, Several)]:
+                run.bad(path, line, f"the {some[0]} is a list: give each of its names a fact of its own")
             elif isinstance(tail, Text) and (relation == "label" or relation in LABELS):
                 run.labels.setdefault(head, str(tail))
             else:
@@ -507,8 +515,10 @@ _SPARQL |= {"uri": str, "bnode": "_:{}".format}
 
 def _name(value: Any) -> str:
     """A value as a name; several are joined as Neo4j and KGX join them, an object has none."""
+    if isinstance(value, list) and len(value) != 1:
+        return Several(";".join(map(_name, value)))
     if isinstance(value, list):
-        return ";".join(map(_name, value))
+        return _name(value[0])
     return "" if value is None or isinstance(value, dict) else str(value)
 
 

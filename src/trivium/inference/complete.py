@@ -57,7 +57,7 @@ def open_questions(
     Args:
         relations: names of the relations to complete; all by default.
         heads: the only ones to ask; with ``relations`` each of them, like or not.
-        both_directions: ask ``(?, relation, tail)`` too.
+        both_directions: ask ``(?, relation, tail)`` too, but of a relation that holds both ways.
         also_second: ask for second answers everywhere.
 
     Raises:
@@ -71,7 +71,8 @@ def open_questions(
     count = graph.num_relations
     asked = np.arange(count) if relations is None else np.unique(graph.relations.each(relations, "relation"))
     if both_directions:
-        asked = np.concatenate([asked, inverse(asked, count)])
+        back = inverse(asked, count)
+        asked = np.concatenate([asked, back[graph.twins[back] != graph.twins[asked]]])
     targets = np.repeat(np.arange(graph.num_entities), np.diff(graph.offsets))
     pairs = targets, inverse(graph.edge_relations, count)
     answers = csr_array((np.ones(len(targets)), pairs), shape=(graph.num_entities, 2 * count))
