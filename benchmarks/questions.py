@@ -29,7 +29,7 @@ NEAR = 20
 
 def graph_of(name: str, data_dir: str | None) -> Graph:
     shape, _, size = name.partition(":")
-    if not size:
+    if shape not in PER_ENTITY:
         return load_dataset(name, data_dir).graph
     rng, triples = np.random.default_rng(0), int(size)
     entities = triples // PER_ENTITY[shape]

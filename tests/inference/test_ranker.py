@@ -1,5 +1,6 @@
 """The engine computes what the model says, whatever the batching; ranks and ties by hand."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -169,6 +170,26 @@ def test_what_a_head_does_not_reach_costs_nothing(debias: bool) -> None:
             np.testing.assert_array_equal(answered, wanted)
         (places,) = engine.places.free
         assert (places == -1).all()
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_question_that_reaches_all_holds_two_states_of_it(held: bool) -> None:
+    """Beside what is held of the base for the next questions."""
+    count = 20_000
+    ranker = Ranker(small_model(PLAIN), random_graph(1, entities=count, relations=3, triples=8 * count))
+    engine = ranker.engine
+    assert isinstance(engine, Engine)
+    if not held:
+        engine.base_bytes = 0
+    ((_, rows),) = ranker.representations.each([1])
+    base = engine.prepare(rows, 1)
+    tracemalloc.start()
+    engine.answered(base, 0, 10)  # makes what questions share
+    tracemalloc.reset_peak()
+    engine.answered(base, 0, 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 1.9 < (peak - base.nbytes) / (count * PLAIN.dim * 4) < 2.3
 
 
 def test_a_limited_reach_spreads_over_the_nearest_alone() -> None:

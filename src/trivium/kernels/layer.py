@@ -10,7 +10,7 @@ from numba import njit, prange
 from trivium.kernels import vector
 from trivium.kernels.compiled import compiled
 
-AHEAD = 16  # edges between the one summed and the one asked for from memory
+AHEAD, FAR = 12, 48  # edges between the one summed and those asked for: into the first cache, into the second
 STAYS = 0.15  # of what comes to an entity, what it keeps as its rank
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
@@ -236,17 +236,26 @@ def run_layer(edges, reached, places, base, layer, out, count, threads):  # type
                     apart = min(vector.WIDTH, dim - vector.WIDTH - c)  # 0 where one vector is left: summed twice
                     left, right = vector.zeros(), vector.zeros()
                     for e in range(offsets[entity], offsets[entity + 1]):
-                        source, soon = np.int64(sources[e]), np.int64(sources[min(e + AHEAD, end)])
+                        source = np.int64(sources[e])
+                        soon, later = np.int64(sources[min(e + AHEAD, end)]), np.int64(sources[min(e + FAR, end)])
                         factor = np.int64(relations[e]) * dim + c
                         if places is None:
-                            ask = (places_here + soon) * dim + c
-                            vector.prefetch(states, ask)
-                            vector.prefetch(states, ask + apart)
+                            soon, later = (places_here + soon) * dim + c, (places_here + later) * dim + c
+                            vector.prefetch_far(states, later)
+                            vector.prefetch_far(states, later + apart)
+                            vector.prefetch(states, soon)
+                            vector.prefetch(states, soon + apart)
                             place = (places_here + source) * dim + c
                             left = vector.add_product(left, states, place, carried, factor)
                             right = vector.add_product(right, states, place + apart, carried, factor + apart)
                         else:
-                            place = np.int64(places[places_here + source])
+                            # no look-up where no pair has a state of its own yet
+                            place = np.int64(places[places_here + soon]) if before > 0 else np.int64(-1)
+                            own = (place >= 0) & (place < before)
+                            here_own, here_base = place * dim + c, soon * base_row + c
+                            vector.prefetch_either(own, states, here_own, base_states, here_base)
+                            vector.prefetch_either(own, states, here_own + apart, base_states, here_base + apart)
+                            place = np.int64(places[places_here + source]) if before > 0 else np.int64(-1)
                             own = (place >= 0) & (place < before)
                             here_own, here_base = place * dim + c, source * base_row + c
                             left = vector.add_product_of_either(

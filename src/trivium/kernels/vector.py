@@ -120,16 +120,32 @@ def store(build: Any, out: Any, place: Any, total: Any) -> None:
     out.store(place, total if vector == total.type else build.fptrunc(total, vector))
 
 
-@_instruction(types.void)
-def prefetch(build: Any, a: Any, i: Any) -> None:
-    """Asks for the 128 bytes from ``a[i]`` on ahead of their use."""
+def _ask(build: Any, address: Any, cache: int) -> None:
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, _INTEGER, _INTEGER, _INTEGER])
     function = cgutils.get_or_insert_function(build.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
-    start = build.bitcast(a.address(i), byte)
-    read, keep, is_data = (_INTEGER(value) for value in (0, 3, 1))
+    start = build.bitcast(address, byte)
+    read, keep, is_data = (_INTEGER(value) for value in (0, 4 - cache, 1))
     for line in (0, 64):
         build.call(function, [build.gep(start, [_INTEGER(line)]), read, keep, is_data])
+
+
+@_instruction(types.void)
+def prefetch(build: Any, a: Any, i: Any) -> None:
+    """Asks for the 128 bytes from ``a[i]`` on ahead of their use: into the first cache."""
+    _ask(build, a.address(i), 1)
+
+
+@_instruction(types.void)
+def prefetch_far(build: Any, a: Any, i: Any) -> None:
+    """The same into the second cache, which waits for more lines at once than the first."""
+    _ask(build, a.address(i), 2)
+
+
+@_instruction(types.void)
+def prefetch_either(build: Any, first: Any, a: Any, i: Any, b: Any, j: Any) -> None:
+    """`prefetch` of ``a`` from ``i`` on if ``first``, else of ``b`` from ``j`` on."""
+    _ask(build, build.select(first, a.address(i), b.address(j)), 1)
 
 
 @_instruction(_floats)

@@ -1,6 +1,6 @@
 """The message-passing encoders: how relations share entities, and how a query spreads from its head to every entity."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from trivium.model.topology import Topology
 from trivium.nn.propagate import layers_at_once, propagate
+
+ROWS = 1 << 16  # entities whose states are computed together where no gradient is taken
 
 
 class EntityLayer(nn.Module):
@@ -40,6 +42,11 @@ class EntityLayer(nn.Module):
             return run_layer(state, factor, topology.edges, boundary, self.linear, self.norm)
         message = propagate(state, factor, topology.edges, weight)
         message = message if boundary is None else message + boundary
+        return _by_rows(self._finished, message, state)
+
+    def _finished(
+        self, message: Float[Tensor, "batch some dim"], state: Float[Tensor, "batch some dim"]
+    ) -> Float[Tensor, "batch some dim"]:
         return state + functional.relu(self.norm(self.linear(torch.cat([state, message], -1))))
 
 
@@ -201,14 +208,29 @@ class _RelationStep(nn.Module):
         else:
             asked = states[torch.arange(len(relation), device=relation.device), relation]
             own, other = self.gate.weight.chunk(2, 1)
-            gate = functional.linear(entities, own, self.gate.bias) + functional.linear(asked, other)[:, None]
-            scale = (gate * topology.entity_scale)[:, :, None]
-            gathered = (gathered.reshape(*gate.shape[:2], 2, -1) * scale).flatten(2)
+            bias, queried = self.gate.bias, functional.linear(asked, other)[:, None]
+
+            def gated(some: Tensor, states: Tensor, scale: Tensor) -> Tensor:
+                gate = functional.linear(states, own, bias) + queried
+                return (some.reshape(*gate.shape[:2], 2, -1) * (gate * scale)[:, :, None]).flatten(2)
+
+            gathered = _by_rows(gated, gathered, entities, topology.entity_scale[None])
         forward, backward = propagate(gathered, None, topology.to_relations).chunk(2, -1)
         total = forward + _inverse(topology, backward)
         flat = total.sign() * total.abs().log1p()
         mean = total / topology.relation_counts
         return states + functional.relu(self.norm(self.linear(torch.cat([states, flat + boundary, mean], -1))))
+
+
+def _by_rows(work: Callable[..., Tensor], changed: Tensor, *others: Tensor) -> Tensor:
+    """``work`` of arrays ``[batch, entities, …]``. Without gradients it is done a block of entities at a time, each in
+    place of the first array's block, so that what is between takes the memory of a block."""
+    if torch.is_grad_enabled() or changed.shape[1] <= ROWS:
+        return work(changed, *others)
+    for begin in range(0, changed.shape[1], ROWS):
+        rows = slice(begin, begin + ROWS)
+        changed[:, rows] = work(changed[:, rows], *(other[:, rows] for other in others))
+    return changed
 
 
 def _mark(relation: Int[Tensor, " batch"], count: int, dim: int, like: Tensor) -> Float[Tensor, "batch relations dim"]:
