@@ -113,7 +113,7 @@ def test_reviewing_by_key(visit: Open, reviewed: tuple[str, Decisions], keep: Ke
     keep(page, "review")
     page.wait_for_load_state("networkidle")  # reasons are prepared ahead …
     page.route("**/api/explain", lambda route: route.abort())  # … so that none is asked for now
-    page.keyboard.press("a")
+    page.keyboard.press("A")  # as with Caps Lock
     expect(said).to_have_text("Accepted: Nepal borders Bhutan")
     expect(title).to_have_text("Nepal borders Bangladesh")
     expect(page.locator("#link-paths:not(.waits) li").first).to_contain_text("Nepal")
@@ -146,6 +146,31 @@ def test_reviewing_by_key(visit: Open, reviewed: tuple[str, Decisions], keep: Ke
     expect(page.locator("#done-note")).to_contain_text("6 other links wait")
     page.get_by_role("link", name="Show all of them").click()
     expect(title).to_have_text("Nepal borders Pakistan")
+
+
+def test_what_is_decided_is_in_sight_and_keys_can_be_switched_off(visit: Open, reviewed: tuple[str, Decisions]) -> None:
+    address, log = reviewed
+    page = visit(address, REVIEW, PHONE, token=TOKEN, reviewer="Ann")
+    title = page.locator("#link-title")
+    expect(page.locator("#tail-facts dt").first).to_have_text(
+        "… borders"
+    )  # what is known of the same relation is first
+    expect(page.locator("#tail-facts .hint").first).to_have_text(
+        re.compile(r"^\+ \d+$")
+    )  # and what is left out counted
+    page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
+    expect(title).not_to_be_in_viewport()
+    page.keyboard.press("d")
+    expect(title).to_have_text("Nepal borders Bangladesh")
+    expect(title).to_be_in_viewport()
+    page.get_by_text("Which links").click()
+    page.get_by_label("keys A R D U").uncheck()
+    page.reload()
+    expect(title).to_have_text("Nepal borders Bangladesh")
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#review-said")).to_have_text("Taken back: Nepal borders Bhutan")
+    assert verdicts(log) == []
 
 
 def test_two_tabs_and_one_that_was_left_open(visit: Open, reviewed: tuple[str, Decisions]) -> None:
@@ -202,7 +227,7 @@ def test_what_the_graph_holds_and_a_relation_as_a_list(visit: Open, reviewed: tu
     lacking = int(page.locator("#held-rows td").nth(2).inner_text())
     page.locator("#held-rows").get_by_role("link", name="language").click()
     settled(page)
-    expect(page.locator("#completed-about")).to_contain_text(f"{lacking} entities without an answer")
+    expect(page.locator("#completed-about")).to_contain_text(f"{lacking} entities lack an answer")
     expect(page.locator("#completed-rows .tag")).to_have_count(10 - lacking)  # the others have some
     page.locator("#more-completed").click()
     expect(page.locator("#completed-rows tr")).to_have_count(35)
@@ -371,7 +396,7 @@ def test_the_whole_loop_killed_on_the_way(
     monkeypatch.setattr(sys, "stdin", io.StringIO("x?aruurdrarararar"))
     status, text, said = command(*review, "--doubtful-first")
     assert status == 0, said
-    assert "Like it: " in text
+    assert "Like it, " in text
     accepted, rejected, undecided = map(decided, ("accepted", "rejected", "undecided"))
     assert len(accepted | rejected | undecided) >= 20
     state = Decisions("g.decisions").state()

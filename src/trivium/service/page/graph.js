@@ -65,9 +65,10 @@ async function completed(relation, about, signal) {
     $("completed-rows").append(...found.rows.map((row) => completedRow(relation, row, about.calibrated)));
     got += found.rows.length;
     $("more-completed").hidden = got >= found.questions || !found.rows.length;
+    const [lacking, rest] = [found.lacking, found.questions - found.lacking];
     $("completed-about").textContent = !found.questions
       ? "Nothing seems to be missing: no entity without an answer is like those that have one, and each of these has its one."
-      : `${count(found.questions, "question")}, of which ${count(found.lacking, "entity", "entities")} without an answer, the likeliest to lack one first; then those that may have another one.`;
+      : [lacking && `${count(lacking, "entity lacks", "entities lack")} an answer though most like them have one, the likeliest first`, rest && `${rest.toLocaleString("en")} may have another one`].filter(Boolean).join("; then ") + ".";
   };
   $("more-completed").onclick = () => more(PAGE).catch(complain);
   await more(ROWS, signal);

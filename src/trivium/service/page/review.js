@@ -8,7 +8,9 @@ import { count, fill, make, name, visible } from "./text.js";
 export const title = "Review";
 const KEYS = { a: "accepted", r: "rejected", d: "undecided" };
 const WORDS = { accepted: "Accepted", rejected: "Rejected", undecided: "Left open" };
-const FACTS = 10; // of each end
+const FACTS = 12; // of each end
+const SAME = 6; // of these at most of the link's own relation, which come first
+const FETCHED = 40;
 let view;
 let now; // the link that is shown
 let busy = false;
@@ -108,6 +110,7 @@ function showLink(link) {
   fill($("link-title"), ...words(link));
   fill($("link-sure"), ...(link.confidence === null ? ["suggested without a confidence"] : ["suggested with confidence ", sure(link.confidence)]));
   $("link-note").value = "";
+  if ($("link-title").getBoundingClientRect().top < 0) $("review-said").scrollIntoView(); // nobody decides what is out of sight
   for (const part of ["link-drawing", "link-paths", "head-facts", "tail-facts"]) $(part).classList.add("waits");
   reasonsOf(link).then(
     (reasons) => now && key(now) === key(link) && shown && showReasons(link, reasons),
@@ -125,19 +128,24 @@ function showReasons(link, [reasons, ...ends]) {
   $("link-drawing").setAttribute("aria-label", `Drawing of the paths listed below, from ${visible(link.head.label)} to ${visible(link.tail.label)}`);
   $("link-legend").textContent = reasons.reached && reasons.paths.length ? LEGEND : NO_PATH;
   fill($("link-paths"), ...reasons.paths.map((path) => pathItem(path, asked.entity)));
-  known("head", ends[0]);
+  known("head", ends[0], link.relation.name, false);
   $("tail-known").hidden = link.head.name === link.tail.name;
-  known("tail", ends[1]);
+  known("tail", ends[1], link.relation.name, true);
 }
 
-function known(end, found) {
+function known(end, found, relation, inverse) {
   fill($(`${end}-title`), entityLink(found.name), ` · ${count(found.total, "fact")}`);
   const groups = new Map();
-  for (const fact of spread(found.facts).slice(0, FACTS)) {
+  const same = found.facts.filter((fact) => fact.relation === relation && fact.inverse === inverse).slice(0, SAME);
+  for (const fact of [...new Set([...same, ...spread(found.facts)])].slice(0, FACTS)) {
     const term = fact.inverse ? ["… ", name(fact.label)] : [name(fact.label)];
     const id = `${fact.relation}\n${fact.inverse}`;
     if (!groups.has(id)) groups.set(id, { term, list: make("ul") });
     groups.get(id).list.append(make("li", {}, entityLink(fact.other.name)));
+  }
+  for (const one of found.relations) {
+    const list = groups.get(`${one.relation}\n${one.inverse}`)?.list;
+    if (list && list.children.length < one.facts) list.append(make("li", { class: "hint" }, `+ ${one.facts - list.children.length}`));
   }
   fill($(`${end}-facts`), ...[...groups.values()].flatMap(({ term, list }) => [make("dt", {}, ...term), make("dd", {}, list)]));
 }
@@ -160,6 +168,15 @@ function likely(link) {
   return make("span", { class: "hint" }, link.verdict ? make("span", { class: "tag" }, WORDS[link.verdict].toLowerCase()) : sure(link.confidence));
 }
 
+// What is known of an end of a link: its first facts, and some of the link's own relation wherever they stand.
+async function factsOf(entity, relation, inverse) {
+  const found = await api.entity(entity, 0, FETCHED);
+  const place = found.relations.findIndex((one) => one.relation === relation && one.inverse === inverse);
+  const before = found.relations.slice(0, Math.max(place, 0)).reduce((sum, one) => sum + one.facts, 0);
+  if (before >= FETCHED) found.facts.push(...(await api.entity(entity, before, SAME)).facts);
+  return found;
+}
+
 // --- reasons, prepared ahead --------------------------------------------------------------------------------------
 
 function reasonsOf(link) {
@@ -167,8 +184,7 @@ function reasonsOf(link) {
   if (!ready.has(id)) {
     const found = preparing.then(() => Promise.all([
       api.why(link.head.name, link.relation.name, link.tail.name),
-      api.entity(link.head.name, 0, 40),
-      api.entity(link.tail.name, 0, 40),
+      ...[link.head, link.tail].map((end, inverse) => factsOf(end.name, link.relation.name, Boolean(inverse))),
     ]));
     found.catch(() => ready.delete(id)); // it is asked for again when its turn comes
     preparing = found.catch(() => undefined); // one after the other: the first comes first
@@ -189,7 +205,9 @@ async function act(ask, said) {
   if (busy) return;
   if (!$("review-who").value.trim()) {
     tell("Say first who you are: your name is kept with each decision.");
-    $("review-choose").open = true;
+    $("review-keys").checked = localStorage.getItem("trivium-keys") !== "off";
+$("review-keys").addEventListener("change", () => localStorage.setItem("trivium-keys", $("review-keys").checked ? "on" : "off"));
+$("review-choose").open = true;
     $("review-who").focus();
     return;
   }
@@ -236,15 +254,18 @@ function tell(...parts) {
   fill($("review-said"), ...parts);
 }
 
+$("review-keys").checked = localStorage.getItem("trivium-keys") !== "off";
+$("review-keys").addEventListener("change", () => localStorage.setItem("trivium-keys", $("review-keys").checked ? "on" : "off"));
 $("review-choose").open = matchMedia("(min-width: 40.01rem)").matches; // on a phone the link comes first
 for (const button of document.querySelectorAll("[data-verdict]")) button.addEventListener("click", () => decide(button.dataset.verdict));
 $("undo").addEventListener("click", undo);
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input:not([type=checkbox]), select, textarea, dialog");
-  if (!shown || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (KEYS[event.key]) decide(KEYS[event.key]);
-  else if (event.key === "u") undo();
-  else if (event.key === "n" && now) $("link-note").focus();
+  if (!shown || typing || !$("review-keys").checked || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const pressed = event.key.toLowerCase();
+  if (KEYS[pressed]) decide(KEYS[pressed]);
+  else if (pressed === "u") undo();
+  else if (pressed === "n" && now) $("link-note").focus();
   else return;
   event.preventDefault();
 });
