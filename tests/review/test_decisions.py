@@ -222,6 +222,17 @@ def test_what_says_the_same_as_a_decided_link_is_not_suggested(tmp_path: Path) -
         assert Queue(links, log, graph).counts["waiting"] == 2, "of those that say the same one waits"
 
 
+def test_decisions_about_another_graph_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    graph, log = random_graph(0), Decisions(tmp_path / "d")
+    log.record(Decision("x", "0", "y", "accepted", "me"))
+    decided(graph, log.state())
+    assert "none of 1 accepted links names an entity that the graph holds" in caplog.text
+    caplog.clear()
+    log.record(Decision("x", "0", "1", "accepted", "me"))
+    decided(graph, log.state())
+    assert not caplog.text
+
+
 def test_decisions_are_about_names_alone(tmp_path: Path) -> None:
     rows = [("x:Paris", "in", "x:France"), ("y:Paris", "in", "x:Texas"), ("x:Rome", "in", "x:Italy")]
     graph = Graph.from_triples([[f"http://{name[0]}/{name[2:]}" if ":" in name else name for name in r] for r in rows])

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -122,6 +123,14 @@ def test_neo4j_takes_two_files_which_are_read_back(folder: Path, command: Run) -
     assert Path("kept.nodes.csv").read_text().splitlines()[0] == "name:ID,:LABEL"
     assert Path("kept.csv").read_text().splitlines()[0].startswith(":START_ID,:END_ID,:TYPE,confidence:double,at,")
     assert read_graph("kept.csv").num_triples == 3
+
+
+def test_a_copy_of_a_rejected_link_is_not_exported(folder: Path, command: Run) -> None:
+    Path("n.tsv").write_text("".join(f"{a}\tbeside\t{b}\n{b}\tbeside\t{a}\n" for a, b in pairwise("abcdefgh")))
+    Path("s.tsv").write_text("head\trelation\ttail\na\tbeside\th\nh\tbeside\ta\nnew\tbeside\th\nb\tbeside\th\n")
+    Decisions("n.decisions").record(Decision("a", "beside", "h", "rejected", "me"))
+    assert command("export", "n.tsv", "-o", "kept.csv", "--suggestions", "s.tsv")[2] == "kept.csv: 2 links\n"
+    assert pl.read_csv("kept.csv")["head"].to_list() == ["new", "b"]
 
 
 def test_a_spreadsheet_decides(folder: Path, command: Run) -> None:
@@ -306,8 +315,8 @@ def test_every_table_says_what_it_rests_on(folder: Path, command: Run) -> None:
         assert (status, said) == (0, ""), table
         words = " ".join(shown.split())
         assert f"written by {verb}" in words
-        assert "checkpoint rests on none" in words
-        assert ("graph rests on none" in words) == (verb in ("review", "synthesize"))
+        assert "checkpoint names none" in words
+        assert ("graph names none" in words) == (verb in ("review", "synthesize"))
     shown = command("verify", "kept.csv", "g.tsv", *MODEL)[1]
     assert "links 4, of which the graph holds 4 now" in " ".join(shown.split())
     Decisions("g.decisions").record(Decision("1", "2", "6", "accepted", "me"))

@@ -318,9 +318,12 @@ def export(
         raise InputError(f"{output}: only .nq and .trig can hold annotations")
     given = read_graph(graph, **vars(reading))
     state = Decisions.of(graph, decisions).state().drop("id")
+    changed, rejected = decided(given, state)
     links = state.filter(pl.col("verdict") == "accepted")
     if suggestions is not None:
         links = _suggested(suggestions, state)
+        ids = changed.ids(*links.select(TRIPLE), labels=False)
+        links = links.filter((ids.min(1) < 0) | ~np.isin(changed.keys(ids), changed.keys(rejected)))
     facts = (
         given.named(given.without(given.ids(*links.select(TRIPLE), labels=False)).triples)
         if whole
@@ -328,7 +331,6 @@ def export(
     )
     if facts.is_empty() and links.is_empty():
         raise InputError(f"{graph}: no link was accepted yet: `trivium review` keeps some, or give --suggestions FILE")
-    changed, rejected = decided(given, state)
     after = decided_sha256(given, changed, rejected if len(rejected) else None)
     made = made_by("export", whole, neo4j, links.rows(), graph=given.sha256, decided=after)
     if ending in RDF_FORMS:
@@ -373,7 +375,7 @@ def verify(file: Path, graph: Path, /, *, opening: Opening = Opening()) -> None:
     same = {what: getattr(then, name) in ("", getattr(now, name)) for name, what in words.items()}
     rows = [("written by", then.verb)]
     for name, what in words.items():
-        rows.append((what, ("as it was" if same[what] else "another") if getattr(then, name) else "rests on none"))
+        rows.append((what, ("as it was" if same[what] else "another") if getattr(then, name) else "names none"))
     if then.calibration:
         rows.append(("confidences", "rest on a calibration, which is not compared"))
     if then.graph and (links := _links_in(file)) is not None:

@@ -216,14 +216,16 @@ class Graph:
         """The relations that say the same as one, itself among them, by `twins`; ids over ``2 · num_relations``."""
         return np.flatnonzero(self.twins == self.twins[relation]).tolist()  # type: ignore[no-any-return]
 
-    def canonical(self, triples: IntArray) -> IntArray:
-        """Triples ``[n, 3]`` in one form of all that say the same, by `twins`; relation ids over
-        ``2 · num_relations``."""
+    def keys(self, triples: IntArray) -> NDArray[np.uint64]:
+        """A number of each of ``[n, 3]`` triples, the same for those alone that say the same, by `twins`; relation ids
+        over ``2 · num_relations``."""
         heads, relations, tails = triples.T
         there, back = self.twins[relations], self.twins[inverse(relations, self.num_relations)]
         turned = (back < there) | ((back == there) & (tails < heads))
         first, last = np.where(turned, (tails, heads), (heads, tails))
-        return np.stack([first, np.minimum(there, back), last], 1)
+        size, kinds = np.uint64(self.num_entities), np.minimum(there, back).astype(np.uint64)
+        keys: NDArray[np.uint64] = (kinds * size + first.astype(np.uint64)) * size + last.astype(np.uint64)
+        return keys
 
     def copies(self, triples: IntArray) -> tuple[OffsetArray, IntArray]:
         """What the graph holds that says the same as some of ``[n, 3]`` triples, by `twins`, besides these.

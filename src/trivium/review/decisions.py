@@ -7,6 +7,7 @@ they share, so a network folder is no place for it.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ Verdict = Literal["accepted", "rejected", "undecided"]
 VERDICTS = get_args(Verdict)
 RUN = ("checkpoint", "graph", "trivium", "settings")  # what a link was suggested by
 WAIT_SECONDS = 60.0  # for others who write
+_log = logging.getLogger(__name__)
 _APPLICATION = 0x54524956
 _GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", *RUN, "note")
 _COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
@@ -222,6 +224,10 @@ def decided(graph: Graph, state: pl.DataFrame) -> tuple[Graph, IntArray]:
         GraphError: every fact was rejected.
     """
     accepted, rejected = (state.filter(pl.col("verdict") == verdict).select(TRIPLE) for verdict in VERDICTS[:2])
+    ends = graph.ids(*accepted, labels=False)[:, ::2]
+    if ends.max(initial=-1) < 0 < len(accepted):
+        words = "names an entity that the graph holds: are these decisions about another graph?"
+        _log.warning("none of %s accepted links %s", f"{len(accepted):,}", words)
     held = graph.contains(graph.ids(*rejected, labels=False))
     if len(accepted) or held.any():
         graph = graph.with_changes(accepted, rejected.filter(pl.Series(held)), labels=False)

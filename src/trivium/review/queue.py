@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from trivium.errors import InputError
 from trivium.graph.formats import TRIPLE
 from trivium.graph.graph import Graph
-from trivium.kernels.csr import IntArray
 from trivium.review.decisions import RUN, VERDICTS, Decision, Decisions, Verdict
 
 BAND = 0.1  # of confidence: of those that are so alike in doubt, like links come together
@@ -90,7 +89,7 @@ class Queue:
         ids = ids[known]
         links = links.filter(known).with_columns(graph.named(ids))
         once = np.zeros(len(ids), np.bool_)
-        once[np.unique(self._keys(ids), return_index=True)[1]] = True
+        once[np.unique(self._graph.keys(ids), return_index=True)[1]] = True
         self._take(links.filter(once), ids[once])
         kept = ~graph.knows(self.ids) | (self.verdicts > 0)
         self._take(self.links.filter(kept), self.ids[kept], self.verdicts[kept])
@@ -102,7 +101,7 @@ class Queue:
         heads, relations, tails = ids.astype(np.int64).T
         size = 1 + int(max(heads.max(initial=0), tails.max(initial=0)))
         self._questions, self._answers = relations * size + heads, relations * size + tails
-        keys = self._keys(ids)
+        keys = self._graph.keys(ids)
         self._by_key = np.argsort(keys)
         self._sorted_keys = keys[self._by_key]
         self._update()
@@ -116,7 +115,7 @@ class Queue:
             self._read = new["id"][-1]
             ids = self._graph.ids(*(new[name] for name in TRIPLE), labels=False)
             known = ids.min(1) >= 0
-            keys = self._keys(ids[known])
+            keys = self._graph.keys(ids[known])
             rows = new.filter(known).select("id", "verdict", "undoes").iter_rows()
             for key, (number, verdict, undoes) in zip(keys.tolist(), rows, strict=True):
                 entries = self._standing.setdefault(key, {})
@@ -181,19 +180,12 @@ class Queue:
     def _find(self, link: Link) -> int | None:
         """The place of what says the same as a link."""
         ids = self._graph.ids(*([name] for name in link), labels=False)
-        return None if ids.min() < 0 else self._place(self._keys(ids)[0])
+        return None if ids.min() < 0 else self._place(self._graph.keys(ids)[0])
 
     def _place(self, key: np.uint64) -> int | None:
         place = int(np.searchsorted(self._sorted_keys, key))
         held = place < len(self._sorted_keys) and self._sorted_keys[place] == key
         return int(self._by_key[place]) if held else None
-
-    def _keys(self, ids: IntArray) -> NDArray[np.uint64]:
-        """A number for each of ``[n, 3]`` links, the same for those that say the same."""
-        heads, relations, tails = self._graph.canonical(ids).astype(np.uint64).T
-        size = np.uint64(self._graph.num_entities)
-        keys: NDArray[np.uint64] = (relations * size + heads) * size + tails
-        return keys
 
     def _waiting(self, place: int) -> Waiting:
         head, relation, tail, confidence = self.links.select(*TRIPLE, "confidence").row(place)
