@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tests.conftest import IMPORTED, PLAIN, graph_of, random_graph, renamed, small_model
 
 from trivium.errors import CheckpointError, ConfigError, GraphError, InputError
+from trivium.explanation import explain
 from trivium.graph.graph import Graph
 from trivium.graph.names import Names
 from trivium.inference.answers import Ids, Reached
@@ -123,6 +124,14 @@ def test_tables_speak_in_names() -> None:
         ranker.rank("Nepl", "borders")
     with pytest.raises(InputError, match="k is 0"):
         ranker.rank("Nepal", "borders", k=0)
+    with pytest.raises(InputError, match="'abc' is no triple"):
+        ranker.score(["abc"])  # type: ignore[list-item]
+    with pytest.raises(GraphError, match="unknown entity '77'"):
+        ranker.rank(77, "borders")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="columns says how a file is read, and a graph is given"):
+        Ranker.open(ranker.graph, columns="1,2,3")
+    with pytest.raises(InputError, match="asked is 'both': give 'tail' or 'head'"):
+        explain(ranker, "Nepal", "borders", "China", asked="both")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="a head or a tail"):
         ranker.rank("Nepal", "borders", "China")
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from trivium.errors import InputError
 from trivium.explanation.paths import Check, best_paths, between, edge_gradients, narrowed
 from trivium.graph.graph import Graph, inverse
 from trivium.inference.ranker import Ranker
@@ -125,9 +126,12 @@ def explain(
 
     Raises:
         GraphError: a name is unknown; the message names the nearest.
+        InputError: what is asked is neither end.
 
     Cost: see `explain_ids`.
     """
+    if asked not in ("tail", "head"):
+        raise InputError(f"asked is {asked!r}: give 'tail' or 'head'")
     graph = ranker.graph
     start, end = graph.entities.id(head, "head"), graph.entities.id(tail, "tail")
     kind = graph.relations.id(relation, "relation")

@@ -420,11 +420,15 @@ def _columns(triples: Any, columns: str | None = None, relation: str | None = No
         parts = [[found.places[1]] * count if column is None else column.to_list() for column in held]
         rows = list(zip(*parts, strict=True))
     else:
-        rows = [(row[0], relation, row[1]) if relation and len(row) == 2 else row for row in triples]
+        rows = [tuple(row) if isinstance(row, list | tuple | np.ndarray) else (row,) for row in triples]
+        rows = [(row[0], relation, row[1]) if relation and len(row) == 2 else row for row in rows]
     for number, row in enumerate(rows):
         if len(row) != len(TRIPLE) or not all(isinstance(name, str | int | np.integer) and name != "" for name in row):
             raise GraphError(f"row {number} is {row!r}: give a head, a relation and a tail, each a name")
-    return [pl.Series([str(row[i]) for row in rows], dtype=pl.String) for i in range(3)]
+    try:
+        return [pl.Series([str(row[i]) for row in rows], dtype=pl.String) for i in range(3)]
+    except UnicodeEncodeError as reason:
+        raise GraphError(f"{reason.object!a} is no text that UTF-8 can hold: give another name") from reason
 
 
 def triples_sha256(triples: pl.DataFrame) -> str:

@@ -235,7 +235,7 @@ class Names:
         """
         ids = self.ids(names).astype(np.int64)
         if (ids < 0).any():
-            raise GraphError(self.unknown(names[int((ids < 0).argmax())], what))
+            raise GraphError(self.unknown(str(names[int((ids < 0).argmax())]), what))
         return ids
 
     def id(self, name: str, what: str) -> int:

@@ -152,6 +152,8 @@ class Ranker:
             GraphError: the graph cannot be read.
             ConfigError: a relation text for a model without text, without the text encoder, or one that says nothing.
         """
+        if isinstance(graph, Graph) and reading:
+            raise InputError(f"{next(iter(reading))} says how a file is read, and a graph is given: leave it out")
         model = Trivium.load(checkpoint, device)  # before the graph, since it fails fast
         source = "" if isinstance(graph, Graph) else graph
         given = graph if isinstance(graph, Graph) else _read(graph, asked, reading)
@@ -510,7 +512,7 @@ class Ranker:
 
         Cost: one small batch for all unknown triples, and a fresh pass over the graph for each known one.
         """
-        if odd := [triple for triple in triples if len(triple) != 3]:
+        if odd := [triple for triple in triples if isinstance(triple, str) or len(triple) != 3]:
             raise InputError(f"{odd[0]!r} is no triple: give head, relation and tail")
         names = self.graph.entities, self.graph.relations, self.graph.entities
         ids = [names[i].each([triple[i] for triple in triples], what) for i, what in enumerate(TRIPLE)]
