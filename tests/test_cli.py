@@ -259,6 +259,11 @@ def test_what_takes_over_a_minute_says_so_before(run: Run, monkeypatch: pytest.M
         output = "c.json" if words[0] == "calibrate" else "o.csv"
         status, _, err = run(*words, "-o", output, "--force", *MODEL)
         assert (status, re.search("this takes about [0-9.]+ (minutes|hours)", err) is not None) == (0, True), err
+    monkeypatch.setattr(Ranker, "expected_seconds", lambda *_: 300.0)
+    one = "d.tsv", "--head", "e1", "--relation", "r0"
+    for one_question in (["rank", *one], ["explain", *one, "--tail", "e2"]):
+        status, _, err = run(*one_question, *MODEL)
+        assert (status, "this takes about 5 minutes" in err) == (0, True), err
 
 
 def test_answers_of_the_right_kind_without_what_is_wrong(run: Run, ranked: Ranked) -> None:

@@ -6,13 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import graph_of, random_graph
+from tests.conftest import graph_of, random_graph, small_model
 
 from trivium import Graph, read_graph
 from trivium.cli.demo import WORLD
 from trivium.errors import InputError
 from trivium.graph.names import Names
-from trivium.inference.complete import Appearance, Questions, open_questions
+from trivium.inference import ranker as ranking
+from trivium.inference.complete import Appearance, Questions, estimate_seconds, open_questions
+from trivium.inference.engine import Engine
+from trivium.inference.ranker import Ranker
 
 PEOPLE = 30
 
@@ -115,3 +118,18 @@ def test_what_comes_up_for_most_questions() -> None:
     forward = Appearance.of(table[:3].drop("asked"))
     assert (forward.questions, forward.shares) == (2, {"x": 1.0, "y": 0.5})
     assert Appearance.of(table.clear()) == Appearance(0, {}, 0.0)
+
+
+def test_what_a_large_graph_costs_is_known_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = Ranker(small_model(), random_graph(1, entities=50, relations=3, triples=200))
+    assert isinstance(ranker.engine, Engine)
+    assert 0 < ranker.engine.layer_seconds() < 1
+    assert ranker.expected_seconds(3, 2) == 0  # a small graph
+    monkeypatch.setattr(ranking, "FEW", 0)
+    monkeypatch.setattr(Engine, "layer_seconds", lambda _: 2.0)
+    monkeypatch.setattr(Ranker, "rank_ids", None)  # nothing is asked
+    layers = len(ranker.engine.layers)
+    assert ranker.expected_seconds(3, 2) == 2 * (20 + 5 * 2 + layers * 3)
+    assert estimate_seconds(ranker, np.arange(3), np.zeros(3, np.int64)) == ranker.expected_seconds(3, 1)
+    assert estimate_seconds(ranker, np.arange(40), np.arange(40) % 4) == ranker.expected_seconds(40, 4)
+    assert ranker.within(10).expected_seconds(3, 2) == 2 * (20 + 5 * 2)

@@ -148,6 +148,7 @@ def test_the_service_tells_of_itself(client: TestClient) -> None:
     about = client.get("/api/info").json()
     assert about["graph"]["entities"] == len(ODD) + len(PLAIN)
     assert about["limits"]["max_k"] == 50
+    assert 0 < about["question_seconds"] < 30
     assert {"head": "China", "relation": "borders <on>"} in about["examples"]
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").status_code == 200

@@ -37,7 +37,7 @@ def play(scene: Callable[[Ask, Squares], Coroutine[Any, Any, None]], max_waiting
 
     async def run() -> None:
         squares = Squares()
-        worker = Worker(1, max_waiting, seconds)
+        worker = Worker(1, max_waiting, seconds, lambda: 0.05)
 
         def ask(*numbers: int) -> asyncio.Task[list[int]]:
             return asyncio.create_task(worker.run(*(partial(squares, number) for number in numbers)))
@@ -92,7 +92,9 @@ def test_what_is_late_or_nobody_waits_for_is_never_begun() -> None:
         await begun(squares, 1)
         left.cancel()
         for task in (first, late):
-            with pytest.raises(BusyError, match=r"no answer within 0\.2 seconds"):
+            with pytest.raises(
+                BusyError, match=r"no answer within 0\.2 seconds, in which this graph answers about 4 questions"
+            ):
                 await task
         squares.go.set()
         assert await ask(5) == [25]

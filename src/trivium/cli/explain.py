@@ -13,7 +13,7 @@ from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
 from trivium.inference.ranker import Ranker
-from trivium.report import printable
+from trivium.report import printable, warn_of_duration
 
 
 def explain(
@@ -59,6 +59,7 @@ def explain(
     if png is not None:
         check_place(png, force, ".png")
     ranker = answering.applied(Ranker.open(graph, asked=relation, **vars(opening)), opening)
+    warn_of_duration(ranker.expected_seconds(1, 1))
     explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:
         save_figure(draw_reasons(explanation), png, force)

@@ -101,6 +101,7 @@ def rank(
     chosen = named_in(ranker.graph, candidates, opening, heads=tail is not None)
     if queries is None:
         (heads, relations), places = _question(ranker.graph, head, relation or relation_text or "", tail), None
+        warn_of_duration(ranker.expected_seconds(1, 1))
     else:
         heads, relations, places = _read_questions(ranker.graph, queries, opening, strict)
         warn_of_duration(estimate_seconds(ranker, heads, relations, k))

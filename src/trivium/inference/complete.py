@@ -136,10 +136,12 @@ def log_odds(takes_part: Any, relations: Ids, twins: Ids) -> NDArray[np.float64]
 
 
 def estimate_seconds(ranker: Ranker, heads: Ids, relations: Ids, k: int = 10) -> float:
-    """How long so many queries will take, judged by one in twenty, and twenty at most; 0 for no more than that."""
-    if len(heads) <= SAMPLE:
-        return 0.0
-    sample = np.random.default_rng(0).permutation(len(heads))[: min(SAMPLE, max(1, len(heads) // 20))]
+    """How long so many queries will take, judged by one in twenty, and twenty at most; for no more than that, and where
+    these few already take over a minute, by `Ranker.expected_seconds`."""
+    few = min(SAMPLE, max(1, len(heads) // 20))
+    if len(heads) <= SAMPLE or ranker.expected_seconds(few, few) > 60:
+        return ranker.expected_seconds(len(heads), len(np.unique(relations)))
+    sample = np.random.default_rng(0).permutation(len(heads))[:few]
     ranker.rank_ids(heads[sample[:1]], relations[sample[:1]], k)  # compiles
     started = time.monotonic()
     ranker.rank_ids(heads[sample], relations[sample], k)

@@ -18,6 +18,7 @@ batching, on the shortcut or on the number of threads, to the bit. Relation repr
 unless they are computed one at a time on one thread; see `trivium.inference.ranker.Ranker.reproduce`.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ SCATTERED = 8  # where at least one in so many entities is reached, the scores o
 NEAR = 16  # a question gets a graph of its own where at most one in so many entities matters to it
 QUERIES = 256  # that a device computes together, at most
 LINE = 16  # numbers in a line of the processor's cache
+PROBED = 200_000  # entities by which a layer's time is judged: more than the cache holds
 ROW, EDGE, EDGE_AMONG = 25, 1, 3  # what a pair costs, and an edge to it where all pairs are computed, or some are
 
 Floats = NDArray[np.float32]
@@ -260,6 +262,23 @@ class Engine:
     def batch_size(self) -> int:
         """Queries that are best computed together."""
         return max(1, BATCH_PAIRS // max(1, self.topology.num_entities))
+
+    def layer_seconds(self) -> float:
+        """About how long a layer over all entities takes: measured over at most `PROBED`, joined at random as often."""
+        count = min(PROBED, self.topology.num_entities)
+        each = len(self.edges[1]) // self.topology.num_entities
+        sources = np.random.default_rng(0).integers(0, count, count * each, np.int32)
+        edges = np.arange(count + 1) * each, sources, np.zeros_like(sources)
+        states, out = _rows(count * self.dim), _rows(count * self.dim)
+        states[:] = out[:] = 0
+        base, pairs = (
+            Base(states[: self.dim], [states], [states], states, 0),
+            Pairs.of_all(count, np.full(1, -1), states),
+        )
+        self._layer(0, edges, base, states, pairs, None, out[: self.dim])  # compiles
+        started = time.monotonic()
+        self._layer(0, edges, base, states, pairs, None, out)
+        return (time.monotonic() - started) * self.topology.num_entities / count
 
     @torch.no_grad()
     def prepare(self, representations: Tensor, relation: int, alone: bool = False) -> Base:

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 PARTS = frozenset({"text", "similarity", "prompt", "chains"})
 """What can be switched off."""
+AT_FIRST, RELATION = 20, 5  # what a graph's first question costs besides its own layers, and each relation: in layers
+FEW = 1_000_000_000  # edges times layers: half a minute at most
 DEBIAS = 0.5  # of the score without a head: what `Ranker.debiased` takes off; measured in docs/benchmarks.md
 
 
@@ -334,6 +336,19 @@ class Ranker:
         ids, ranks, _, tied = best_answers(scores, k, filtered, self.candidates(relation, among))
         back = self.graph.answers(head, int(inverse(relation, self.graph.num_relations)))
         return ids, ranks, tied, np.isin(ids, held), np.isin(ids, back)
+
+    def expected_seconds(self, questions: int, relations: int) -> float:
+        """About how long questions take that reach all of the graph, by its edges and the speed of this machine, before
+        anything is computed; 0 where that is far from a minute, and on another device than the processor.
+
+        Args:
+            relations: that they ask, none of which was asked before.
+        """
+        engine = self.engine
+        if not isinstance(engine, Engine):
+            return 0.0
+        layers = AT_FIRST + RELATION * relations + (0 if engine.within else len(engine.layers) * questions)
+        return layers * engine.layer_seconds() if layers * len(engine.edges[1]) > FEW else 0.0
 
     def placed(self, head: int, relation: int, scores: Answerable, ids: EntityIds) -> tuple[Ids, Ids, Scores]:
         """Of entities as answers to one question, ``[n]`` each: the rank, and the rank and the margin among new answers

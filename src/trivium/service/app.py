@@ -63,7 +63,7 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
         token: what a client must send as ``Authorization: Bearer …``; ``None`` asks for nothing.
         mcp: whether agents may ask at ``/mcp`` too.
     """
-    ranking = Worker(1, limits.max_waiting, limits.max_seconds)
+    ranking = Worker(1, limits.max_waiting, limits.max_seconds, lambda: current.snapshot.question_seconds)
     lookups = Worker(LOOKUP_THREADS, limits.max_waiting, limits.max_seconds)
     metrics = Metrics(partial(_figures, current, ranking))
 

@@ -299,6 +299,9 @@ class About(BaseModel):
     range: str = Field(description="Which entities may answer unless a question says; empty for all.")
     ranges: list[str] = Field(description="What a question may say.")
     examples: list[dict[str, str]] = Field(description="Questions to begin with.")
+    question_seconds: float = Field(
+        description="How long a question took when the service began; 0 before it is ready."
+    )
     limits: Limits
 
 

@@ -131,6 +131,7 @@ class Snapshot:
         self.calibration = calibration
         self.queue, self.of_another = queue, of_another
         self.loaded_at = time.time()
+        self.question_seconds = 0.0  # how long a question took when the service began
         self._narrowed = {ranker.range: ranker, "all": ranker.narrowed(None)}
         self._bases: dict[int, Base] = {}  # by relation, the last used at the end
         ranker.engine.base_bytes = BASES_BYTES
@@ -195,6 +196,7 @@ class Snapshot:
             "range": self.ranker.range,
             "ranges": ["all", "seen", *(["type"] if kind_relations(graph) else [])],
             "examples": self.examples,
+            "question_seconds": self.question_seconds,
         }
 
     def _examples(self) -> list[dict[str, str]]:
@@ -250,7 +252,8 @@ class Current:
             log.exception("the graph cannot be prepared: the service will not be ready")
             raise
         self.ready = True
-        log.info("ready after %.0f seconds", time.monotonic() - started)
+        each = self.snapshot.question_seconds
+        log.info("ready after %.0f seconds; a question takes about %.2g", time.monotonic() - started, each)
         before, same = self._stamp, 0
         while True:
             with suppress(TimeoutError):
@@ -302,6 +305,7 @@ class Current:
         kept, stamp = self._kept, self.source.stamp()
         try:
             snapshot = await asyncio.to_thread(self.source.load)
+            snapshot.question_seconds = self.snapshot.question_seconds
             await warm(snapshot)
         except Exception as error:  # whatever is wrong with the new one, the old one is whole
             self._stamp, self._joined = stamp, kept

@@ -21,9 +21,13 @@ class Worker:
         threads: how many functions run at once.
         max_waiting: requests that may wait for a thread.
         max_seconds: until a request is given up. What nobody waits for any more is not begun.
+        each: tells how many seconds a question takes, 0 if that is not known.
     """
 
-    def __init__(self, threads: int, max_waiting: int, max_seconds: float) -> None:
+    def __init__(
+        self, threads: int, max_waiting: int, max_seconds: float, each: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self.each = each
         self.pool = ThreadPoolExecutor(threads, "trivium")
         self.threads = threads
         self.max_waiting = max_waiting
@@ -58,7 +62,9 @@ class Worker:
                             future.cancel()
             return found
         except TimeoutError:
-            reason = f"no answer within {self.max_seconds:g} seconds: ask for less, or try again later"
+            seconds = self.each()
+            many = f", in which this graph answers about {self.max_seconds / seconds:.2g} questions" if seconds else ""
+            reason = f"no answer within {self.max_seconds:g} seconds{many}: ask for less, or try again later"
             raise BusyError(reason) from None
         finally:
             self.requests -= 1
