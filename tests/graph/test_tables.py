@@ -587,3 +587,16 @@ def test_a_list_is_no_name(tmp_path: Path) -> None:
         read_graph(tmp_path / "g.jsonl")
     graph = read_graph(tmp_path / "g.jsonl", skip_bad=True)
     assert (named(graph), graph.left_out) == ([("a", "r", "b")], {"bad lines": 1})
+
+
+def test_numbers_of_columns_are_not_for_another_file_whose_header_says_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "g.tsv").write_text("r\ta\tb\nr\tb\tc\n")
+    (tmp_path / "more.csv").write_text("head,relation,tail,rank\nc,r,d,1\n")
+    graph = read_graph(tmp_path / "g.tsv", also=[tmp_path / "more.csv"], columns="2,1,3")
+    assert named(graph) == [("a", "r", "b"), ("b", "r", "c"), ("c", "r", "d")]
+    assert rows(read_triples(tmp_path / "more.csv", columns="2,1,3")) == [("c", "r", "d")]
+    assert "more.csv: its header says which its columns are, and not --columns 2,1,3" in caplog.text
+    assert rows(read_triples(tmp_path / "g.tsv", columns="2,1,3")) == [("a", "r", "b"), ("b", "r", "c")]
+    assert named(read_graph(tmp_path / "more.csv", columns="3,2,1")) == [("d", "r", "c")]

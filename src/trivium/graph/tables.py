@@ -165,6 +165,11 @@ def _columns(
         unnamed: columns without a header are head, relation and tail, or head and tail of pairs.
     """
     found, header = chosen(run.columns, fields, run.relation) if run.columns else (None, False)
+    if run.columns and not run.strict and all(name.isdecimal() for name in chosen_names(run.columns).values()):
+        said = recognised(fields, run.relation)
+        if found is not None and said is not None and said.places and said.places != found.places:
+            log.warning("%s: its header says which its columns are, and not --columns %s", path, run.columns)
+            found = None
     if found is None and not (run.columns and run.strict):
         found, header = recognised(fields, run.relation), True
         if found is None and unnamed:
