@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -220,6 +221,14 @@ def test_what_says_the_same_as_a_decided_link_is_not_suggested(tmp_path: Path) -
         assert queue.next(Choice(), 9, ways)[0][0].link == (head, "above", head)
         log.undo("me")
         assert Queue(links, log, graph).counts["waiting"] == 2, "of those that say the same one waits"
+
+
+def test_telling_facts_does_not_take_longer_the_more_is_decided(tmp_path: Path) -> None:
+    log = Decisions(tmp_path / "d")
+    log.record(*(Decision(f"e{number}", "r", "t", "accepted", "me") for number in range(20_000)))
+    began = time.process_time()
+    assert log.tell(*(Decision(f"n{number}", "r", "t", "accepted", "me") for number in range(100))) is None
+    assert time.process_time() - began < 0.3, "looking through the log for each takes over a second"
 
 
 def test_decisions_about_another_graph_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

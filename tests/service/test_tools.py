@@ -15,6 +15,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.service.conftest import ODD, asking, serving, source_of, write_graph
+from trivium.errors import InputError
 from trivium.review.decisions import Decision, Decisions
 from trivium.service.app import create_app
 from trivium.service.settings import Limits
@@ -155,6 +156,10 @@ def test_of_many_facts_at_once_each_joins_and_none_is_left_behind(source: Source
             while "ghost" not in current.snapshot.ranker.graph.entities.names:
                 await asyncio.sleep(0.02)
         watching.cancel()
+        source.graph.write_text("nothing")
+        with pytest.raises(InputError, match="it is kept, but the graph, which cannot be read, lacks it still: "):
+            await current.decide(warm, fact("late"))
+        assert "late" in source.decisions.state()["head"]
 
     asyncio.run(tell())
 

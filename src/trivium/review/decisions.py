@@ -33,7 +33,9 @@ _log = logging.getLogger(__name__)
 _APPLICATION = 0x54524956
 _GIVEN = (*TRIPLE, "verdict", "reviewer", "confidence", *RUN, "note")
 _COLUMNS = {"id": pl.Int64, "at": pl.String, **dict.fromkeys(_GIVEN, pl.String), "confidence": pl.Float64}
-_STANDING = "undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"
+_STANDING = (
+    "+undoes IS NULL AND id NOT IN (SELECT undoes FROM log WHERE undoes IS NOT NULL)"  # +: the link's index is better
+)
 _INSERT = f"INSERT INTO log ({', '.join(_GIVEN)}) VALUES ({', '.join('?' * len(_GIVEN))})"
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION};
@@ -46,6 +48,7 @@ CREATE TABLE log (
     undoes INTEGER UNIQUE REFERENCES log,
     CHECK (head <> '' AND relation <> '' AND tail <> '')
 );
+CREATE INDEX link ON log (head, relation, tail);
 CREATE VIEW state AS SELECT *, max(id) FROM log WHERE {_STANDING} GROUP BY head, relation, tail;
 """
 

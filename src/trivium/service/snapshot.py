@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trivium.calibration import Calibration
-from trivium.errors import DecidedError
+from trivium.errors import DecidedError, InputError
 from trivium.graph.formats import decisions_of
 from trivium.graph.names import NameIndex
 from trivium.inference.answers import Answerable
@@ -235,6 +235,7 @@ class Current:
         self._hangup = asyncio.Event()
         self._turn = asyncio.Lock()
         self._kept = self._joined = 0  # decisions of clients, and how many of them the snapshot knows
+        self._trouble = ""  # why the graph could not be read again
 
     async def watch(self, warm: Warm) -> None:
         """Warms the first snapshot, then replaces it whenever that is due, until cancelled.
@@ -272,7 +273,7 @@ class Current:
         """Keeps decisions, and replaces the snapshot by one that knows them.
 
         Raises:
-            InputError: they cannot be kept.
+            InputError: they cannot be kept, or the graph cannot be read again.
             DecidedError: somebody else has said otherwise.
         """
         stands = await asyncio.to_thread(self.source.decisions.tell, *decisions)
@@ -285,7 +286,7 @@ class Current:
         """Takes back a reviewer's last decision, if there is one, and replaces the snapshot by one that knows it.
 
         Raises:
-            InputError: that cannot be kept.
+            InputError: that cannot be kept, or the graph cannot be read again.
         """
         undone = await asyncio.to_thread(self.source.decisions.undo, reviewer)
         if undone is not None:
@@ -293,12 +294,18 @@ class Current:
         return undone
 
     async def _join(self, warm: Warm) -> None:
-        """Replaces the snapshot by one that knows what was kept just now; of many who wait, one does it for all."""
+        """Replaces the snapshot by one that knows what was kept just now; of many who wait, one does it for all.
+
+        Raises:
+            InputError: the graph cannot be read again.
+        """
         self._kept += 1
         mine = self._kept
         async with self._turn:
             if self._joined < mine:
                 await self._read(warm)
+            if self._trouble:
+                raise InputError(f"it is kept, but the graph, which cannot be read, lacks it still: {self._trouble}")
 
     async def _read(self, warm: Warm) -> None:
         """Reads the files again. Cancelled, it leaves that to `watch`, for which they are then others."""
@@ -308,10 +315,10 @@ class Current:
             snapshot.question_seconds = self.snapshot.question_seconds
             await warm(snapshot)
         except Exception as error:  # whatever is wrong with the new one, the old one is whole
-            self._stamp, self._joined = stamp, kept
+            self._stamp, self._joined, self._trouble = stamp, kept, str(error)
             self.failed += 1
             log.warning("the graph was not replaced, the one before serves on: %s", error)
             return
-        self.snapshot, self._stamp, self._joined = snapshot, stamp, kept
+        self.snapshot, self._stamp, self._joined, self._trouble = snapshot, stamp, kept, ""
         self.replaced += 1
         log.warning("%s was read again: %s triples", self.source.graph, f"{snapshot.ranker.graph.num_triples:,}")
