@@ -181,8 +181,9 @@ def test_a_crafted_file_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_an_index_takes_no_relation_of_pairs(tmp_path: Path) -> None:
     save_index(small(), tmp_path / "g.trivium")
-    with pytest.raises(InputError, match=r"g\.trivium has relations of its own: --relation NAME serves pairs"):
+    with pytest.raises(InputError, match=r"g\.trivium has relations of its own, and no 'knows': --relation NAME"):
         read_graph(tmp_path / "g.trivium", relation="knows")
+    assert read_graph(tmp_path / "g.trivium", relation="a").num_relations == 4  # what joins pairs to score, perhaps
 
 
 def test_the_command_line_says_whether_an_index_is_whole(tmp_path: Path, command: Run) -> None:

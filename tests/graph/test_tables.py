@@ -159,7 +159,7 @@ def test_pairs_get_a_relation(tmp_path: Path) -> None:
         ("2", "cites, says", "3"),
     ]
     (tmp_path / "g.tsv").write_text("a\tr\tb\n")
-    with pytest.raises(InputError, match=r"g\.tsv has relations of its own: --relation NAME serves pairs"):
+    with pytest.raises(InputError, match=r"g\.tsv has relations of its own, and no 'knows': --relation NAME serves"):
         read_graph(tmp_path / "g.tsv", relation="knows")
     both = read_graph(tmp_path / "g.tsv", also=[tmp_path / "p.txt"], relation="knows")
     assert both.relations.names.to_list() == ["knows", "r"]

@@ -68,7 +68,6 @@ from trivium.kernels.csr import IntArray
 PIECE_ROWS = 1 << 23  # whose names are held at once: a gigabyte, more where names are long
 MANY_RELATIONS = 20  # from which on more of them than heads or tails are odd
 _EDGE_TYPES = {"directed", "undirected", "mutual"}
-_PAIRS_ONLY = "has relations of its own: --relation NAME serves pairs (of --columns HEAD,TAIL, say)"
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ def read_graph(
     Raises:
         GraphError: a file cannot be read or none holds a triple; a line at fault is named.
         PairsError: a table holds pairs, and no relation is given.
-        InputError: the columns are not three, or a relation is given, and no table holds pairs.
+        InputError: the columns are not three, or a relation is given that neither joins pairs nor is there.
 
     Cost: O(files) time; memory of the ids, and of the distinct names of each batch; with ``scratch``, of the distinct
         names alone.
@@ -126,9 +125,8 @@ def read_graph(
     for file in map(Path, labels):
         read_labels(file, said)
     if indexes:
-        if relation is not None:
-            raise InputError(f"{path} {_PAIRS_ONLY}")
         graph = open_index(files[0])
+        _check_pairs(path, relation, graph.relations)
         graph = graph.renamed(*_labelled(graph.entities, graph.relations, said.labels))
         return _turned(graph, undirected, symmetric)
     if relation == "":
@@ -145,14 +143,13 @@ def read_graph(
         log.warning("%s: %s %s are left out", path, f"{count:,}", BAD)
     if run.paired:
         log.info("%s holds pairs: each is a fact of the relation %r", path, relation)
-    elif relation is not None:
-        raise InputError(f"{path} {_PAIRS_ONLY}")
     held = facts.names()
     if not len(held[0]):
         raise GraphError(f"{path} holds no triple: a graph needs at least one")
     for names in held:
         _warn_of_likeness(path, names)
     entities, relations = (Names(names).with_labels(run.labels) for names in held)
+    _check_pairs(path, None if run.paired else relation, relations)
     entities, relations = _labelled(entities, relations, said.labels)
     turned = np.arange(len(relations)) if undirected else relations.each(symmetric, "relation")
     graph = facts.graph(entities, relations, turned)
@@ -242,6 +239,15 @@ def _turned(graph: Graph, undirected: bool, symmetric: Sequence[str]) -> Graph:
     """The graph with what holds the other way round too."""
     relations = np.arange(graph.num_relations) if undirected else graph.relations.each(symmetric, "relation")
     return graph.both_ways(relations) if len(relations) else graph
+
+
+def _check_pairs(path: str | Path, relation: str | None, relations: Names) -> None:
+    """Refuses a relation of pairs that a graph lacks; one that it has may join the pairs of a file that asks."""
+    if relation is not None and relations.ids([relation])[0] < 0:
+        raise InputError(
+            f"{path} has relations of its own, and no {relation!r}: --relation NAME serves pairs (of --columns "
+            "HEAD,TAIL, say), and files of pairs to ask for"
+        )
 
 
 def _warn_of_order(
