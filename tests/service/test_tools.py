@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,18 @@ def test_an_agents_session_over_pipes(source: Source) -> None:
 
     asyncio.run(ask())
     assert kept(source) == [(BELL, "likes", "rejected", "Ann", "no"), (BELL, "likes", "accepted", "Ann", "")]
+
+
+def test_an_agent_that_goes_away_ends_its_server_quietly(source: Source) -> None:
+    words = [sys.executable, "-m", "trivium", "mcp", str(source.graph), "--checkpoint", source.checkpoint]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdin is not None and server.stdout is not None and server.stderr is not None
+        server.stdout.close()
+        server.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        server.stdin.close()
+        said = server.stderr.read()
+        assert (server.wait(), "Traceback" in said) == (0, False), said
 
 
 def test_of_many_facts_at_once_each_joins_and_none_is_left_behind(source: Source) -> None:

@@ -103,6 +103,21 @@ def test_what_is_late_or_nobody_waits_for_is_never_begun() -> None:
     play(scene, max_waiting=10, seconds=0.2)
 
 
+def test_what_is_late_while_the_graph_is_prepared_is_told_so() -> None:
+    async def scene() -> None:
+        worker, go = Worker(1, 10, 0.05), threading.Event()
+        preparing = asyncio.create_task(worker.prepare(go.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError, match="the graph is being prepared, for minutes if loops are to be compiled"):
+            await worker.run(lambda: 1)
+        go.set()
+        await preparing
+        assert await worker.run(lambda: 2) == [2]
+        worker.close()
+
+    asyncio.run(scene())
+
+
 def test_an_error_reaches_who_asked_for_it_alone() -> None:
     async def scene(ask: Ask, squares: Squares) -> None:
         squares.go.set()

@@ -119,7 +119,7 @@ def mcp(
     ranking, lookups = (Worker(threads, limits.max_waiting, limits.max_seconds) for threads in (1, 2))
 
     async def warm(snapshot: Snapshot) -> None:
-        await asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
+        await ranking.prepare(partial(jobs.prepare, snapshot))
 
     async def answer() -> None:
         decide = partial(current.decide, warm)
@@ -128,9 +128,13 @@ def mcp(
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
-    asyncio.run(answer())
-    ranking.close()
-    lookups.close()
+    try:
+        asyncio.run(answer())
+    except* BrokenPipeError:
+        pass  # who asked has gone
+    finally:
+        ranking.close()
+        lookups.close()
 
 
 def reading(opening: Opening) -> dict[str, Any]:

@@ -67,8 +67,8 @@ def create_app(current: Current, limits: Limits, token: str | None = None, mcp: 
     lookups = Worker(LOOKUP_THREADS, limits.max_waiting, limits.max_seconds)
     metrics = Metrics(partial(_figures, current, ranking))
 
-    def warm(snapshot: Snapshot) -> asyncio.Future[None]:
-        return asyncio.wrap_future(ranking.pool.submit(jobs.prepare, snapshot))
+    async def warm(snapshot: Snapshot) -> None:
+        await ranking.prepare(partial(jobs.prepare, snapshot))
 
     decide = partial(current.decide, warm)
     agents = None

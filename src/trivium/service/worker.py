@@ -34,6 +34,7 @@ class Worker:
         self.max_seconds = max_seconds
         self.requests = 0
         """That wait or run."""
+        self.preparing = False
 
     @property
     def waiting(self) -> int:
@@ -65,9 +66,19 @@ class Worker:
             seconds = self.each()
             many = f", in which this graph answers about {self.max_seconds / seconds:.2g} questions" if seconds else ""
             reason = f"no answer within {self.max_seconds:g} seconds{many}: ask for less, or try again later"
+            if self.preparing:
+                reason = "the graph is being prepared, for minutes if loops are to be compiled: try again in a minute"
             raise BusyError(reason) from None
         finally:
             self.requests -= 1
+
+    async def prepare(self, function: Callable[[], object]) -> None:
+        """Runs what others wait for, however long it takes."""
+        self.preparing = True
+        try:
+            await asyncio.wrap_future(self.pool.submit(function))
+        finally:
+            self.preparing = False
 
     def close(self) -> None:
         """Lets the threads end after what they run."""
