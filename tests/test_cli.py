@@ -580,3 +580,13 @@ def test_files_of_every_kind_go_all_the_way(run: Run, name: str) -> None:
     status, _, err = run("complete", name, "-o", "out.tsv", "-k", 1, "--calibration", "c.json", *MODEL)
     assert status == 0, err
     assert run("score", name, "out.tsv", *MODEL)[0] == 0
+
+
+def test_pairs_that_are_wrong_are_joined_by_what_is_asked(run: Run) -> None:
+    Path("pairs.txt").write_text("a b\nb c\nc d\n")
+    Path("wrong.txt").write_text("a c\n")
+    asked = "pairs.txt", "--head", "a", "--relation", "knows", "--exclude", "wrong.txt", *MODEL
+    status, out, err = run("rank", *asked)
+    assert (status, [line.split()[2] for line in out.splitlines()[1:]]) == (0, ["d"]), err
+    status, _, err = run("explain", "--tail", "d", *asked)
+    assert status == 0, err

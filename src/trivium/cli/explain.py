@@ -58,7 +58,7 @@ def explain(
     """
     if png is not None:
         check_place(png, force, ".png")
-    ranker = answering.applied(Ranker.open(graph, asked=relation, **vars(opening)), opening)
+    ranker = answering.applied(Ranker.open(graph, asked=relation, **vars(opening)), opening, relation)
     warn_of_duration(ranker.expected_seconds(1, 1))
     explanation = explained(ranker, head, relation, tail, asked=asked, max_paths=paths)
     if png is not None:

@@ -101,15 +101,20 @@ class Answering:
         named = [] if self.range in (None, "seen", "type") else [Path(str(self.range))]
         return [*self.exclude, *named]
 
-    def applied(self, ranker: Ranker, reading: Reading) -> Ranker:
+    def applied(self, ranker: Ranker, reading: Reading, asked: str | None = None) -> Ranker:
         """A ranker that answers so.
+
+        Args:
+            asked: what joins pairs in a file of triples, where the reading does not say it.
 
         Raises:
             InputError: the graph says nothing of kinds.
             GraphError: a file cannot be read, or names answers that the graph does not hold.
         """
+        relation = reading.relation if isinstance(reading, Opening) else asked
         for path in self.exclude:
-            wrong = read_ids(path, ranker.graph, columns=reading.columns, skip_bad=reading.skip_bad)
+            how = {"columns": reading.columns, "relation": relation, "skip_bad": reading.skip_bad}
+            wrong = read_ids(path, ranker.graph, **how)
             ranker = ranker.excluding(wrong)
         if self.debias:
             ranker = ranker.debiased()

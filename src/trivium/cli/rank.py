@@ -266,7 +266,7 @@ def open_ranker(
             raise InputError("--cluster and --workers compute the parts of a table: name it with --output")
     ranker = Ranker.open(graph, relation_text=words, asked=asked, **vars(opening))
     if answering != Answering():
-        ranker = answering.applied(ranker, opening)
+        ranker = answering.applied(ranker, opening, asked)
     if output is not None and output.suffix.lower() == ".tsv":
         for names in (ranker.graph.entities, ranker.graph.relations):
             check_tsv(names.names, output)
