@@ -144,7 +144,7 @@ def test_a_changed_graph_is_the_graph_of_the_changed_list(
     before = Graph.from_triples(facts)
     kept = Graph.from_triples(facts)
     if not rest:
-        with pytest.raises(GraphError, match="form no graph"):
+        with pytest.raises(GraphError, match="no fact of the graph is left"):
             before.with_changes(new, gone)
         return
     changed, scratch = before.with_changes(new, gone), Graph.from_triples(rest)

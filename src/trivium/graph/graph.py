@@ -361,6 +361,8 @@ class Graph:
         numbers = np.cumsum(self.edge_relations < self.num_relations) - 1  # of the triples, by place of their edge
         kept = np.delete(self.triples, numbers[places], axis=0)
         heads, relations, tails = np.concatenate([kept, np.stack([head_ids, relation_ids, tail_ids], 1)]).T
+        if not len(heads):
+            raise GraphError("no fact of the graph is left: all are removed, or were rejected")
         entities, moved = entities.sorted(np.concatenate([heads, tails]))
         kinds, moved_kinds = kinds.sorted(relations)
         ids = moved[heads], moved_kinds[relations], moved[tails]

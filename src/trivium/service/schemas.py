@@ -125,7 +125,7 @@ class Joining(Named):
     rank: int = Field(description="1 is best; equal scores share a rank.")
     tied: int = Field(description="How many relations, shown or not, share this rank.")
     score: float = Field(description="Compares the relations of this pair, and nothing else.")
-    known: bool = Field(description="Whether the graph holds the fact already.")
+    known: bool = Field(description="Whether the graph holds the fact already, itself or as a copy.")
 
 
 class Relations(BaseModel):
