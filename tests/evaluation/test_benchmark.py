@@ -11,6 +11,7 @@ from trivium.errors import InputError
 from trivium.evaluation.benchmark import MODELS, SUITES, Results, graphs_of, markdown, published, tabulate
 from trivium.evaluation.evaluate import Result
 from trivium.evaluation.metrics import Metrics
+from trivium.files import read_provenance
 
 
 def result(name: str, mrr: float, leakage: float | None = 0.0) -> Result:
@@ -113,5 +114,6 @@ def test_finished_results_are_kept_and_belong_to_what_was_asked(
     assert run() == 0
     assert asked == ["Metafam", "UMLS", "UMLS"]
     assert "| Metafam | 100 | 0.500 / 0.600 |" in (tmp_path / "table.md").read_text("utf-8")
+    assert read_provenance(tmp_path / "table.md")["verb"] == "evaluate"
     run(sample=12)
     assert asked[3:] == ["Metafam", "UMLS"]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.conftest import SMALL, Run, drawn, random_graph, small_model, write_triples
 
 from trivium.errors import ConfigError
+from trivium.files import read_provenance
 from trivium.model.checkpoint import Provenance
 from trivium.model.config import ModelConfig
 from trivium.model.fusion import start_weights
@@ -158,6 +159,7 @@ def test_f10_every_arm_goes_on_from_one_start_on_the_same_subgraphs(
     assert "no arm reads texts" in caplog.text
     assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
     table = pl.read_csv(folder / "ablation.csv")
+    assert read_provenance(folder / "ablation.csv")["verb"] == "ablate"
     assert table["arm"].to_list() == [BASE, "+ similarity", "+ prompt", "all, fixed", "all, learnable"]
     assert len(seen) == 3 * 5 + 1
     for seed in range(3):

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Run, drawn, small_model
 
 from trivium.errors import InputError
+from trivium.files import read_provenance
 from trivium.model.checkpoint import Provenance
 from trivium.model.trivium import save_checkpoint
 from trivium.training.config import SourceConfig, TrainingConfig
@@ -62,6 +63,7 @@ def test_the_command_draws_and_writes_a_table(runs: list[str], tmp_path: Path, c
     assert (status, "Kinship" in out) == (0, True)
     assert picture.read_bytes().startswith(b"\x89PNG")
     frame = pl.read_csv(table)
+    assert read_provenance(table)["verb"] == "weights"
     assert frame.columns == ["run", "data", "step", "branch", "weight", "contribution", "activity"]
     assert frame.height == 3 * 3 * 2 + 3
     assert frame["weight"].to_list() == pytest.approx(fusion_course(runs)["weight"].to_list())

@@ -142,7 +142,7 @@ def _agree(log: Decisions, png: Path | None, force: bool) -> None:
         raise InputError(f"{log.path}: no link that had a confidence was accepted or rejected yet")
     bins = reliability(state["confidence"].to_numpy(), (state["verdict"] == "accepted").to_numpy())
     rows = [(part.answers, part.confidence, part.true) for part in bins]
-    show(["links", "mean confidence", "accepted"], rows)
+    show(["links", "mean confidence", "share accepted"], rows)
     print(f"\nThey differ by {expected_error(bins):.3f} in the mean.")
     if png is not None:
         save_figure(draw_curve(bins, f"{len(state):,} decisions", "share accepted"), check_place(png, force), force)
