@@ -56,6 +56,16 @@ def test_of_an_unseen_relation_no_fact_is_shown(seed: int, others: float) -> Non
     assert len(e.graph.triples) > 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_may_lose_their_other_facts_at_that_end(seed: int) -> None:
+    lone, usual = (
+        [len(e.graph.answers(a, inverse(q, 5))) for a, q in zip(e.answer.tolist(), e.query.tolist(), strict=True)]
+        for e in (drawn(seed, half_share=share) for share in (1.0, 0.0))
+    )
+    assert not any(lone)
+    assert any(usual)
+
+
 def test_that_share_varies_from_subgraph_to_subgraph() -> None:
     examples = [drawn(seed, relations=20, unseen=True, unseen_others=0.9) for seed in range(20)]
     left = [len(np.unique(e.graph.triples[:, 1])) for e in examples]

@@ -104,6 +104,8 @@ class TrainingConfig(Settings):
     """How often all facts of the asked relation are taken out, so that its text is the only evidence."""
     unseen_others: Share = 0.0
     """Such a subgraph loses other relations with a chance that is uniform up to this; then they are asked for too."""
+    half_share: Share = 0.0
+    """How often a question's answer has no other fact at that end of the relation, where at most ten have to go."""
     min_questions: Count = 4
     max_questions: Count = 32
     """Questions asked of a subgraph: fewer of a larger one."""

@@ -14,6 +14,7 @@ from trivium.kernels.csr import IntArray
 from trivium.kernels.sampling import grow, induced
 from trivium.training.config import TrainingConfig
 
+HALF = 10  # facts that a question of `half_share` takes out at most
 FAN_OUTS = (2, 4, 8, 20, 50)
 
 
@@ -111,6 +112,14 @@ def example(
     full, shown = (Graph.from_ids(*part.T, entities=size, relation_names=len(present)) for part in (ids, ids[seen]))
     h, r, t = ids[asked].astype(np.int64).T
     turned = rng.random(len(asked)) < 0.5
+    if config.half_share > 0 and not unseen:
+        shown_ids = ids[seen]
+        alone = rng.random(len(asked)) < config.half_share
+        for fact, back in zip(ids[asked[alone]].tolist(), turned[alone].tolist(), strict=True):
+            end = 0 if back else 2  # the answer's
+            same = np.flatnonzero((shown_ids[:, 1] == fact[1]) & (shown_ids[:, end] == fact[end]))
+            if len(same) <= HALF:
+                hidden = np.union1d(hidden, seen[same])
     head, answer = np.where(turned, (t, h), (h, t))
     query = np.where(turned, inverse(r, len(present)), r)
     known = np.zeros((len(asked), size), np.bool_)
