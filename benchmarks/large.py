@@ -1,4 +1,4 @@
-"""Graphs of up to a hundred million triples: what it takes to index and to open them, and to look a name up.
+"""Graphs of up to a hundred million triples: what it takes to index and to open them, to look a name up, and to ask.
 
 python benchmarks/large.py [--triples 10000 100000 1000000 10000000] [--shapes dense sparse] [--folder FOLDER]
                            [--picture FILE.png]
@@ -29,10 +29,12 @@ from pyarrow import parquet
 from trivium.cli import main as trivium
 from trivium.files import save_figure
 from trivium.graph.index import open_index
+from trivium.inference.ranker import Ranker
 
 PART = 1_000_000
 RELATIONS = 1_000
 PER_ENTITY = {"dense": 10, "sparse": 2}  # triples
+QUESTIONS = 4  # after the first
 NEAR = 20  # entities to both sides, among which a sparse graph's tails are
 
 
@@ -48,10 +50,10 @@ def main() -> None:
         print(json.dumps(measured(chosen.step, chosen.folder)))
         return
     rows = [row for shape in chosen.shapes for count in chosen.triples for row in steps(shape, count, chosen.folder)]
-    table = pl.DataFrame(rows)
+    table = pl.DataFrame(rows, infer_schema_length=None)
     for (shape, step), held in table.group_by("shape", "step", maintain_order=True):
-        for figure in ("seconds", "processor", "GiB"):
-            if (grown := exponent(held["triples"], held[figure])) is not None:
+        for figure in ("seconds", "processor", "GiB", "a question"):
+            if held[figure].null_count() == 0 and (grown := exponent(held["triples"], held[figure])) is not None:
                 print(f"{shape}, {step}: {figure} grow as triples to the power {grown:.2f}")
     if chosen.picture is not None:
         draw(table, chosen.picture)
@@ -142,7 +144,23 @@ def opening(table: Path, place: Path) -> dict[str, float]:
     return {"seconds to open": opened, "ms a name": 1000 * took / len(names), "names found": int(found)}
 
 
-STEPS: dict[str, Callable[[Path, Path], dict[str, float]]] = {"index": index, "open": opening}
+def asking(table: Path, place: Path) -> dict[str, float]:
+    """Opens it and asks questions of one relation: what the first takes, with all that is made once, and what those
+    after it take, in processor seconds; and the memory of two states of every entity."""
+    ranker = Ranker.open(open_index(place))
+    graph, rng = ranker.graph, np.random.default_rng(0)
+    relation = graph.edge_relations[rng.integers(len(graph.sources))]
+    heads = graph.sources[rng.integers(0, len(graph.sources), 1 + QUESTIONS)].astype(np.int64)
+    times = [time.process_time()]
+    for some in (heads[:1], heads[1:]):
+        ranker.rank_ids(some, np.full(len(some), relation))
+        times.append(time.process_time())
+    first, others = np.diff(times)
+    states = 2 * graph.num_entities * ranker.model.config.dim * 4 / 2**30
+    return {"the first": first, "a question": others / QUESTIONS, "GiB of states": states}
+
+
+STEPS: dict[str, Callable[[Path, Path], dict[str, float]]] = {"index": index, "open": opening, "ask": asking}
 
 
 if __name__ == "__main__":
