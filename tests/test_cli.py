@@ -545,7 +545,7 @@ def test_a_data_set_of_ones_own_is_asked_as_its_graph_is(run: Run) -> None:
     assert named["pessimistic"] == coded["pessimistic"]
     Path("data/Coded/test.tsv").write_text(Path("data/Coded/train.tsv").read_text())
     err = run("evaluate", "Coded", *with_text)[2]
-    assert re.search(r"Coded: (\d+) of \1 questions are in the graph that they are asked on", err)
+    assert re.search(r"Coded: (\d+) of \1 asked facts are in the graph that they are asked on", err)
 
 
 FACTS = [(f"x:e{i * 7 % 41}", f"x:r{i % 3}", f"x:e{(i * i + i // 41) % 41}") for i in range(450)]

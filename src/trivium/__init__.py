@@ -62,3 +62,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
     module, _, path = _HOMES[name].partition(":")
     return attrgetter(path)(import_module(module))
+
+
+def __dir__() -> list[str]:
+    """The public names, though none of them is loaded yet."""
+    return [*__all__, "__version__"]

@@ -48,7 +48,10 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | 
         console.width = 10_000
     if title is not None:
         console.print(Text(title, style="italic"))
-    console.print(table)
+    with console.capture() as text:
+        console.print(table)
+    for line in text.get().splitlines():
+        print(line.rstrip())
 
 
 def _cell(value: object) -> str:

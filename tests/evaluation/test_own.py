@@ -58,9 +58,9 @@ def test_files_are_measured_like_a_folder_and_their_questions_are_judged(
     status, out, err = command("evaluate", *files, *shared, tmp_path / "files.json")
     assert status == 0
     assert re.search(r"in graph +twins +unseen *\n.*( +0\.333){3}", out)
-    assert "1 of 3 questions are in the graph" in err
-    assert "1 of 3 questions have a copy in the graph" in err
-    assert "1 of 3 questions name what has no fact" in err
+    assert "1 of 3 asked facts are in the graph" in err
+    assert "1 of 3 asked facts have a copy in the graph" in err
+    assert "1 of 3 asked facts name what has no fact" in err
     assert command("evaluate", "Mine", "--data-dir", tmp_path / "data", *shared, tmp_path / "folder.json")[0] == 0
     one, other = (json.loads((tmp_path / f"{name}.json").read_text())[0] for name in ("files", "folder"))
     assert [one[share] for share in ("in_graph", "twins", "unseen")] == pytest.approx([1 / 3] * 3)
@@ -106,6 +106,14 @@ def test_a_graph_is_split_into_a_data_set_or_not_at_all(tmp_path: Path, checkpoi
     status, _, err = command("split", tmp_path / "g.csv", "-o", tmp_path / "mine")
     assert (status, "exists already" in err) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["mine"]
+
+
+def test_what_labels_a_relation_of_a_graph_is_said_of_its_parts(tmp_path: Path, command: Run) -> None:
+    facts = [f"<x:e{number % 7}> <x:RO_{number % 2}> <x:e{number % 5}> ." for number in range(40)]
+    label = '<x:RO_1> <http://www.w3.org/2000/01/rdf-schema#label> "lies in" .'
+    (tmp_path / "g.nt").write_text("\n".join([*facts, label]))
+    assert command("split", tmp_path / "g.nt", "--test", "0.2", "-o", tmp_path / "mine")[0] == 0
+    assert (tmp_path / "mine" / "relations.tsv").read_text().splitlines()[1:] == ["x:RO_1\tlies in\t\t"]
 
 
 def test_a_folder_is_a_data_set_where_its_path_is_given(

@@ -189,6 +189,8 @@ def test_an_index_takes_no_relation_of_pairs(tmp_path: Path) -> None:
 def test_the_command_line_says_whether_an_index_is_whole(tmp_path: Path, command: Run) -> None:
     path = tmp_path / "g.trivium"
     save_index(small(), path)
+    status, _, err = command("index", "g.tsv.gz", "--check")
+    assert (status, "g.tsv.gz is no index (.trivium)" in err) == (2, True)
     status, out, _ = command("index", path, "--check")
     assert (status, "is whole: " in out) == (0, True)
     path.write_bytes(path.read_bytes()[:-1])

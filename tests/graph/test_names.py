@@ -96,3 +96,8 @@ def test_what_one_is_called_is_not_shown_where_it_is_another_s_name(padding: int
     names = Names(["China", "India", "Nepal", *others], ["India", "Bharat", "Nepal", *others])
     assert names.shown(np.arange(3)).to_list() == ["China", "Bharat", "Nepal"]
     assert names.ids(["India", "Bharat", "China"]).tolist() == [1, 1, 0]
+
+
+def test_the_last_part_of_an_address_leads_to_its_label() -> None:
+    names = Names(["http://ex.org/P106", "http://ex.org/P27"], ["occupation", "citizenship"])
+    assert names.unknown("P106", "relation") == "unknown relation 'P106': did you mean 'occupation'?"

@@ -105,6 +105,17 @@ def test_a_line_that_looks_like_a_header_is_said(tmp_path: Path, caplog: pytest.
     caplog.clear()
     read_graph(tmp_path / "h.tsv")
     assert not caplog.text
+    facts = "".join(f"{number};TP{number % 3};wirkt auf;C{number % 5}\n" for number in range(30))
+    (tmp_path / "i.csv").write_text(f"Nr;Gen;Beziehung;Krankheit\n{facts}")
+    read_graph(tmp_path / "i.csv", columns="2,3,4")
+    assert (
+        "i.csv line 1 looks like a header and is read as a fact: if it is one, --columns Gen,Beziehung,Krankheit"
+        in (caplog.text)
+    )
+    caplog.clear()
+    (tmp_path / "j.csv").write_text(f"0;TP0;heilt;C1\n{facts}")
+    assert read_graph(tmp_path / "j.csv", columns="2,3,4").left_out == {"repeated facts": 15}
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +291,12 @@ APOC_JSON = {
 }
 
 
-@pytest.mark.parametrize("files", [ADMIN, APOC, APOC_JSON])
+APOC_TITLES = {
+    "r.csv": "_id,_labels,title,name,_start,_end,_type\nk,:Person:Actor,,Keanu,,,\nc,:Actor,Carrie,,,,\n,,,,k,c,KNOWS\n"
+}
+
+
+@pytest.mark.parametrize("files", [ADMIN, APOC, APOC_TITLES, APOC_JSON])
 def test_neo4j(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -288,7 +304,9 @@ def test_neo4j(tmp_path: Path, files: dict[str, str]) -> None:
     graph = read_graph(first, also=others)
     types = [("c", "type", "Actor"), ("k", "type", "Actor"), ("k", "type", "Person")]
     assert named(graph) == sorted([("k", "KNOWS", "c"), *types])
-    assert graph.entities.id("Keanu", "entity") == graph.entities.id("k", "entity")
+    assert [graph.entities.id(label, "entity") for label in ("Keanu", "Carrie")] == [
+        graph.entities.id(name, "entity") for name in ("k", "c")
+    ]
     assert not graph.left_out
 
 
@@ -505,11 +523,11 @@ def test_rows_without_an_edge_are_counted(tmp_path: Path, caplog: pytest.LogCapt
     frame = pl.DataFrame({"head": ["a", None, "b"] * 3, "relation": ["r"] * 9, "tail": ["b", "x", ""] * 3})
     frame.write_parquet(tmp_path / "g.parquet")
     graph = read_graph(tmp_path / "g.parquet", skip_bad=True)
-    assert named(graph) == [("a", "r", "b")] and graph.left_out == {"bad lines": 6}
+    assert named(graph) == [("a", "r", "b")] and graph.left_out == {"bad lines": 6, "repeated facts": 2}
     assert "g.parquet row 2: the head is empty: skipped" in caplog.text
     assert "g.parquet: 6 bad lines are left out" in caplog.text
     assert recognised(["a", "b", "c"]) is None and recognised(["id", "x"]) is None
-    assert recognised(["id", "name"]) == Columns((), (), 0, 1)
+    assert recognised(["id", "name"]) == Columns((), (), 0, (1,))
 
 
 def test_numbers_beside_three_columns_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

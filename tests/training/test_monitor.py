@@ -52,6 +52,7 @@ def test_f8_the_figures_by_hand() -> None:
     assert found["prompt"]["contribution"] == pytest.approx(float(expected), rel=1e-5)
     (idle,) = fusion_warnings(None, found)
     assert "similarity acts on 0.0% of the queries" in idle
+    assert fusion_warnings(found, found) == []
 
 
 def test_f8_a_sudden_change_names_the_remedies() -> None:

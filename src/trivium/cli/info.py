@@ -29,6 +29,7 @@ from trivium.report import progress, show, warn
 from trivium.review.decisions import Decisions, with_decisions
 
 SHOWN = 20  # rows of a table
+LONGEST = 200  # characters of what a checkpoint says of itself
 MAX_TEXTS = 5_000  # relations whose texts are encoded to describe a graph: some seconds
 
 
@@ -85,7 +86,9 @@ def _show_checkpoint(name: str) -> None:
     show(["setting", "value"], [("parameters", size), *_settings(model.config)], title)
     content = {key: value for key, value in vars(provenance).items() if key not in ("settings", "training_data")}
     content |= {f"trained on {data}": sha256 for data, sha256 in provenance.training_data.items()}
-    show(["provenance", ""], [row for row in content.items() if row[1] not in ("", None, {})], "\nprovenance")
+    texts = {key: str(value) for key, value in content.items() if value not in ("", None, {})}
+    rows = [(key, text if len(text) <= LONGEST else f"{text[:LONGEST]} …") for key, text in texts.items()]
+    show(["provenance", ""], rows, "\nprovenance")
     show(["part", "weight"], list(model.fusion_weights().items()), "\nfusion weights")
 
 
@@ -200,6 +203,8 @@ def index(
     if check == (output is not None):
         raise InputError("give -o FILE, or --check and the .trivium file to look at")
     if output is None:
+        if Path(graph).suffix.lower() != INDEX:
+            raise InputError(f"{graph} is no index ({INDEX}), and --check looks at these: trivium info reads a graph")
         print(f"{graph} is whole: {open_index(graph, check=True).num_triples:,} triples")
     else:
         from trivium.text.graph import with_texts

@@ -15,6 +15,8 @@ from trivium.errors import InputError
 from trivium.files import whole_folder, write_table
 from trivium.graph.formats import decisions_of
 from trivium.graph.hold_out import divided
+from trivium.graph.index import TEXTS
+from trivium.graph.names import Names
 from trivium.graph.read import read_graph
 from trivium.report import show, warn
 from trivium.review.decisions import Decisions, decided
@@ -45,7 +47,7 @@ def split(
     graph
         The graph.
     output
-        The folder to write; what the graph says of its relations goes there too, as relations.tsv.
+        The folder to write; what the graph says of its relations, labels too, goes there as relations.tsv.
     test
         The share of facts to ask for, at most 0.5.
     valid
@@ -69,11 +71,22 @@ def split(
         for name, triples in parts.items():
             if len(triples):
                 write_table(held.named(triples), folder / f"{name}.tsv", provenance=made)
-        if (texts := held.relations.texts) is not None:
-            lines = texts.with_columns(pl.all().str.replace_all(r"\s+", " "))
-            lines = lines.insert_column(0, held.relations.names.alias("relation"))
-            lines = lines.filter(pl.any_horizontal(pl.exclude("relation").is_not_null()))
-            write_table(lines, folder / "relations.tsv", provenance=made)
+        texts = _texts(held.relations)
+        if len(texts):
+            write_table(texts, folder / "relations.tsv", provenance=made)
     rows = [(name, len(triples), len(set(triples[:, 1].tolist()))) for name, triples in parts.items()]
     show(["part", "facts", "relations"], rows, f"{output}, of {held.num_triples:,} facts")
     warn(f"measure on it: trivium evaluate {'' if output.is_absolute() else './'}{output}")
+
+
+def _texts(relations: Names) -> pl.DataFrame:
+    """What is said of relations, or labels them, as a relations.tsv has it: those of which something is."""
+    texts = relations.texts
+    if texts is None:
+        texts = pl.DataFrame({text: pl.Series([None] * len(relations), dtype=pl.String) for text in TEXTS})
+    if (labels := relations.labels) is not None:
+        labels = pl.select(pl.when(labels != relations.names).then(labels)).to_series()
+        texts = texts.with_columns(pl.coalesce("name", labels).alias("name"))
+    texts = texts.with_columns(pl.all().str.replace_all(r"\s+", " "))
+    texts = texts.insert_column(0, relations.names.alias("relation"))
+    return texts.filter(pl.any_horizontal(pl.exclude("relation").is_not_null()))

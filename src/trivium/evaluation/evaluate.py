@@ -271,7 +271,7 @@ def _warn_of_standing(splits: Splits, every: bool) -> None:
         (unseen * every, "name what has no fact in the graph that they are asked on"),
     ):
         if count:
-            log.warning("%s: %s of %s questions %s", splits.name, count, len(splits.test), what)
+            log.warning("%s: %s of %s asked facts %s", splits.name, count, len(splits.test), what)
 
 
 def check_asked(model: Trivium, sample: int | None, seed: int, disabled: Collection[str]) -> None:

@@ -56,6 +56,7 @@ _FOREIGN = {  # what a file is that begins so
     b"<html": "a web page, and no graph: look at what the download says",
     b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file",
 }
+FOLDER = "{} is a folder: name the files in it (--also adds one)"
 REPORTED = 5  # bad lines of a file that are named
 BAD = "bad lines"
 COLUMNS = "name three, HEAD,RELATION,TAIL, or their numbers (two, HEAD,TAIL, of pairs, with --relation NAME)"
@@ -151,6 +152,8 @@ def ending_of(path: Path) -> str:
         GraphError: it names none.
     """
     ending = Path(path.stem if is_packed(path) else path.name).suffix.lower()
+    if path.is_dir():
+        raise GraphError(FOLDER.format(path))
     if ending not in FORMATS:
         known = ", ".join([*FORMATS, INDEX])
         raise GraphError(
@@ -215,7 +218,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError as reason:
         raise GraphError(f"{path}: no such file") from reason
     except IsADirectoryError as reason:
-        raise GraphError(f"{path} is a folder: name the files in it (--also adds one)") from reason
+        raise GraphError(FOLDER.format(path)) from reason
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as reason:
         raise GraphError(f"{path} is not a whole {path.suffix} file: {reason}") from reason
     except OSError as reason:
@@ -238,7 +241,8 @@ class Columns:
     Attributes:
         places: of head, relation and tail; instead of the relation's a name for all rows; empty in a table of nodes.
         labels: the places of labels of these three, where it has them.
-        node, label, kind: in a table of nodes, or a row that is no edge: a node's name, label and types.
+        node, label, kind: in a table of nodes, or a row that is no edge: its name, label (the first of these that is
+            not empty) and types.
         kind_name: what the relation between a node and a type is called.
         spaces: what Neo4j calls the sets in which ids of heads, tails and nodes are unique; they go before the ids.
     """
@@ -246,7 +250,7 @@ class Columns:
     places: tuple[int, int | str, int] | tuple[()]
     labels: tuple[int | None, ...] = ()
     node: int | None = None
-    label: int | None = None
+    label: tuple[int, ...] = ()
     kind: int | None = None
     kind_name: str = "type"
     spaces: tuple[str, str, str] = ("", "", "")
@@ -264,10 +268,8 @@ def recognised(fields: Sequence[str], relation: str | None = None) -> Columns | 
         relation: of all rows, where no column is one of relations.
     """
     words = [_word(field) for field in fields]
-    node, label, kind = (
-        next((words.index(word) for word in known if word in words), None)
-        for known in (["id"], _NODE_NAMES, _NODE_TYPES)
-    )
+    node, kind = (next((words.index(word) for word in known if word in words), None) for known in (["id"], _NODE_TYPES))
+    label = tuple(words.index(word) for word in _NODE_NAMES if word in words)
     nodes = Columns((), (), node, label, kind, "type" if kind is None else _NODE_TYPES[words[kind]], _spaces(fields))
     found = _places(words)
     head, kinds, tail = (found.get(column) for column in TRIPLE)
@@ -276,7 +278,7 @@ def recognised(fields: Sequence[str], relation: str | None = None) -> Columns | 
         labels = tuple(None if place is None else _label(words, place) for place in (head, kinds, tail))
         whole = nodes if "labels" in words else Columns((), spaces=nodes.spaces)  # Neo4j's nodes and edges in one
         return replace(whole, places=(head, between, tail), labels=labels)
-    return None if node is None or label is kind is None else nodes
+    return None if node is None or (not label and kind is None) else nodes
 
 
 def _spaces(fields: Sequence[str]) -> tuple[str, str, str]:

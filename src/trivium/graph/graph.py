@@ -65,6 +65,11 @@ class Graph:
     relations: Names
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Graph: {self.num_triples:,} triples, {self.num_entities:,} entities, {self.num_relations:,} relations>"
+        )
+
     @classmethod
     def from_triples(cls, triples: Any, columns: str | None = None, relation: str | None = None) -> Graph:
         """Builds a graph from triples by name; ids follow the sorted order of the names, as from a file.

@@ -251,7 +251,11 @@ class Names:
 
     def suggest(self, name: str) -> str:
         """Words that name what is nearest to an unknown name."""
-        near = self.shown(self.like(name.lower(), 3))
+        ids = self.like(name.lower(), 3)
+        if len(self) <= COMPARED:  # the last part of an address that has a label
+            last = self.names.str.ends_with(f"/{name}") | self.names.str.ends_with(f"#{name}")
+            ids = np.concatenate([np.flatnonzero(last), ids])[:3]
+        near = self.shown(ids).unique(maintain_order=True)
         return f"did you mean {' or '.join(map(repr, near))}?" if len(near) else "nothing here is spelled like it"
 
     def like(self, text: str, count: int) -> NDArray[np.int64]:

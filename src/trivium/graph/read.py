@@ -153,6 +153,8 @@ def read_graph(
     entities, relations = _labelled(entities, relations, said.labels)
     turned = np.arange(len(relations)) if undirected else relations.each(symmetric, "relation")
     graph = facts.graph(entities, relations, turned)
+    if not len(turned) and facts.read > graph.num_triples:
+        run.left_out["repeated facts"] = facts.read - graph.num_triples
     if kinds - {"rdf"}:
         _warn_of_order(path, entities, relations, facts.is_head, facts.is_tail)
         _warn_of_pairs(path, entities, relations, facts.is_head, facts.is_tail)

@@ -46,6 +46,7 @@ from trivium.graph.rdf import LABELS, checked, rdf_triples
 
 _BLOCK_BYTES = 1 << 25  # of a TSV: no line may be longer
 _BATCH_ROWS = 1 << 16
+MANY_ROWS = 20  # of which it is odd that the first one's names are in no other
 _ROW_BYTES = 100  # of memory for a row of Parquet, about
 _NAME = pa.dictionary(pa.int32(), pa.large_string())
 _ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
@@ -80,6 +81,7 @@ class Layout:
         spaced: blanks around a delimiter say nothing.
         line: the first row's.
         first: its fields.
+        comments: lines before it.
     """
 
     delimiter: str
@@ -87,6 +89,7 @@ class Layout:
     spaced: bool
     line: int
     first: list[str]
+    comments: int = 0
 
 
 TABS = Layout("\t", quoted=False, spaced=False, line=1, first=[])
@@ -119,22 +122,24 @@ def read_batches(path: Path, run: Pass, lines: bool = False) -> Iterator[Any]:
         yield from _batches(_triples(path, _json_rows(path, run), run))
     elif (form := layout(path, run)) is not None:
         columns, header = _columns(path, form.line, form.first, run, kind == "tsv")
+        if form.comments:
+            log.info("%s: %d lines of comments before line %d are passed over", path, form.comments, form.line)
         if header and not run.columns and [field.lower() for field in form.first] != list(TRIPLE):
             log.info("%s line %d is a header, and no fact: %s", path, form.line, ", ".join(form.first))
-        first, same = None, 0
+        first: list[str] = []
+        count, same = 0, np.zeros(len(TRIPLE), np.int64)  # rows, and those that have the first one's name there
         for batch in _text_batches(path, form, columns, header, run, lines):
-            kinds = batch["relation"]
-            first = kinds[0].as_py() if first is None else first
-            same += int(np.count_nonzero(kinds.indices.to_numpy() == kinds.dictionary.index(first).as_py()))
+            first = first or [batch[column][0].as_py() for column in TRIPLE]
+            places = [batch[column].dictionary.index(name).as_py() for column, name in zip(TRIPLE, first, strict=True)]
+            found = zip(TRIPLE, places, strict=True)
+            same += [np.count_nonzero(batch[column].indices.to_numpy() == place) for column, place in found]
+            count += len(batch)
             yield batch
-        if not header and looks_like_one(form.first) and same == 1:
-            names = ",".join(form.first)
-            log.warning(
-                "%s line %d looks like a header and is read as a fact: if it is one, --columns %s",
-                path,
-                form.line,
-                names,
-            )
+        alone = same.max() == 1 and count >= MANY_ROWS
+        if not header and same[TRIPLE.index("relation")] == 1 and (alone or looks_like_one(form.first)):
+            names = ",".join(form.first[place] for place in columns.places if isinstance(place, int))
+            said = "%s line %d looks like a header and is read as a fact: if it is one, --columns %s"
+            log.warning(said, path, form.line, names)
 
 
 def _text_batches(path: Path, form: Layout, columns: Columns, header: bool, run: Pass, lines: bool) -> Iterator[Any]:
@@ -233,8 +238,6 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
         fail(path, number, "every second byte is zero: it is UTF-16, perhaps: save the file as UTF-8")
     if re.fullmatch(r"\|[^\t]+\|[^\t]+\|", text):
         fail(path, number, "a table of Markdown: save it as CSV")
-    if comments:
-        log.info("%s: %d lines of comments before line %d are passed over", path, comments, number)
     ways = {delimiter: _split(text, delimiter) for delimiter in given if delimiter in text} or {given[0]: [text]}
     best = max(ways, key=lambda way: (len(ways[way]) == 3, len(ways[way])))
     usual = "\t" if "\t" in ways and given[0] == "\t" else best
@@ -249,7 +252,8 @@ def layout(path: Path, run: Pass, known: Callable[[Sequence[str]], object] = rec
     if not quoted:
         fields = text.split("\t")
     spaced = delimiter == _BLANKS or (delimiter != "\t" and len(fields) > 1 and all(f[:1] == " " for f in fields[1:]))
-    return Layout(delimiter, quoted, spaced, number, [field.strip() for field in fields] if spaced else fields)
+    fields = [field.strip() for field in fields] if spaced else fields
+    return Layout(delimiter, quoted, spaced, number, fields, comments)
 
 
 def _split(text: str, delimiter: str) -> list[str]:
@@ -329,7 +333,7 @@ def read_labels(path: Path, run: Pass) -> None:
     header = found is not None or all(looks_like_one([name]) for name in form.first)
     if found is None and len(form.first) < 2:
         fail(path, form.line, "one field: give a name and its label")
-    columns = Columns((), node=0, label=1) if found is None else found
+    columns = Columns((), node=0, label=(1,)) if found is None else found
     for _ in _triples(path, islice(_divided(path, text_rows(path, form), form, columns, run), header, None), run):
         pass
 
@@ -387,8 +391,8 @@ def _triples(path: Path, rows: Iterable[tuple[int, Columns, list[str]]], run: Pa
             run.bad(path, line, f"the {empty} is empty: every field needs a name")
         elif columns.node is not None and row[columns.node]:
             node = columns.spaces[2] + row[columns.node]
-            if columns.label is not None and row[columns.label]:
-                run.labels.setdefault(node, row[columns.label])
+            if label := next((row[place] for place in columns.label if row[place]), ""):
+                run.labels.setdefault(node, label)
             for kind in kinds_in(row[columns.kind]) if columns.kind is not None else ():
                 yield node, columns.kind_name, kind, line
         else:
@@ -537,7 +541,7 @@ def _distinct(column: Any) -> Any:
 
 
 def _parquet_rows(content: Any, names: Sequence[str], found: Columns) -> Iterator[tuple[int, Columns, list[str]]]:
-    used = {*found.places, *found.labels, found.node, found.label, found.kind}
+    used = {*found.places, *found.labels, found.node, *found.label, found.kind}
     places = [place for place in range(len(names)) if place in used]
     batches = parquet.ParquetFile(content).iter_batches(_BATCH_ROWS, columns=[names[place] for place in places])
     rows = (values for batch in batches for values in zip(*(column.to_pylist() for column in batch), strict=True))

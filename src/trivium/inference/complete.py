@@ -108,7 +108,7 @@ def open_questions(
     if not len(found):
         raise InputError(
             "there is nothing to ask: no head that is like those of the relation lacks an answer, and each has its one "
-            "(--also-second asks for more)"
+            "(--also-second asks for more, --heads FILE of the heads that you choose)"
         )
     return Questions(found, kinds, answered, np.array(single, np.int64))
 

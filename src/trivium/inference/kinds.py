@@ -119,6 +119,8 @@ def choose_range(graph: Graph, choice: str, columns: str | None = None, skip_bad
         return Range(graph, choice)
     if choice == "type":
         return Range(graph, choice, Sets(own_kinds(graph), graph.num_entities))
+    if not Path(choice).exists():
+        raise InputError(f"--range {choice}: choose seen, type or a file; there is no file of that name")
     table = read_kinds(choice, skip_bad=skip_bad)
     if table is None and (rows := read_ends(choice, columns, skip_bad=skip_bad)) is not None:
         ends = _ends(graph, choice, rows)

@@ -462,7 +462,9 @@ class Ranker:
         """
         given = tail if head is None else head
         if given is None or (head is not None and tail is not None):
-            raise InputError("give a head or a tail, not both: the other one is the question")
+            raise InputError("give a head or a tail, one of the two: the other one is the question")
+        if isinstance(relation, str) and not relation:
+            raise InputError("give a relation: which one is asked about")
         names = [given] if isinstance(given, str | int) else given
         kinds = [relation] * len(names) if isinstance(relation, str) else relation
         if len(names) != len(kinds):

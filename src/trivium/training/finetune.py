@@ -24,7 +24,7 @@ from trivium.text.graph import TextGraph
 from trivium.training.ablation import Report
 from trivium.training.config import FitConfig, SourceConfig, TrainingConfig
 from trivium.training.pretrain import CHECKPOINT, pretrain, training_graphs, training_texts
-from trivium.training.run import CONFIG, RunFolder
+from trivium.training.run import CONFIG, RunFolder, best_step
 from trivium.training.sampling import Batches
 from trivium.training.team import Team
 from trivium.training.trainer import Trainer, narrow
@@ -61,7 +61,7 @@ class Fitted:
         start, now: mean reciprocal rank, pessimistic, before and after.
         error: standard error of the mean paired difference, clustered by relation.
         questions: how many.
-        rate, steps: of the weights.
+        rate, steps: of the weights, those of the rate's trial among them.
         kept: whether the difference is above its error; if not, the weights of the start are what is written.
     """
 
@@ -153,7 +153,8 @@ def finetune(
     rate = max(config.rates, key=lambda rate: max(tried[rate].validations().values()))
     start = str(tried[rate].path / CHECKPOINT)
     last = _run(folder, "fit", _part(config, plan, rate, start, plan.steps, LOOKS), data_dir, report, device)
-    return _kept_if_shown(config.training, plan, rate, last.path / CHECKPOINT, output, data_dir, force, device)
+    found = _kept_if_shown(config.training, plan, rate, last.path / CHECKPOINT, output, data_dir, force, device)
+    return replace(found, steps=found.steps + best_step(tried[rate].validations()))
 
 
 def _part(config: FitConfig, plan: Plan, rate: float, start: str, steps: int, looks: int) -> TrainingConfig:

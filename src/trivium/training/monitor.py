@@ -38,7 +38,7 @@ def fusion_figures(model: Trivium, seen: Sequence[tuple[Topology, Tensor]]) -> d
 
 
 def fusion_warnings(before: dict[str, dict[str, float]] | None, now: dict[str, dict[str, float]]) -> list[str]:
-    """Lines for people: a weight that changed suddenly, a branch that hardly ever acts."""
+    """Lines for people: a weight that changed suddenly, a branch that hardly ever acts, once."""
     lines = []
     for name, row in now.items():
         if before is not None and abs(row["weight"] - before[name]["weight"]) > SUDDEN:
@@ -46,6 +46,6 @@ def fusion_warnings(before: dict[str, dict[str, float]] | None, now: dict[str, d
                 f"fusion weight of {name} went from {before[name]['weight']:.2f} to {row['weight']:.2f} since the last "
                 "log: if training is unstable, try a lower learning_rate or fusion_learning_rate, or another start"
             )
-        if row["activity"] < LEAST_ACTIVITY:
+        if row["activity"] < LEAST_ACTIVITY and (before is None or before[name]["activity"] >= LEAST_ACTIVITY):
             lines.append(f"{name} acts on {row['activity']:.1%} of the queries: it hardly takes part")
     return lines
