@@ -243,6 +243,17 @@ def judged_by(monkeypatch: pytest.MonkeyPatch, start: Path, gain: float) -> None
     monkeypatch.setattr(Validation, "reciprocal_ranks", reciprocal_ranks)
 
 
+def test_a_gain_of_under_two_standard_errors_is_called_doubtful(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path / "start.safetensors")
+    write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    judged_by(monkeypatch, tmp_path / "start.safetensors", 0.006)
+    assert call(tmp_path, "--only", "fusion", "-o", tmp_path / "fitted.safetensors", "--run", tmp_path / "run") == 0
+    said = capsys.readouterr().err
+    assert "(+0.0060 ± 0.0038) on 8 questions that chose nothing; under two standard errors, so perhaps chance" in said
+
+
 def test_finetune_writes_a_checkpoint_that_says_what_it_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,7 +263,7 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "--only", "fusion", "-o", output, "--run", run) == 0
     said = capsys.readouterr().err
-    assert "MRR 0.5000, then 0.6000 (+0.1000 ± 0.0038) on 8 questions that chose nothing; 8 steps" in said
+    assert "MRR 0.5000, then 0.6000 (+0.1000 ± 0.0038) on 8 questions that chose nothing; 9 steps" in said
     model, provenance = load_checkpoint(output)
     graph = tmp_path / "g.tsv"
     assert provenance.training_data == {"earlier": "abc", str(graph): read_graph(graph).sha256}

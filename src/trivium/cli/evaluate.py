@@ -148,7 +148,7 @@ def evaluate(
                 table[name][graph] = result
     header, rows = tabulate(table, graphs, MODELS if output and valid is False and task == "entity" else ())
     kind = f"{'validation' if valid is True else 'test'} questions{' for the relation' if task == 'relation' else ''}"
-    show(header, rows, f"pessimistic figures, zero-shot, {kind}; ± is the error, clustered by relation")
+    show(header, rows, f"pessimistic figures, zero-shot, {kind}; ± is the standard error, clustered by relation")
     for name, results in table.items():
         for graph, result in results.items():
             for kind, found in result.groups.items():

@@ -140,7 +140,8 @@ def finetune(
     course = f"{found.start:.4f}, then {found.now:.4f} ({found.now - found.start:+.4f} ± {found.error:.4f})"
     said = f"MRR {course} on {found.questions:,} questions that chose nothing"
     if found.kept:
-        warn(f"{output}: {said}; {found.steps:,} steps at a rate of {found.rate:g}")
+        doubt = "" if found.now - found.start >= 2 * found.error else "; under two standard errors, so perhaps chance"
+        warn(f"{output}: {said}{doubt}; {found.steps:,} steps at a rate of {found.rate:g}")
     else:
         warn(f"{output}: no gain that shows ({said}): it holds the weights of the start")
 
