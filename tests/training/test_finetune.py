@@ -230,9 +230,11 @@ def call(tmp_path: Path, *words: object) -> int:
     return run_command("finetune", *steps, *words)
 
 
-def judged_by(monkeypatch: pytest.MonkeyPatch, start: Path, gain: float) -> None:
-    """Validations that rise, and other questions whose reciprocal ranks rise by about so much from the start's."""
-    held = load_checkpoint(start)[0].state_dict()
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    """A start and a graph; validations that rise, and reciprocal ranks of others that rise by ``gain`` ± .0038."""
+    saved(tmp_path / "start.safetensors")
+    write_triples(tmp_path / "g.tsv", GRAPH.triples)
+    held = load_checkpoint(tmp_path / "start.safetensors")[0].state_dict()
     course = iter(np.arange(0.1, 0.9, 0.01).tolist())
 
     def reciprocal_ranks(_: Validation, model: Trivium) -> tuple[np.ndarray, np.ndarray]:
@@ -246,9 +248,7 @@ def judged_by(monkeypatch: pytest.MonkeyPatch, start: Path, gain: float) -> None
 def test_a_gain_of_under_two_standard_errors_is_called_doubtful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saved(tmp_path / "start.safetensors")
-    write_triples(tmp_path / "g.tsv", GRAPH.triples)
-    judged_by(monkeypatch, tmp_path / "start.safetensors", 0.006)
+    begun(tmp_path, monkeypatch, 0.006)
     assert call(tmp_path, "--only", "fusion", "-o", tmp_path / "fitted.safetensors", "--run", tmp_path / "run") == 0
     said = capsys.readouterr().err
     assert "(+0.0060 ± 0.0038) on 8 questions that chose nothing; under two standard errors, so perhaps chance" in said
@@ -257,9 +257,7 @@ def test_a_gain_of_under_two_standard_errors_is_called_doubtful(
 def test_finetune_writes_a_checkpoint_that_says_what_it_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saved(tmp_path / "start.safetensors")
-    write_triples(tmp_path / "g.tsv", GRAPH.triples)
-    judged_by(monkeypatch, tmp_path / "start.safetensors", 0.1)
+    begun(tmp_path, monkeypatch, 0.1)
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "--only", "fusion", "-o", output, "--run", run) == 0
     said = capsys.readouterr().err
@@ -283,9 +281,7 @@ def test_finetune_writes_a_checkpoint_that_says_what_it_saw(
 def test_where_no_gain_shows_the_weights_of_the_start_are_written(
     gain: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saved(tmp_path / "start.safetensors")
-    write_triples(tmp_path / "g.tsv", GRAPH.triples)
-    judged_by(monkeypatch, tmp_path / "start.safetensors", gain)  # ± .0038
+    begun(tmp_path, monkeypatch, gain)
     output, run = tmp_path / "fitted.safetensors", tmp_path / "run"
     assert call(tmp_path, "-o", output, "--run", run) == 0
     assert "no gain that shows" in capsys.readouterr().err

@@ -80,15 +80,8 @@ _NODE_TYPES = {"category": "category", "categories": "category", "kind": "kind",
 _NEO4J = {"START_ID": "start", "END_ID": "end", "TYPE": "type", "ID": "id", "LABEL": "labels"}
 _SPACE = re.compile(r":(START_ID|END_ID|ID)\(([^()]+)\)")
 _LONGEST = 100  # characters of a header's field
-_ENDS = (
-    "id",
-    "iri",
-    "uri",
-    "entity",
-    "node",
-    "name",
-    "type",
-)  # of several columns of one word the names, not their types
+# what may end a column's word; of several columns of one word the names come first, their types last
+_ENDS = ("id", "iri", "uri", "entity", "node", "name", "type")
 _ENDING = re.compile(f"(?<=.)({'|'.join(_ENDS)})+$")
 _NUMBERED = "edge", "interaction", "relationship"  # an id of one is the edge's own
 _ENDS_OF = {"head": ("head", "subject", "source"), "tail": ("tail", "object", "target")}  # in a table of entities

@@ -271,10 +271,8 @@ class Engine:
         edges = np.arange(count + 1) * each, sources, np.zeros_like(sources)
         states, out = _rows(count * self.dim), _rows(count * self.dim)
         states[:] = out[:] = 0
-        base, pairs = (
-            Base(states[: self.dim], [states], [states], states, 0),
-            Pairs.of_all(count, np.full(1, -1), states),
-        )
+        base = Base(states[: self.dim], [states], [states], states, 0)
+        pairs = Pairs.of_all(count, np.full(1, -1), states)
         self._layer(0, edges, base, states, pairs, None, out[: self.dim])  # compiles
         started = time.monotonic()
         self._layer(0, edges, base, states, pairs, None, out)

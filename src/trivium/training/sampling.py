@@ -14,7 +14,7 @@ from trivium.kernels.csr import IntArray
 from trivium.kernels.sampling import grow, induced
 from trivium.training.config import TrainingConfig
 
-HALF = 10  # facts that a question of `half_share` takes out at most
+MOST_ALIKE = 10  # facts with its relation and answer that a question of `half_share` takes out
 FAN_OUTS = (2, 4, 8, 20, 50)
 
 
@@ -118,7 +118,7 @@ def example(
         for fact, back in zip(ids[asked[alone]].tolist(), turned[alone].tolist(), strict=True):
             end = 0 if back else 2  # the answer's
             same = np.flatnonzero((shown_ids[:, 1] == fact[1]) & (shown_ids[:, end] == fact[end]))
-            if len(same) <= HALF:
+            if len(same) <= MOST_ALIKE:
                 hidden = np.union1d(hidden, seen[same])
     head, answer = np.where(turned, (t, h), (h, t))
     query = np.where(turned, inverse(r, len(present)), r)
