@@ -77,10 +77,10 @@ def make_folder(path: Path) -> Path:
 def claimed(folder: Path, what: str | Path) -> Iterator[None]:
     """Makes a folder and holds it for this process, by a lock that ends with it.
 
-    At the end it is removed if it is empty, and what a killed process was writing there in any case.
+    What a killed process was writing there, or as ``what``, is removed; the folder too, at the end, if it is empty.
 
     Args:
-        what: is written by who holds it, for the error.
+        what: the path of what is written by who holds it.
 
     Raises:
         OutputError: another process holds it, or the system refuses.
@@ -100,15 +100,27 @@ def claimed(folder: Path, what: str | Path) -> Iterator[None]:
     except OSError as reason:
         raise OutputError(f"{what} cannot be written: {reason.strerror}: choose another place") from reason
     try:
+        _clear(folder, what)
         yield
     finally:
-        for leftover in folder.glob("*.part"):
-            leftover.unlink()
+        _clear(folder, what)
         with suppress(OSError):  # Windows keeps a file that is open, and a folder that holds more stays
             (folder / "lock").unlink()
             for place in [folder, *new[1:]]:
                 place.rmdir()
         lock.release()
+
+
+def _clear(folder: Path, what: str | Path) -> None:
+    """Removes what was being written in a folder, or as ``what``."""
+    place = Path(what).resolve()
+    for leftover in (*folder.glob("*.part"), *place.parent.glob(f".{_mark(place)}-*.part")):
+        leftover.unlink()
+
+
+def _mark(place: Path) -> str:
+    """By which what is written as ``place`` is told from what others write beside it."""
+    return hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]
 
 
 def digest(*values: object) -> str:
@@ -155,7 +167,7 @@ def whole_file(path: str | Path, force: bool = False) -> Iterator[IO[bytes]]:
         OutputError: as `check_place`, or the system refuses to write (a full disk, say).
     """
     place = check_place(path, force).resolve()  # through a link, to what it names
-    part = place.with_name(f".{secrets.token_hex(8)}.part")
+    part = place.with_name(f".{_mark(place)}-{secrets.token_hex(8)}.part")
     try:
         with part.open("x+b") as file:
             yield file

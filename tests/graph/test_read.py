@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from trivium.errors import GraphError
 from trivium.graph import formats, tables
@@ -125,6 +127,15 @@ def test_columns_by_name(tmp_path: Path) -> None:
     for name in ("g.csv", "g.parquet"):
         assert named(read_graph(tmp_path / name, columns="s,p,o")) == [('a"', "r,", "b\nc")]
         assert named(read_graph(tmp_path / name, columns="s,p,n")) == [('a"', "r,", "7")]
+
+
+def test_strings_of_parquet_in_any_type_of_arrow(tmp_path: Path) -> None:
+    names = pa.array([*"abab"])
+    kinds = pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int16(), pa.string())
+    for kind in kinds:
+        table = pa.table({"head": names.cast(kind), "relation": names, "tail": names})
+        parquet.write_table(table, tmp_path / "g.parquet", row_group_size=3)
+        assert named(read_graph(tmp_path / "g.parquet")) == [(*"aaa",), (*"bbb",)]
 
 
 def test_rdf_labels_are_kept_apart_from_names(tmp_path: Path) -> None:

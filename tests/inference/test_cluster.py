@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +218,28 @@ def test_a_killed_scheduler_is_said_and_the_same_command_goes_on(
     with computing(two.scheduler_address, 0, 60) as each:
         assert write(tmp_path / "t.parquet", squares(tmp_path / "rest.log"), each) == whole
     assert len(begun(tmp_path / "rest.log")) == len(PARTS) - kept
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")])
+def test_what_a_disk_loses_before_it_is_sent_is_packed_again(
+    two: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    whole = write(tmp_path / "whole.parquet", squares(tmp_path / "alone.log"), here)
+    packed, times = cluster.pack, 1
+
+    def pack(*value: Any) -> str:
+        nonlocal times
+        name = packed(*value)
+        if (times := times - 1) >= 0:
+            damage(cluster.folder() / name)
+        return name
+
+    monkeypatch.setattr(cluster, "pack", pack)
+    with computing(two.scheduler_address, 0, 60) as each:
+        assert write(tmp_path / "t.parquet", squares(tmp_path / "shared.log"), each) == whole
+        times = 10
+        with pytest.raises(TriviumError, match="does not keep what is sent to workers: the same command goes on"):
+            write(tmp_path / "u.parquet", squares(tmp_path / "more.log"), each)
 
 
 def running(process: int) -> bool:

@@ -134,6 +134,12 @@ def test_a_full_disk_keeps_the_last_good_state(config: Path, tmp_path: Path, mon
     assert sorted(p.name for p in run.path.iterdir()) == ["config.yaml", METRICS, STATE]
 
 
+def test_metrics_on_a_full_disk_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / METRICS).symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"step 5: cannot write .*metrics\.jsonl: No space left on device"):
+        RunFolder(tmp_path).log({"step": 5})
+
+
 def test_metrics_survive_a_line_cut_short(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.log({"step": 1, "loss": 0.5})

@@ -50,6 +50,7 @@ MANY_ROWS = 20  # of which it is odd that the first one's names are in no other
 _ROW_BYTES = 100  # of memory for a row of Parquet, about
 _NAME = pa.dictionary(pa.int32(), pa.large_string())
 _ROW = pa.schema([*((column, _NAME) for column in TRIPLE), ("line", pa.int64())])
+_OF_NAMES = types.is_string, types.is_large_string, types.is_string_view, types.is_integer
 _BLANKS = " "  # as a delimiter: a run of them
 _BESIDE = re.compile(r"-?\d+(\.\d*)?([eE]-?\d+)?|[{\[].*[}\]]|")  # no name: a number, JSON, nothing
 _DELIMITERS = {"tsv": ("\t", ",", ";", "|", _BLANKS), "csv": (",", ";", "\t", "|")}
@@ -564,7 +565,7 @@ def _parquet_batches(path: Path, run: Pass) -> Iterator[Any]:
             for name, place in zip(names, found.places, strict=True):
                 kind = schema.types[place] if isinstance(place, int) else pa.string()
                 kind = kind.value_type if types.is_dictionary(kind) else kind
-                if not (types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)):
+                if not any(fits(kind) for fits in _OF_NAMES):
                     raise GraphError(f"{path}: column {name!r} holds {kind}, not names: make it a string column")
             wanted = [name for name, place in zip(names, found.places, strict=True) if isinstance(place, int)]
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

@@ -117,7 +117,7 @@ def _each(client: Client, seconds: float, compute: Compute, parts: Sequence[Ids]
         place = places.pop(future.key)
         rows = _result(future)
         if isinstance(rows, Missing):
-            _send(client, rows)
+            _send(client, rows, compute)
             running.add(submit(place))
         else:
             running.update(map(submit, islice(waiting, 1)))
@@ -293,11 +293,14 @@ def _whole(place: Path) -> bool:
         return False
 
 
-def _send(client: Client, missing: Missing) -> None:
+def _send(client: Client, missing: Missing, compute: Compute) -> None:
     """Sends a packed file to a worker's node, unless it got there meanwhile.
 
+    Args:
+        compute: is packed again where the file is not here any more, or damaged.
+
     Raises:
-        TriviumError: the worker cannot keep it.
+        TriviumError: the worker cannot keep it, or this disk cannot.
     """
 
     def ask(function: Callable[..., Any], *words: Any) -> Any:
@@ -306,6 +309,10 @@ def _send(client: Client, missing: Missing) -> None:
 
     if ask(_has):
         return
+    if not _has(missing.sha256):
+        pack(compute)
+        if not _has(missing.sha256):
+            raise TriviumError(f"{folder()} does not keep what is sent to workers: the same command goes on")
     run = secrets.token_hex(8)
     with (folder() / missing.sha256).open("rb") as file:
         while block := file.read(BLOCK):

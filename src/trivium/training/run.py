@@ -130,9 +130,19 @@ class RunFolder:
         return step, tensors
 
     def log(self, row: dict[str, Any]) -> None:
-        """Appends one line to the metrics."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Appends one line to the metrics.
+
+        Raises:
+            TrainingError: the disk refused it; the state before is untouched.
+        """
+        try:
+            with (self.path / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as reason:
+            raise TrainingError(
+                f"step {row['step']}: cannot write {self.path / METRICS}: {reason.strerror}: the last saved state is "
+                "kept; make room and continue with --resume"
+            ) from reason
 
     def metrics(self) -> list[dict[str, Any]]:
         """The metrics so far; a last line that a kill cut short is left out.
