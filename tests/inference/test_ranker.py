@@ -201,6 +201,51 @@ def test_a_question_that_reaches_all_holds_two_states_of_it(held: bool) -> None:
     assert 1.9 < (peak - base.nbytes) / (count * PLAIN.dim * 4) < 2.3
 
 
+def with_twins(entities: int, triples: int) -> tuple[Graph, Ids]:
+    """A graph in which some entities have nine copies, with the same edges each, and some have no edges.
+
+    Returns:
+        Heads of every kind with it: two copies, their original, one of which no copy was made, two without edges.
+    """
+    few = random_graph(4, entities=entities, relations=3, triples=triples).triples
+    copied = few[(few[:, 2] % 3 == 0) & (few[:, 0] % 3 > 0)]
+    every = np.concatenate([few, *(copied + np.array([0, 0, entities * copy]) for copy in range(1, 10))])
+    nowhere = np.setdiff1d(np.arange(10 * entities), every[:, [0, 2]])
+    head, _, original = copied[0]
+    heads = [original + entities, original + 2 * entities, original, head, *nowhere[:2]]
+    return graph_of(every, entities=10 * entities, relations=3), np.array(heads, np.int64)
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (40, 300)], ids=["sparse", "dense"])
+def test_entities_with_the_same_edges_are_computed_once(
+    model: Trivium, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits as of each for itself, whether the head is one of them, however it is asked."""
+    graph, heads = with_twins(*shape)
+    once = Ranker(model, graph)
+    monkeypatch.setattr("trivium.kernels.csr.MERGED_ROWS", 0)
+    each = Ranker(model, graph)
+    ((_, rows),) = each.representations.each([1])
+    for base_trajectory in (True, False):
+        engine, plain = (Engine(model.entity, ranker.topology, base_trajectory) for ranker in (once, each))
+        assert len(plain.distinct.edges[0]) - 1 == graph.num_entities
+        wanted = plain.scores(plain.prepare(rows, 1), heads)
+        monkeypatch.undo()
+        assert len(engine.distinct.edges[0]) - 1 < 0.6 * graph.num_entities
+        np.testing.assert_array_equal(engine.scores(engine.prepare(rows, 1), heads), wanted)
+        for room in (engine.base_bytes, 3 * 4 * 64 * graph.num_entities, 0):  # all base states are held, some, none
+            engine.base_bytes = room
+            base = engine.prepare(rows, 1)
+            for head, row in zip(heads.tolist(), wanted.numpy(), strict=True):
+                for remaining in (10, 0):
+                    answered = engine.answered(base, head, remaining)
+                    if isinstance(answered, Reached):
+                        assert (np.diff(answered.ids) > 0).all()
+                        answered = answered.every()
+                    np.testing.assert_array_equal(answered, row)
+        monkeypatch.setattr("trivium.kernels.csr.MERGED_ROWS", 0)
+
+
 def test_a_limited_reach_spreads_over_the_nearest_alone() -> None:
     graph = random_graph(3, **SPARSE)
     ranker, heads, relations = Ranker(small_model(PLAIN), graph), np.array([0, 7, 9]), np.array([1, 4, 4])

@@ -7,6 +7,7 @@ What it saves, beside `trivium.model.encoders` (figures in docs/benchmarks.md):
 - *Base trajectory.* Without its head a query's states depend on the relation alone. Those base states are computed once
   per relation; a query computes only the entities that its head has reached so far, each from its full sum of messages,
   so the result is the same to the bit. Where most entities are reached it goes on with all of them.
+- *Entities with the same edges are one* (`trivium.kernels.csr.Distinct`), but for the head among them.
 - *One pass a layer.* A few rows at a time, messages are summed, multiplied, normalised and added to the state while
   they are in the first cache.
 - The asked relation's half of the scoring MLP is one vector per relation.
@@ -23,6 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -34,7 +36,7 @@ from torch.nn import functional
 from trivium.errors import CheckpointError, ConfigError
 from trivium.inference.answers import Answerable, Beyond, Reached, Scores
 from trivium.kernels.chains import raise_scores
-from trivium.kernels.csr import Scratch
+from trivium.kernels.csr import Asked, Distinct, Scratch
 from trivium.kernels.layer import cut, push_ranks, reach, run_layer, score_rows
 from trivium.kernels.vector import LANES
 from trivium.model.chains import Chains
@@ -44,12 +46,13 @@ from trivium.model.trivium import Trivium
 
 BATCH_PAIRS = 12_000  # (query, entity) pairs that are computed together: 6 MB of states, near the cache
 CHUNK_BYTES = 64 << 20  # of states while a chunk of relations is encoded
-BASE_BYTES = 1 << 30  # of base states of one relation; where they would take more, none are held
+BASE_BYTES = 1 << 30  # of base states of one relation that are held
 SCATTERED = 8  # where at least one in so many entities is reached, the scores of all are written out
 NEAR = 16  # a question gets a graph of its own where at most one in so many entities matters to it
 QUERIES = 256  # that a device computes together, at most
 LINE = 16  # numbers in a line of the processor's cache
 PROBED = 200_000  # entities by which a layer's time is judged: more than the cache holds
+ALONE = np.full(1, -1)  # `Asked.apart` of one question whose head has no twins, and the head of one that has none
 ROW, EDGE, EDGE_AMONG = 25, 1, 3  # what a pair costs, and an edge to it where all pairs are computed, or some are
 
 Floats = NDArray[np.float32]
@@ -194,14 +197,12 @@ class Pairs(NamedTuple):
 
     Attributes:
         entities, queries: ``[pairs]``.
-        heads: ``[batch]``, the entity that each query starts from, -1 for none.
         before: pairs from this number on had the base's state until now.
         states: the other pairs' states, ``dim`` numbers each, flat.
     """
 
     entities: NDArray[np.int32]
     queries: NDArray[np.int32]
-    heads: NDArray[np.int64]
     before: int
     states: Floats
 
@@ -209,13 +210,13 @@ class Pairs(NamedTuple):
     def of_base(cls, num_entities: int) -> "Pairs":
         """Every entity once, for a query without a head; none has a state of its own."""
         entities = np.arange(num_entities, dtype=np.int32)
-        return cls(entities, np.zeros_like(entities), np.full(1, -1), 0, np.zeros(1, np.float32))
+        return cls(entities, np.zeros_like(entities), 0, np.zeros(1, np.float32))
 
     @classmethod
-    def of_all(cls, num_entities: int, heads: NDArray[np.int64], states: Floats) -> "Pairs":
+    def of_all(cls, num_entities: int, states: Floats) -> "Pairs":
         """All pairs, in order of query and entity, with their states."""
         entities = np.arange(num_entities, dtype=np.int32)
-        return cls(entities, entities, heads, len(states), states)
+        return cls(entities, entities, len(states), states)
 
 
 class Engine:
@@ -239,8 +240,8 @@ class Engine:
         self.base_bytes = BASE_BYTES
         self.within = 0  # entities to which a question is kept, 0 for no limit; see `Ranker.within`
         count = topology.num_entities
-        self.places = Scratch(lambda: _nowhere(count))
-        self.rooms = Scratch(lambda: (_rows(count * self.dim), _rows(count * self.dim)))
+        self.places = Scratch(lambda: _nowhere(count + 1))
+        self.rooms = Scratch(lambda: (self._room(), self._room()))
         self.ranks = Scratch(
             lambda: (
                 *np.zeros((2, count)),
@@ -249,7 +250,7 @@ class Engine:
                 np.empty(count, np.int32),
             )
         )
-        self.edges = topology.edges.by_target[:3]
+        self.edges: Arrays = topology.edges.by_target[:3]
         self.dim = encoder.dim
         self.layers = []
         for layer in encoder.layers:
@@ -259,24 +260,33 @@ class Engine:
         first, last = cast(nn.Linear, encoder.score[0]), cast(nn.Linear, encoder.score[2])
         self.score = packed(first.weight[:, : self.dim]), _array(last.weight.view(-1)), np.float32(last.bias.item())
 
+    @cached_property
+    def distinct(self) -> Distinct:
+        """The graph of all questions that are not kept to a part of it."""
+        return Distinct.of(self.topology.edges)
+
+    def _room(self) -> Floats:
+        return _rows(_count(self.distinct.edges) * self.dim)
+
     def batch_size(self) -> int:
         """Queries that are best computed together."""
-        return max(1, BATCH_PAIRS // max(1, self.topology.num_entities))
+        return max(1, BATCH_PAIRS // max(1, _count(self.distinct.edges)))
 
     def layer_seconds(self) -> float:
         """About how long a layer over all entities takes: measured over at most `PROBED`, joined at random as often."""
-        count = min(PROBED, self.topology.num_entities)
-        each = len(self.edges[1]) // self.topology.num_entities
+        every = _count(self.distinct.edges)
+        count = min(PROBED, every)
+        each = len(self.distinct.edges[1]) // every
         sources = np.random.default_rng(0).integers(0, count, count * each, np.int32)
         edges = np.arange(count + 1) * each, sources, np.zeros_like(sources)
         states, out = _rows(count * self.dim), _rows(count * self.dim)
         states[:] = out[:] = 0
         base = Base(states[: self.dim], [states], [states], states, 0)
-        pairs = Pairs.of_all(count, np.full(1, -1), states)
-        self._layer(0, edges, base, states, pairs, None, out[: self.dim])  # compiles
+        asked, pairs = _headless(edges), Pairs.of_all(count, states)
+        self._layer(0, asked, base, states, pairs, None, out[: self.dim])  # compiles
         started = time.monotonic()
-        self._layer(0, edges, base, states, pairs, None, out)
-        return (time.monotonic() - started) * self.topology.num_entities / count
+        self._layer(0, asked, base, states, pairs, None, out)
+        return (time.monotonic() - started) * every / count
 
     @torch.no_grad()
     def prepare(self, representations: Tensor, relation: int, alone: bool = False) -> Base:
@@ -298,7 +308,7 @@ class Engine:
         bias = functional.linear(asked, first.weight[:, self.dim :], first.bias)
         base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias), relation)
         # no entity has a state before the first layer, so one entity without edges shows the base after it
-        alone = np.zeros(2, np.int64), *self.edges[1:]
+        alone = _headless((np.zeros(2, np.int64), *self.edges[1:]))
         base.states.append(self._layer(0, alone, base, base.states[0], Pairs.of_base(1), _nowhere(1), _rows(self.dim)))
         return base
 
@@ -320,12 +330,13 @@ class Engine:
         if self.within:
             rows = (self.answered(base, head, remaining) for head in heads.tolist())
             return torch.from_numpy(np.stack([row if isinstance(row, np.ndarray) else row.every() for row in rows]))
-        places = _nowhere(len(heads) * self.topology.num_entities)
-        return self._table(base, heads, *self._spread(self.edges, base, heads, remaining, places))
+        places = _nowhere(len(heads) * _count(self.distinct.edges))
+        with self.distinct.asked(heads) as asked:
+            return self._table(base, heads, *self._spread(asked, base, remaining, places))
 
     def _table(self, base: Base, heads: NDArray[np.int64], reached: NDArray[np.int32] | None, own: Floats) -> Tensor:
         """The scores of all entities, ``[batch, num_entities]``, from what `_spread` gives."""
-        shape = len(heads), self.topology.num_entities
+        shape = len(heads), _count(self.distinct.edges)
         if reached is None:
             table = own.reshape(shape)
         else:
@@ -333,8 +344,9 @@ class Engine:
             if len(own) < table.size:
                 table[:] = self._headless(base)
             table[reached[1], reached[0]] = own
+        table = self.distinct.by_entity(table, heads)
         if self.debias:
-            table = table - self.debias * self._headless(base)
+            table = table - self.debias * self._headless_of_entities(base)
         return _raised(torch.from_numpy(table), self.topology, self.chains, base.relation, heads)
 
     @torch.no_grad()
@@ -350,23 +362,26 @@ class Engine:
         Raises:
             CheckpointError: as `scores`.
         """
-        near: Near | None = None
+        edges = self.distinct.edges
+        near: NDArray[np.int32] | None = None
         if self.within:
-            near = self._among(base, self.nearest(head))
-        elif (remaining or base.scores is not None) and not self._holds(self.edges):
-            near = self._around(base, head)
-        heads = np.array([head])
-        if near is None:
-            with self.places.lent() as places:
-                near = self._spread(self.edges, base, heads, remaining, places)
-                places[slice(None) if near[0] is None else near[0][0]] = -1
-        reached, own = near
-        if reached is None or SCATTERED * len(own) > self.topology.num_entities:
-            return cast(Scores, self._table(base, heads, reached, own)[0].numpy())
-        ids = reached[0]
+            near = self.nearest(head)
+        elif (remaining or base.scores is not None) and self._held(edges) < len(self.layers) - 1:
+            near = self._around(head)
+        if near is not None:
+            ids, own = self._among(base, near)
+        else:
+            heads = np.array([head])
+            with self.places.lent() as places, self.distinct.asked(heads) as asked:
+                reached, own = self._spread(asked, base, remaining, places)
+                places[slice(None) if reached is None else reached[0]] = -1
+            if reached is None or SCATTERED * len(own) > _count(edges):
+                return cast(Scores, self._table(base, heads, reached, own)[0].numpy())
+            ids, at = self.distinct.entities(reached[0], head)
+            own = own[at]
         beyond = self._beyond(base)
         if self.debias:
-            own = own - self.debias * self._headless(base)[ids]
+            own = own - self.debias * self._headless_of_entities(base)[ids]
         order = np.argsort(ids)
         ids, own = ids[order], own[order]
         if self.chains is not None:
@@ -380,8 +395,8 @@ class Engine:
         _check_finite(own)
         return Reached(ids, own, beyond)
 
-    def _around(self, base: Base, head: int) -> Near | None:
-        """What a head reaches and the scores, from a graph of what these rest on; ``None`` where that is too much.
+    def _around(self, head: int) -> NDArray[np.int32] | None:
+        """What the scores of all that a head reaches rest on, the head first; ``None`` where that is too much.
 
         L layers reach L steps far, and a state after them rests on what is L - 1 steps further out.
         """
@@ -389,21 +404,22 @@ class Engine:
             most = len(places) // NEAR
             entities = _steps(self.edges, head, 2 * len(self.layers) - 1, places, most)
             places[entities] = -1
-        return None if len(entities) > most else self._among(base, entities)
+        return None if len(entities) > most else entities
 
-    def _among(self, base: Base, entities: NDArray[np.int32]) -> Near:
+    def _among(self, base: Base, entities: NDArray[np.int32]) -> tuple[NDArray[np.int32], Floats]:
         """What a head, the first of some entities, reaches by edges between them, and the scores in that graph."""
         with self.places.lent() as places:
             places[entities] = np.arange(len(entities), dtype=np.int32)
             edges = cut(*self.edges, entities, places)
             places[entities] = -1
         count = len(entities)
-        found, scores = self._spread(
-            edges, replace(base, states=base.states[:2], scores=None), np.zeros(1, np.int64), 0, _nowhere(count)
-        )
-        reached = _steps(edges, 0, len(self.layers), _nowhere(count), count) if found is None else found[0]
-        ids = np.stack([entities[reached], np.zeros_like(reached)])
-        return ids, scores[reached] if found is None else scores
+        within = replace(base, states=base.states[:2], scores=None)
+        asked = Asked(edges, None, np.zeros(1, np.int64), ALONE)
+        found, scores = self._spread(asked, within, 0, _nowhere(count))
+        if found is not None:
+            return entities[found[0]], scores
+        reached = _steps(edges, 0, len(self.layers), _nowhere(count), count)
+        return entities[reached], scores[reached]
 
     def nearest(self, head: int) -> NDArray[np.int32]:
         """A head, and the entities nearest to it by personalised PageRank, `within` of them in all."""
@@ -415,37 +431,35 @@ class Engine:
         nearest: NDArray[np.int32] = near[order]
         return nearest
 
-    def _spread(
-        self, edges: Arrays, base: Base, heads: NDArray[np.int64], remaining: int, places: NDArray[np.int32]
-    ) -> Near:
-        """``[2, pairs]``, entity and query of each pair that the heads reach, and their scores; ``None`` and those of
-        all pairs in order, where that costs less.
+    def _spread(self, asked: Asked, base: Base, remaining: int, places: NDArray[np.int32]) -> Near:
+        """``[2, pairs]``, row and query of each pair that the heads reach, these first, and their scores; ``None`` and
+        those of all pairs in order, where that costs less.
 
         Args:
             places: ``[pairs]``, all -1; that of each reached pair is filled in.
         """
-        batch, num_entities = len(heads), len(edges[0]) - 1
+        edges, _, heads, _ = asked
+        batch, num_entities = len(heads), _count(edges)
         entities, queries = reached = np.empty((2, batch * num_entities), np.int32)
         entities[:batch], queries[:batch] = heads, np.arange(batch)
         places[np.arange(batch) * num_entities + heads] = np.arange(batch)
-        heads = np.ascontiguousarray(heads, np.int64)
         states, frontier, count = np.tile(base.asked, batch), 0, batch
         for layer in range(len(self.layers)):
             before = count
-            count = reach(*edges[:2], num_entities, entities, queries, frontier, count, places, len(entities))
-            frontier, pairs = before, Pairs(entities, queries, heads, before, states)
+            count = reach(edges, asked.own, asked.apart, entities, queries, frontier, count, places, len(entities))
+            frontier, pairs = before, Pairs(entities, queries, before, states)
             if not self._stays_partial(edges, base, layer, count, batch, remaining):
-                return None, self._everywhere(edges, base, layer, pairs)
+                return None, self._everywhere(asked, base, layer, pairs)
             shared, out = self._before(edges, base, layer), _rows(count * self.dim)
-            states = self._layer(layer, edges, base, shared, pairs, places, out)
+            states = self._layer(layer, asked, base, shared, pairs, places, out)
         return reached[:, :count], self._score(states, base)
 
-    def _everywhere(self, edges: Arrays, base: Base, layer: int, pairs: Pairs) -> Floats:
+    def _everywhere(self, asked: Asked, base: Base, layer: int, pairs: Pairs) -> Floats:
         """The scores of all pairs in order, for a question that goes on with all of them from a layer on.
 
         States go from one array into another and back: no more than two are there at once, besides what is held.
         """
-        batch, count = len(pairs.heads), len(edges[0]) - 1
+        edges, batch = asked.edges, len(asked.heads)
         with self._rooms(edges, batch) as rooms:
             shared = self._before(edges, base, layer, rooms if batch == 1 else ())
             states = rooms[layer % 2]
@@ -454,68 +468,76 @@ class Engine:
             own = pairs.queries[: pairs.before], pairs.entities[: pairs.before]
             states.reshape(batch, -1, self.dim)[own] = pairs.states.reshape(-1, self.dim)
             for done in range(layer, len(self.layers)):
-                every = Pairs.of_all(count, pairs.heads, states)
-                states = self._layer(done, edges, base, base.states[0], every, None, rooms[(done + 1) % 2])
+                every = Pairs.of_all(_count(edges), states)
+                states = self._layer(done, asked, base, base.states[0], every, None, rooms[(done + 1) % 2])
             return self._score(states, base)
 
     @contextmanager
     def _rooms(self, edges: Arrays, batch: int = 1) -> Iterator[tuple[Floats, Floats]]:
         """Two arrays for the states of all pairs; those of a question to the whole graph are kept for the next."""
-        if edges is self.edges and batch == 1:
+        if batch == 1 and edges[0] is self.distinct.edges[0]:
             with self.rooms.lent() as rooms:
                 yield rooms
         else:
-            size = batch * (len(edges[0]) - 1) * self.dim
+            size = batch * _count(edges) * self.dim
             yield _rows(size), _rows(size)
 
     def _headless(self, base: Base) -> Floats:
-        """``[num_entities]``, the scores that answers to the relation's questions have without a head."""
+        """``[rows]``, the scores that answers to the relation's questions have without a head."""
         if base.scores is None:
-            with self._rooms(self.edges) as rooms:
-                last = self._before(self.edges, base, len(self.layers), rooms)
+            edges = self.distinct.edges
+            with self._rooms(edges) as rooms:
+                last = self._before(edges, base, len(self.layers), rooms)
                 scores = self._score(last, base)  # of a model of one layer the same for all
-            base.scores = np.broadcast_to(scores, self.topology.num_entities).copy()
+            base.scores = np.broadcast_to(scores, _count(edges)).copy()
             _check_finite(base.scores)
         return base.scores
 
+    def _headless_of_entities(self, base: Base) -> Floats:
+        scores, row_of = self._headless(base), self.distinct.row_of
+        return scores if row_of is None else scores[row_of]
+
     def _beyond(self, base: Base) -> Beyond:
         if base.beyond is None or base.beyond[0] != self.debias:
-            scores = self._headless(base)
+            scores = self._headless_of_entities(base)
             base.beyond = self.debias, Beyond(scores - self.debias * scores if self.debias else scores)
         return base.beyond[1]
 
     def _stays_partial(self, edges: Arrays, base: Base, layer: int, reached: int, batch: int, remaining: int) -> bool:
         """Whether the reached pairs, and the base where it is missing, cost less than all pairs."""
-        every = (len(edges[0]) - 1) * batch
+        every = _count(edges) * batch
         if layer < 2:
             return True  # the base is one state for all
-        if not self.base_trajectory or not self._holds(edges):
+        if not self.base_trajectory or layer > self._held(edges):
             return False
-        each = len(edges[1]) / max(1, len(edges[0]) - 1)
+        each = len(edges[1]) / max(1, _count(edges))
         share = (ROW + EDGE * each) / (ROW + EDGE_AMONG * each)
         missing = max(0, layer + 2 - len(base.states) - (base.scores is not None)) * every / (batch + remaining)
         return reached + missing < share * every
 
-    def _holds(self, edges: Arrays) -> bool:
-        """Whether the base states of all layers fit the budget."""
-        return 4 * self.dim * (len(self.layers) - 1) * (len(edges[0]) - 1) <= self.base_bytes
+    def _held(self, edges: Arrays) -> int:
+        """How many layers' base states the budget holds beside the scores, after those that are one for all."""
+        each = 4 * self.dim * _count(edges)
+        return min(len(self.layers) - 1, (self.base_bytes - 3 * each // self.dim) // each)
 
     def _before(self, edges: Arrays, base: Base, layer: int, rooms: Sequence[Floats] = ()) -> Floats:
-        """The base states before ``layer``; those that are missing are computed, and held if there is room for all.
+        """The base states before ``layer``; those that are missing are computed, and held if there is room.
 
         Args:
             rooms: two arrays to write to what is not held.
         """
-        count = len(edges[0]) - 1
+        if edges[0] is self.distinct.edges[0]:
+            edges = self.distinct.edges  # where no head is apart from its twins
+        count = _count(edges)
         known = base.states[min(layer, len(base.states) - 1)]
         for done in range(len(base.states), layer + 1):
             if len(known) == self.dim:
                 pairs, places = Pairs.of_base(count), _nowhere(count)
             else:
-                pairs, places = Pairs.of_all(count, np.full(1, -1), known), None
-            held = done < len(self.layers) and self._holds(edges)
+                pairs, places = Pairs.of_all(count, known), None
+            held = done < len(self.layers) and done <= self._held(edges) + 1
             out = rooms[done % 2] if rooms and not held else _rows(count * self.dim)
-            known = self._layer(done - 1, edges, base, known, pairs, places, out)
+            known = self._layer(done - 1, _headless(edges), base, known, pairs, places, out)
             if held:
                 base.states.append(known)
         return known
@@ -523,7 +545,7 @@ class Engine:
     def _layer(
         self,
         layer: int,
-        edges: Arrays,
+        asked: Asked,
         base: Base,
         shared: Floats,
         pairs: Pairs,
@@ -537,7 +559,9 @@ class Engine:
             places: each query's pair of each entity, -1 where it is not reached; ``None`` where every pair is there.
         """
         given, count = (shared, base.relations[layer], base.asked), len(out) // self.dim
-        run_layer(edges, pairs, places, given, self.layers[layer], out, count, torch.get_num_threads())
+        edges, own, heads, apart = asked
+        reached = pairs.entities, pairs.queries, heads, apart, pairs.before, pairs.states
+        run_layer(edges, own, reached, places, given, self.layers[layer], out, count, torch.get_num_threads())
         return out
 
     def _score(self, states: Floats, base: Base) -> Floats:
@@ -633,10 +657,19 @@ def _steps(edges: Arrays, head: int, steps: int, places: NDArray[np.int32], most
     for _ in range(steps):
         if count <= most:
             before = count
-            count = reach(*edges[:2], len(places), entities, queries, frontier, count, places, most)
+            count = reach(edges, None, ALONE, entities, queries, frontier, count, places, most)
             frontier = before
     reached: NDArray[np.int32] = entities[:count]
     return reached
+
+
+def _headless(edges: Arrays) -> Asked:
+    return Asked(edges, None, ALONE, ALONE)
+
+
+def _count(edges: Arrays) -> int:
+    """Rows, each with its run of edges."""
+    return len(edges[0]) - 1
 
 
 def _rows(count: int) -> Floats:

@@ -15,6 +15,7 @@ from trivium.kernels.compiled import compiled
 
 IntArray = NDArray[np.int32]
 OffsetArray = NDArray[np.int64]
+MERGED_EDGES, MERGED_ROWS = 1 << 25, 0.95  # twins are one in a graph of at most so many edges, if so few rows remain
 BLOCK_EDGES = 1 << 24  # that a pass which keeps something of each takes at once: it needs up to a gigabyte
 Arrays = TypeVar("Arrays")
 
@@ -272,6 +273,42 @@ def incidence_rows(offsets: OffsetArray, relations: IntArray, num_relations: int
     return rows, (relations[first] + np.int32(num_relations)) % np.int32(2 * num_relations)
 
 
+@compiled()
+def _hash_edges(offsets, sources, relations, hashes):  # type: ignore[no-untyped-def]
+    """``[entities]``, the same for entities with the same edges; filled."""
+    # every entity, and its edges in their order
+    for entity in range(len(hashes)):
+        for edge in range(offsets[entity], offsets[entity + 1]):
+            key = (np.uint64(relations[edge]) << np.uint64(32)) | np.uint64(sources[edge])
+            hashes[entity] = _mixed(hashes[entity] + np.uint64(1) ^ key)
+
+
+@compiled()
+def _find_first(offsets, sources, relations, hashes, order, first):  # type: ignore[no-untyped-def]
+    """``[entities]``, of those with the same edges the first in the order; filled.
+
+    Args:
+        hashes: of `_hash_edges`; what has another's and not its edges stands alone.
+        order: the entities by hash.
+    """
+    # each entity and the one before it, edge by edge
+    for place in range(len(order)):
+        entity = order[place]
+        first[entity] = entity
+        if place == 0 or hashes[order[place - 1]] != hashes[entity]:
+            continue
+        other = first[order[place - 1]]
+        here, there = offsets[entity], offsets[other]
+        count = offsets[entity + 1] - here
+        same = offsets[other + 1] - there == count
+        for edge in range(count):
+            if not same:
+                break
+            same = sources[here + edge] == sources[there + edge] and relations[here + edge] == relations[there + edge]
+        if same:
+            first[entity] = other
+
+
 class Runs(NamedTuple):
     """Edges in runs that share a key.
 
@@ -333,3 +370,128 @@ class Edges:
         """``first`` is the source, ``second`` the target. Cost: O(edges), once."""
         order, offsets = order_by(self.relations, self.num_relations)
         return Runs(offsets, self.sources[order], self.targets[order], order)
+
+
+class Asked(NamedTuple):
+    """What a batch of questions spreads over, as `trivium.kernels.layer` takes it.
+
+    Attributes:
+        edges: offsets, sources and relations, by row.
+        own: ``[batch · edges]``, the sources for each question, where several are asked and a head has twins.
+        heads: ``[batch]`` rows.
+        apart: ``[batch]``, the row of the head's twins where it has some, else -1.
+    """
+
+    edges: tuple[OffsetArray, IntArray, IntArray]
+    own: IntArray | None
+    heads: NDArray[np.int64]
+    apart: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """Edges between entities, of which *twins*, those with the same edges, are one row.
+
+    Twins have the same state after any layer, but for a question's head. It is the last row then, which is no other
+    entity's: the edges that arrive at its twins arrive at it too, and those that leave it have it as their source.
+
+    Attributes:
+        edges: offsets ``[rows + 1]``, sources by row, relations.
+        names: ``[edges]``, the sources by entity.
+        num_relations: inverses included.
+        row_of: ``[entities]``; ``None`` where every entity is its own row, and none is left for a head.
+    """
+
+    edges: tuple[OffsetArray, IntArray, IntArray]
+    names: IntArray
+    num_relations: int
+    row_of: IntArray | None
+
+    @classmethod
+    def of(cls, graph: Edges) -> "Distinct":
+        """Of edges between entities, inverse ones included. Cost: O(edges)."""
+        offsets, sources, relations = graph.by_target[:3]
+        every = cls((offsets, sources, relations), sources, graph.num_relations, None)
+        if len(sources) > MERGED_EDGES:
+            return every
+        hashes, first = np.zeros(len(offsets) - 1, np.uint64), np.empty(len(offsets) - 1, np.int32)
+        _hash_edges(offsets, sources, relations, hashes)
+        _find_first(offsets, sources, relations, hashes, np.argsort(hashes, kind="stable"), first)
+        kept = first == np.arange(len(first))
+        if kept.sum() > MERGED_ROWS * len(first):
+            return every
+        row_of = (np.cumsum(kept, dtype=np.int32) - 1)[first]
+        degrees = np.diff(offsets)
+        ends = np.cumsum(degrees[kept])
+        starts = np.concatenate([[0], ends, ends[-1:]])
+        names, relations = (ids[np.repeat(kept, degrees)] for ids in (sources, relations))
+        return cls((starts, row_of[names], relations), names, graph.num_relations, row_of)
+
+    @cached_property
+    def members(self) -> tuple[OffsetArray, IntArray]:
+        """``[rows + 1]`` offsets of each row's entities, and these."""
+        assert self.row_of is not None
+        order, offsets = order_by(self.row_of, len(self.edges[0]) - 1)
+        return offsets, order.astype(np.int32)
+
+    @cached_property
+    def copies(self) -> Scratch[tuple[IntArray]]:
+        """Copies of the sources, for a question to change."""
+        return Scratch(lambda: (self.edges[1].copy(),))
+
+    @contextmanager
+    def asked(self, heads: NDArray[np.int64]) -> Iterator[Asked]:
+        """What the questions from some heads spread over, until it is given back."""
+        rows, apart = self._rows(heads)
+        (twins,) = np.nonzero(apart >= 0)
+        if not len(twins):
+            yield Asked(self.edges, None, rows, apart)
+        elif len(heads) > 1:
+            own = np.tile(self.edges[1], (len(heads), 1))
+            for query in twins:
+                own[query, self._leaving(heads[query], apart[query])] = rows[query]
+            yield Asked(self.edges, own.reshape(-1), rows, apart)
+        else:
+            offsets, _, relations = self.edges
+            with self.copies.lent() as (sources,):
+                changed = self._leaving(heads[0], apart[0])
+                sources[changed] = rows[0]
+                yield Asked((offsets, sources, relations), None, rows, apart)
+                sources[changed] = apart[0]
+
+    def _rows(self, heads: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As `Asked` has them."""
+        if self.row_of is None:
+            return heads, np.full(len(heads), -1)
+        rows, offsets = self.row_of[heads].astype(np.int64), self.members[0]
+        twins = offsets[rows + 1] - offsets[rows] > 1
+        return np.where(twins, len(offsets) - 2, rows), np.where(twins, rows, -1)
+
+    def _leaving(self, head: int, row: int) -> OffsetArray:
+        """The places of the edges that leave a head, by those that arrive at the row of its twins."""
+        offsets, sources, relations = self.edges
+        run = slice(offsets[row], offsets[row + 1])
+        turned = (relations[run] + self.num_relations // 2) % self.num_relations
+        triples = np.stack([np.full(len(turned), head), turned, sources[run]], axis=1).astype(np.int32)
+        places: OffsetArray = find_edges(offsets, relations, self.names, triples)
+        return places
+
+    def by_entity(self, table: NDArray[np.float32], heads: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``[batch, entities]`` of ``[batch, rows]``."""
+        if self.row_of is None:
+            return table
+        rows, _ = self._rows(heads)
+        out, queries = table[:, self.row_of], np.arange(len(heads))
+        out[queries, heads] = table[queries, rows]
+        return out
+
+    def entities(self, rows: IntArray, head: int) -> tuple[IntArray, OffsetArray]:
+        """The entities of a question's rows, of which the first is its head, and the place of each one's row."""
+        if self.row_of is None:
+            return rows, np.arange(len(rows))
+        offsets, members = self.members
+        begins, ends = offsets[rows[1:]], offsets[rows[1:] + 1]
+        places = np.repeat(np.arange(1, len(rows)), ends - begins)
+        within = np.arange(len(places)) - np.repeat(np.cumsum(ends - begins) - ends, ends - begins)
+        found = members[within]
+        return np.append(np.int32(head), found[found != head]), np.append(0, places[found != head])

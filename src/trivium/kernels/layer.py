@@ -15,11 +15,20 @@ STAYS = 0.15  # of what comes to an entity, what it keeps as its rank
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
 
+@njit(error_model="numpy", nogil=True)
+def _run_of(entity, query, offsets, apart):  # type: ignore[no-untyped-def]
+    """Where an entity's edges begin and end; those of a head that is apart from its twins are theirs."""
+    if entity == len(offsets) - 2 and apart[query] >= 0:
+        entity = apart[query]
+    return offsets[entity], offsets[entity + 1]
+
+
 @compiled(error_model="numpy")
-def reach(offsets, sources, num_entities, entities, queries, frontier, count, places, most):  # type: ignore[no-untyped-def]
+def reach(edges, own, apart, entities, queries, frontier, count, places, most):  # type: ignore[no-untyped-def]
     """Adds the neighbours of the pairs from ``frontier`` on, which were reached last.
 
     Args:
+        edges, own, apart: as for `run_layer`.
         entities, queries: ``[batch · num_entities]``, the pairs so far; filled.
         count: how many they are.
         places: ``[batch · num_entities]``, each query's pair of each entity, -1 where it is not reached; updated.
@@ -28,14 +37,18 @@ def reach(offsets, sources, num_entities, entities, queries, frontier, count, pl
     Returns:
         How many pairs there are now.
     """
+    offsets, sources, _ = edges
+    found, width = (sources, 0) if own is None else (own, len(sources))
+    num_entities = len(offsets) - 1
     # the pairs that were reached last, and the edges of each
     for pair in range(frontier, count):
         if count > most:
             break
-        entity = entities[pair]
-        shift = np.int64(queries[pair]) * num_entities
-        for edge in range(offsets[entity], offsets[entity + 1]):
-            other = sources[edge]
+        query = np.int64(queries[pair])
+        shift = query * num_entities
+        begin, end = _run_of(entities[pair], query, offsets, apart)
+        for edge in range(begin, end):
+            other = found[query * width + edge]
             if places[shift + other] < 0:
                 places[shift + other] = count
                 entities[count] = other
@@ -180,15 +193,42 @@ def _finish(linear, here, bias, gain, shift, epsilon, state, before, out, after,
         vector.store(out, after + c, vector.plus(vector.load_floats(state, before + c), value))
 
 
+@njit(error_model="numpy", nogil=True)
+def _ask_for(pair, count, offsets, sources, width, relations, reached, places, base_states, dim):  # type: ignore[no-untyped-def]
+    """Asks for what the pairs after one need, whose edges, unlike those of all entities, do not follow on its own.
+
+    Args:
+        sources: each query's stand ``width`` after those of the one before.
+    """
+    entities, queries, _, apart, before, states = reached
+    coming = min(pair + 8, count - 1)
+    vector.prefetch(offsets, np.int64(entities[coming]))
+    coming = min(pair + 4, count - 1)
+    query = np.int64(queries[coming])
+    begin, end = _run_of(np.int64(entities[coming]), query, offsets, apart)
+    vector.prefetch(sources, query * width + begin)
+    vector.prefetch(relations, begin)
+    coming = min(pair + 2, count - 1)
+    query = np.int64(queries[coming])
+    begin, end = _run_of(np.int64(entities[coming]), query, offsets, apart)
+    for edge in range(begin, min(end, begin + FAR)):
+        source = np.int64(sources[query * width + edge])
+        place = np.int64(places[query * (len(offsets) - 1) + source])
+        own = (place >= 0) & (place < before)
+        for c in range(0, dim, vector.WIDTH):
+            vector.prefetch_either_far(own, states, place * dim + c, base_states, source * dim + c)
+
+
 @compiled(parallel=True, error_model="numpy")
-def run_layer(edges, reached, places, base, layer, out, count, threads):  # type: ignore[no-untyped-def]
+def run_layer(edges, own, reached, places, base, layer, out, count, threads):  # type: ignore[no-untyped-def]
     """One layer of the entity encoder for the reached pairs: messages, linear map, norm, ReLU and residual at once.
 
     Args:
         edges: offsets, sources and relations.
+        own: ``[batch · edges]``, the sources for each query, or ``None`` where they are the same.
         reached: entities and queries, as for `reach`; ``heads``, the entity of each query that has the boundary (-1 for
-            none); ``before``: pairs from this number on had the base's state until now; the other pairs' states before
-            the layer, ``dim`` numbers each.
+            none); ``apart``, ``[batch]``, the entity whose edges the last one has, or -1; ``before``: pairs from this
+            number on had the base's state until now; the other pairs' states before the layer, ``dim`` numbers each.
         places: as for `reach`; ``None`` says that every pair has its state, in order of query and entity, and that the
             pairs of each query with the given entities are computed.
         base: the base's states before the layer, of all entities or one for all; the layer's projected relation
@@ -200,10 +240,11 @@ def run_layer(edges, reached, places, base, layer, out, count, threads):  # type
         threads: how the tiles are dealt out; the result does not depend on it.
     """
     offsets, sources, relations = edges
-    entities, queries, heads, before, states = reached
+    entities, queries, heads, apart, before, states = reached
     base_states, carried, asked = base
     weight, bias, gain, shift, epsilon = layer
-    num_entities, dim, end = len(offsets) - 1, len(asked), len(sources) - 1
+    found, width_own = (sources, 0) if own is None else (own, len(sources))
+    num_entities, dim, final = len(offsets) - 1, len(asked), len(sources) - 1
     base_row = 0 if len(base_states) == dim else dim
     width = len(entities)
     tiles = (count + TILE - 1) // TILE
@@ -222,6 +263,10 @@ def run_layer(edges, reached, places, base, layer, out, count, threads):  # type
                     entity, query = np.int64(entities[pair % width]), np.int64(pair // width)
                 else:
                     entity, query = np.int64(entities[pair]), np.int64(queries[pair])
+                begin, end = _run_of(entity, query, offsets, apart)
+                first_edge = query * width_own
+                if places is not None and base_row > 0:
+                    _ask_for(pair, count, offsets, found, width_own, relations, reached, places, base_states, dim)
                 here = (pair - first) * 2 * dim
                 places_here = query * num_entities
                 if places is None or pair < before:
@@ -233,46 +278,47 @@ def run_layer(edges, reached, places, base, layer, out, count, threads):  # type
                         rows[here + d] = base_states[entity * base_row + d]
                 # columns, two vectors of them at a time, and for each pair the edges that arrive at the entity
                 for c in range(0, dim, 2 * vector.WIDTH):
-                    apart = min(vector.WIDTH, dim - vector.WIDTH - c)  # 0 where one vector is left: summed twice
+                    beside = min(vector.WIDTH, dim - vector.WIDTH - c)  # 0 where one vector is left: summed twice
                     left, right = vector.zeros(), vector.zeros()
-                    for e in range(offsets[entity], offsets[entity + 1]):
-                        source = np.int64(sources[e])
-                        soon, later = np.int64(sources[min(e + AHEAD, end)]), np.int64(sources[min(e + FAR, end)])
+                    for e in range(begin, end):
+                        source = np.int64(found[first_edge + e])
+                        soon = np.int64(found[first_edge + min(e + AHEAD, final)])
+                        later = np.int64(found[first_edge + min(e + FAR, final)])
                         factor = np.int64(relations[e]) * dim + c
                         if places is None:
                             soon, later = (places_here + soon) * dim + c, (places_here + later) * dim + c
                             vector.prefetch_far(states, later)
-                            vector.prefetch_far(states, later + apart)
+                            vector.prefetch_far(states, later + beside)
                             vector.prefetch(states, soon)
-                            vector.prefetch(states, soon + apart)
+                            vector.prefetch(states, soon + beside)
                             place = (places_here + source) * dim + c
                             left = vector.add_product(left, states, place, carried, factor)
-                            right = vector.add_product(right, states, place + apart, carried, factor + apart)
+                            right = vector.add_product(right, states, place + beside, carried, factor + beside)
                         else:
                             # no look-up where no pair has a state of its own yet
                             place = np.int64(places[places_here + soon]) if before > 0 else np.int64(-1)
-                            own = (place >= 0) & (place < before)
+                            is_own = (place >= 0) & (place < before)
                             here_own, here_base = place * dim + c, soon * base_row + c
-                            vector.prefetch_either(own, states, here_own, base_states, here_base)
-                            vector.prefetch_either(own, states, here_own + apart, base_states, here_base + apart)
+                            vector.prefetch_either(is_own, states, here_own, base_states, here_base)
+                            vector.prefetch_either(is_own, states, here_own + beside, base_states, here_base + beside)
                             place = np.int64(places[places_here + source]) if before > 0 else np.int64(-1)
-                            own = (place >= 0) & (place < before)
+                            is_own = (place >= 0) & (place < before)
                             here_own, here_base = place * dim + c, source * base_row + c
                             left = vector.add_product_of_either(
-                                left, own, states, here_own, base_states, here_base, carried, factor
+                                left, is_own, states, here_own, base_states, here_base, carried, factor
                             )
                             right = vector.add_product_of_either(
                                 right,
-                                own,
+                                is_own,
                                 states,
-                                here_own + apart,
+                                here_own + beside,
                                 base_states,
-                                here_base + apart,
+                                here_base + beside,
                                 carried,
-                                factor + apart,
+                                factor + beside,
                             )
                     vector.store(rows, here + dim + c, left)
-                    vector.store(rows, here + dim + c + apart, right)
+                    vector.store(rows, here + dim + c + beside, right)
                 if heads[query] == entity:
                     for d in range(dim):
                         rows[here + dim + d] += asked[d]

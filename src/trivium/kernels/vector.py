@@ -148,6 +148,12 @@ def prefetch_either(build: Any, first: Any, a: Any, i: Any, b: Any, j: Any) -> N
     _ask(build, build.select(first, a.address(i), b.address(j)), 1)
 
 
+@_instruction(types.void)
+def prefetch_either_far(build: Any, first: Any, a: Any, i: Any, b: Any, j: Any) -> None:
+    """The same into the second cache."""
+    _ask(build, build.select(first, a.address(i), b.address(j)), 2)
+
+
 @_instruction(_floats)
 def load_floats(build: Any, a: Any, i: Any) -> Any:
     """``a[i : i + 16]`` of a float array."""
