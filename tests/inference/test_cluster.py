@@ -256,7 +256,7 @@ def test_what_cannot_be_is_one_line(graph: Path, two: Any, command: Run, monkeyp
         status, _, said = command(*words, "--cluster", two.scheduler_address)
     assert status == 2
     assert f"has torch {own['torch']}, not 1.0: install the same there" in said.splitlines()[-1]
-    with local(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as threads:
+    with local(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as threads:
         status, _, said = command(*words, "--cluster", threads.scheduler_address)
     assert (status, said.splitlines()[-1].endswith("has 2 threads: start it with --nthreads 1")) == (2, True)
     monkeypatch.setattr(cluster, "CONNECTING", 1)
@@ -265,6 +265,7 @@ def test_what_cannot_be_is_one_line(graph: Path, two: Any, command: Run, monkeyp
     assert "no Dask scheduler answers at tcp://127.0.0.1:9: start one with `dask scheduler`" in said
     assert "not both" in command(*words, "--cluster", "x", "--workers", 2)[2]
     assert "name it with --output" in command("rank", graph, "--queries", graph, "--workers", 2)[2]
+    assert "for --cluster and --workers" in command("rank", graph, "--queries", graph, "--part-seconds", 2)[2]
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "trivium.inference.cluster")
     assert "pip install 'trivium[cluster]'" in command(*words, "--workers", 2)[2]

@@ -13,6 +13,7 @@ from trivium.cli.demo import WORLD
 from trivium.errors import InputError
 from trivium.graph.names import Names
 from trivium.inference import ranker as ranking
+from trivium.inference.answers import Ids
 from trivium.inference.complete import Appearance, Questions, estimate_seconds, open_questions
 from trivium.inference.engine import Engine
 from trivium.inference.ranker import Ranker
@@ -133,3 +134,29 @@ def test_what_a_large_graph_costs_is_known_before_anything_is_asked(monkeypatch:
     assert estimate_seconds(ranker, np.arange(3), np.zeros(3, np.int64)) == ranker.expected_seconds(3, 1)
     assert estimate_seconds(ranker, np.arange(40), np.arange(40) % 4) == ranker.expected_seconds(40, 4)
     assert ranker.within(10).expected_seconds(3, 2) == 2 * (20 + 5 * 2)
+
+
+def test_a_relations_first_question_does_not_stand_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = Ranker(small_model(), random_graph(1, entities=50, relations=3, triples=200))
+    clock = 0.0
+
+    def rank_ids(_: Ranker, heads: Ids, relations: Ids, k: int) -> None:
+        nonlocal clock
+        clock += 3 * len(np.unique(relations)) + len(heads)
+
+    monkeypatch.setattr(Ranker, "rank_ids", rank_ids)
+    monkeypatch.setattr("trivium.inference.complete.time.monotonic", lambda: clock)
+    for relations in (np.arange(400) % 7, np.zeros(400, np.int64), np.arange(400), np.arange(21)):
+        expected = 3 * len(np.unique(relations)) + len(relations)
+        assert estimate_seconds(ranker, np.zeros(len(relations), np.int64), relations) == expected
+
+
+def test_a_part_has_fewer_questions_where_each_reaches_a_large_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = graph_of([(i, 0, (i + 1) % 400) for i in range(400)], 400, 1)  # three steps reach 7
+    dense, heads = random_graph(1, entities=50, relations=3, triples=200), np.arange(50)
+    for graph, edges, expected in ((dense, 100, 100), (dense, 1, 10), (dense, 500, 500), (ring, 20, 20 * 400 // 7**2)):
+        monkeypatch.setattr(ranking, "PART_EDGES", edges * len(graph.sources))
+        assert Ranker(small_model(), graph).part_size(heads, 500) == expected
+    ranker = Ranker(small_model(), dense)
+    monkeypatch.setattr(ranking, "PART_EDGES", 1)
+    assert ranker.within(9).part_size(heads, 500) == ranker.part_size(heads[:0], 500) == 500

@@ -21,7 +21,7 @@ PLACES = np.array([*range(10), 11, 14, 19, 29, 49, 99])
 """Which of a question's answers are used, by their place: chosen blindly, so that none is favoured."""
 
 MIN_HIDDEN = 30
-PART_QUERIES = 500  # between two parts on disk, or of one worker
+PART_QUERIES = 500  # between two parts on disk, or of one worker, at most
 Floats = NDArray[np.floating[Any]]
 
 
@@ -113,6 +113,6 @@ def ask(
     parts = parts or Parts()
     if parts.exact:
         ranker.reproduce()
-    order = split(np.lexsort((heads, relations)), PART_QUERIES)
+    order = split(np.lexsort((heads, relations)), ranker.part_size(heads, PART_QUERIES))
     table = pl.concat(parts.run(request, order, asked, progress))
     return Answers(*(table[name].to_numpy() for name in COLUMNS))

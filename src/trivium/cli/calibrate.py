@@ -17,7 +17,7 @@ from trivium.cli.options import Answering, Force, Opening, Required, Sharing
 from trivium.files import check_place, save_figure
 from trivium.graph.formats import TRIPLE
 from trivium.inference.answers import both_directions
-from trivium.inference.complete import SAMPLE, estimate_seconds
+from trivium.inference.complete import estimate_seconds
 from trivium.inference.parts import parts_for
 from trivium.inference.ranker import Ranker
 from trivium.report import progress, show, warn_of_duration
@@ -68,10 +68,10 @@ def calibrate(
     sharing.check()
     log = Decisions.of(graph, opening.decisions)
     ranker = answering.applied(Ranker.open(graph, **vars(opening) | {"decisions": False}), opening)
-    sample = np.random.default_rng(seed).permutation(ranker.graph.triples)[:SAMPLE]
+    hidden = int(min(max_hidden, share * ranker.graph.num_triples))
+    sample = np.random.default_rng(seed).choice(ranker.graph.triples, hidden, replace=False)
     heads, relations, _ = both_directions(sample, ranker.graph.num_relations)
-    hidden = min(max_hidden, share * ranker.graph.num_triples)
-    warn_of_duration(estimate_seconds(ranker, heads, relations) / SAMPLE * hidden)
+    warn_of_duration(estimate_seconds(ranker, heads, relations))
     how: dict[str, Any] = {"share": share, "max_hidden": max_hidden, "seed": seed}
     with sharing.each() as each, parts_for(output, each) as parts, progress("asking for hidden facts") as update:
         calibration = Calibration.fit(ranker, opening.checkpoint, **how, progress=update, parts=parts)

@@ -117,7 +117,7 @@ def complete(
     found: list[Appearance] = []
     names = chosen is None or chosen.tolist()
     asked = "complete", calibrated, k, min_confidence, names, both_directions, asked_of, relations
-    parts = split(np.arange(len(asked_of)), PART_QUERIES)
+    parts = split(np.arange(len(asked_of)), ranker.part_size(asked_of, PART_QUERIES))
     give(ranker, asked, output, force, sharing, [parts], links, arrange)
     _show_appearance(found[0], k, ranker.graph)
     if json is not None:

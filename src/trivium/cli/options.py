@@ -152,8 +152,11 @@ class Sharing:
         """Refuses what cannot be had, before any work is done for it.
 
         Raises:
-            InputError: both a cluster and workers are given, nobody answers at the address, or Dask is not installed.
+            InputError: both a cluster and workers are given, or seconds without either, nobody answers at the address,
+                or Dask is not installed.
         """
+        if self != Sharing() and not self.asked:
+            raise InputError("--part-seconds is for --cluster and --workers: give one of them, or leave it out")
         if self.cluster is not None and self.workers is not None:
             raise InputError("give --cluster ADDRESS or --workers N, not both")
         if self.asked:

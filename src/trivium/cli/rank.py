@@ -36,7 +36,7 @@ from trivium.inference.relate import PAIRS, relate_ids
 from trivium.report import progress, show, warn, warn_of_duration
 
 BLOCK = 50_000  # of a file: those whose answers are held in memory together
-PART_QUERIES = 2_000  # between two parts on disk: what an interruption costs at most
+PART_QUERIES = 2_000  # between two parts on disk, at most: what an interruption costs
 PART_FACTS = 20  # a part of triples that the graph holds: each takes a fresh pass over the graph
 MAX_REPORTED = 20  # lines with unknown names that are named
 
@@ -110,9 +110,9 @@ def rank(
     def answers(part: Ids) -> pl.DataFrame:
         return _placed(ranker.rank_ids(heads[part], relations[part], k, **how), part, places)
 
+    size = ranker.part_size(heads, PART_QUERIES)
     blocks = [
-        split(block[np.argsort(relations[block], kind="stable")], PART_QUERIES)
-        for block in split(np.arange(len(heads)), BLOCK)
+        split(block[np.argsort(relations[block], kind="stable")], size) for block in split(np.arange(len(heads)), BLOCK)
     ]
     names = chosen is None or chosen.tolist()
     asked = "rank", calibrated, k, include_known, names, heads, relations, _lines(places)
@@ -164,7 +164,8 @@ def score(
 
     known = ranker.graph.knows(asked.astype(np.int32))
     new = np.flatnonzero(~known)[np.argsort(asked[~known, 1], kind="stable")]
-    parts = [*split(new, PART_QUERIES), *split(np.flatnonzero(known), PART_FACTS)]
+    size = ranker.part_size(asked[new, 0], PART_QUERIES)
+    parts = [*split(new, size), *split(np.flatnonzero(known), PART_FACTS)]
     back = np.argsort(np.concatenate(parts))
     warn_of_duration(_scoring_seconds(ranker, asked, known))
     request = "score", calibrated, asked, _lines(places)

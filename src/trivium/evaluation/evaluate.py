@@ -34,7 +34,7 @@ from trivium.text.graph import TextGraph
 STANDING = "other", "unseen name", "twin in the graph", "in the graph"
 HALF_LINKS = "nothing seen", "answer seen", "question seen", "both seen"
 FAR = 6  # steps, as many as the default model takes
-PART_QUERIES = 500  # between two parts on disk, or of one worker
+PART_QUERIES = 500  # between two parts on disk, or of one worker, at most
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ class Questions:
             return pl.DataFrame({"better": better, "tied": tied})
 
         order = np.argsort(relations, kind="stable")
-        return relations, self._in_parts(ranker, order, PART_QUERIES, evaluated, progress, parts)
+        size = ranker.part_size(heads, PART_QUERIES)
+        return relations, self._in_parts(ranker, order, size, evaluated, progress, parts)
 
     def relation_ranks(
         self, ranker: Ranker, progress: Progress | None = None, parts: Parts | None = None

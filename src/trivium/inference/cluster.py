@@ -77,7 +77,8 @@ def computing(address: str | None, workers: int, seconds: float) -> Iterator[Eac
             address = stack.enter_context(LocalCluster(n_workers=workers, **one, security=True, **quiet))
         client = stack.enter_context(_connected(address))
         held = len(client.nthreads())
-        log.info("%s workers%s, dashboard at %s", held or "no", "" if held else " yet", client.dashboard_link)
+        who = f"{held} worker{'s' * (held > 1)}" if held else "no worker yet"
+        log.info("%s, dashboard at %s", who, client.dashboard_link)
         yield partial(_each, client, seconds)
 
 

@@ -51,6 +51,8 @@ PARTS = frozenset({"text", "similarity", "prompt", "chains"})
 """What can be switched off."""
 AT_FIRST, RELATION = 20, 5  # what a graph's first question costs besides its own layers, and each relation: in layers
 FEW = 1_000_000_000  # edges times layers: half a minute at most
+PART_EDGES = 2_000_000_000  # times questions, of a part: some minutes
+FEWEST = 10  # questions of a part: what they share costs a few of them
 DEBIAS = 0.5  # of the score without a head: what `Ranker.debiased` takes off; measured in docs/benchmarks.md
 
 
@@ -349,6 +351,20 @@ class Ranker:
             return 0.0
         layers = AT_FIRST + RELATION * relations + (0 if engine.within else len(engine.layers) * questions)
         return layers * engine.layer_seconds() if layers * len(engine.edges[1]) > FEW else 0.0
+
+    def part_size(self, heads: Ids, most: int) -> int:
+        """How many questions make a part of large work, what a kill costs: ``most``, or fewer where each walks over so
+        many edges that these would take hours. Of the graph and the heads alone, so that all make the same parts.
+
+        What six steps reach is taken for the square of what three do.
+        """
+        graph = self.graph
+        if self.engine.within or not len(heads) or len(graph.sources) * most <= PART_EDGES:
+            return most
+        some = heads[:: 1 + len(heads) // 8].tolist()
+        near = np.mean([(graph.distances(head, 3) <= 3).sum() for head in some])
+        walked = len(graph.sources) * min(1.0, near**2 / graph.num_entities)
+        return int(np.clip(PART_EDGES / walked, FEWEST, most))
 
     def placed(self, head: int, relation: int, scores: Answerable, ids: EntityIds) -> tuple[Ids, Ids, Scores]:
         """Of entities as answers to one question, ``[n]`` each: the rank, and the rank and the margin among new answers
