@@ -474,6 +474,7 @@ def test_explain_in_words_as_json_and_as_a_picture(run: Run) -> None:
     assert run(*words, "--png", "why.png")[0] == 2
     content = json.loads(run(*words, "--json")[1])
     assert content["words"] == out.splitlines()
+    assert "of the exact score: leave --reach out" in run(*words, "--reach", 2)[2]
     turned = json.loads(run(*words, "--json", "--asked", "head")[1])
     assert (turned["head"], turned["tail"], turned["asked"]) == ("b", "a", "head")
     Path("apart.tsv").write_text("a\tlikes\tb\nc\tlikes\td\n")

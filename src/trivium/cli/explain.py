@@ -9,6 +9,7 @@ from typing import Literal
 from cyclopts.types import PositiveInt
 
 from trivium.cli.options import Answering, Asking, Force
+from trivium.errors import InputError
 from trivium.explanation import explain as explained
 from trivium.explanation.picture import draw_reasons
 from trivium.files import check_place, save_figure
@@ -56,6 +57,8 @@ def explain(
     png
         Also draw it there.
     """
+    if answering.reach is not None:
+        raise InputError("an explanation is of the exact score: leave --reach out")
     if png is not None:
         check_place(png, force, ".png")
     ranker = answering.applied(Ranker.open(graph, asked=relation, **vars(opening)), opening, relation)
