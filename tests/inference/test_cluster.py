@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -260,9 +261,16 @@ def test_what_cannot_be_is_one_line(graph: Path, two: Any, command: Run, monkeyp
         status, _, said = command(*words, "--cluster", threads.scheduler_address)
     assert (status, said.splitlines()[-1].endswith("has 2 threads: start it with --nthreads 1")) == (2, True)
     monkeypatch.setattr(cluster, "CONNECTING", 1)
-    status, _, said = command(*words, "--cluster", "tcp://127.0.0.1:9")
-    assert (status, said.count("\n")) == (2, 1)
-    assert "no Dask scheduler answers at tcp://127.0.0.1:9: start one with `dask scheduler`" in said
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in (
+            "tcp://127.0.0.1:9",
+            f"tcp://127.0.0.1:{silent.getsockname()[1]}",
+            "tls://127.0.0.1:9",
+            "ucx://x:1",
+        ):
+            status, _, said = command(*words, "--cluster", address)
+            assert (status, said.count("\n")) == (2, 1)
+            assert f"no Dask scheduler answers at {address}: start one with `dask scheduler`" in said
     assert "not both" in command(*words, "--cluster", "x", "--workers", 2)[2]
     assert "name it with --output" in command("rank", graph, "--queries", graph, "--workers", 2)[2]
     assert "for --cluster and --workers" in command("rank", graph, "--queries", graph, "--part-seconds", 2)[2]

@@ -9,6 +9,7 @@ alone. A worker computes what this process would, so that neither the sharing ou
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import hashlib
 import logging
@@ -18,6 +19,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
@@ -44,7 +46,8 @@ try:
     from cloudpickle import CloudPickler
     from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
     from distributed.client import FutureCancelledError
-    from distributed.comm.core import CommClosedError
+    from distributed.comm.core import CommClosedError, connect
+    from distributed.security import Security
 except ImportError as error:
     raise MissingPackageError("--cluster and --workers need Dask: pip install 'trivium[cluster]'") from error
 
@@ -96,11 +99,20 @@ def check_scheduler(address: str | None) -> None:
 def _connected(address: Any) -> Client:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is computed again, or said in one line
     try:
+        if isinstance(address, str):
+            with ThreadPoolExecutor(1) as aside:  # a notebook's own thread has a loop already
+                aside.submit(asyncio.run, asyncio.wait_for(_greeted(address), CONNECTING)).result()
         return Client(address, timeout=CONNECTING)
-    except (OSError, ValueError) as reason:
+    except Exception as reason:  # whatever may answer there
         raise InputError(
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and give the address it shows"
+            + ("; Dask's configuration must name the keys of TLS here too" if "tls" in str(address) else "")
         ) from reason
+
+
+async def _greeted(address: str) -> None:
+    """Waits until who is there has said that it speaks Dask's language; a client waits for that without an end."""
+    (await connect(address, CONNECTING, **Security().get_connection_args("client"))).abort()
 
 
 def _each(client: Client, seconds: float, compute: Compute, parts: Sequence[Ids]) -> Iterator[tuple[int, pl.DataFrame]]:

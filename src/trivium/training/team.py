@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from trivium.errors import TrainingError, TriviumError
 from trivium.model.trivium import chosen_device
@@ -77,7 +79,7 @@ def teamed(device: str) -> Iterator[Team]:
         device: see `chosen_device`; several processes of a machine take a GPU each.
 
     Raises:
-        TrainingError: another process has ended.
+        TrainingError: another process has ended, or they do not find each other.
     """
     if not distributed.is_torchelastic_launched():
         yield Team(device=device)
@@ -89,11 +91,16 @@ def teamed(device: str) -> Iterator[Team]:
     if cuda:
         device = f"cuda:{local}"
         torch.cuda.set_device(chosen_device(device))
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECTING)
-    distributed.distributed_c10d._set_pg_timeout(PATIENCE)
     try:
+        store = next(rendezvous("env://", timeout=CONNECTING))[0]
+        if os.environ["GROUP_WORLD_SIZE"] == "1":  # torchrun keeps the addresses of those that have ended; only where
+            store = PrefixStore(str(again), store)  # there is one of it do all have the same count
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=CONNECTING)
+        distributed.distributed_c10d._set_pg_timeout(PATIENCE)
         yield Team(rank, size, again > 0, device)
     except RuntimeError as error:  # torch has no kind of its own for all of them
         raise TrainingError(f"process {rank} of {size} cannot go on; another may have ended: {error}") from error
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
