@@ -80,7 +80,7 @@ def read_split(dataset: Dataset, split: str, path: Path) -> pl.DataFrame:
     Raises:
         InputError: the file cannot be read, or its triples are not those on record.
     """
-    frame = read_triples(path, lines=False)
+    frame = read_triples(path, columns="1,2,3", lines=False)
     wanted = dataset.sha256.get(split)
     if wanted and triples_sha256(frame) != wanted:
         raise InputError(f"{path} does not hold the triples of {dataset.name}, {split} (SHA-256 differs): replace it")
