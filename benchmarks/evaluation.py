@@ -27,6 +27,7 @@ from trivium.nn.reference import propagate_reference
 
 GRAPHS = [f"{name}:{version}" for name, version in (("FB15k237Inductive", "v1"), ("FB15k237Inductive", "v2"))]
 GRAPHS += ["NELLInductive:v2", "FB15k237Inductive:v4", "WN18RRInductive:v1", "WikiTopicsMT4:health", "HM:1k"]
+TURNS = 4
 
 
 @torch.no_grad()
@@ -54,20 +55,22 @@ def plain_seconds(
 def shortcut_ratio(
     model: torch.nn.Module, graph_name: str, data_dir: str | None, shortcut: str, queries: int = 1000
 ) -> float:
-    """Processor seconds without the base trajectory, or with every twin for itself, over seconds with the shortcut."""
+    """Processor seconds without the base trajectory, or with every twin for itself, over those with it: the least."""
     splits = load_dataset(graph_name, data_dir)
     chosen, merged = splits.test[:queries].astype(np.int64), csr.MERGED_ROWS
-    seconds = {}
-    for on in (True, False):
+    rankers, seconds = {}, {True: np.inf, False: np.inf}
+    for on in seconds:
         csr.MERGED_ROWS = merged if on or shortcut != "twins" else 0
-        ranker = Ranker(model, splits.graph, base_trajectory=on or shortcut != "base")  # type: ignore[arg-type]
-        for _ in ranker.blocks(chosen[:, 0], chosen[:, 1]):
+        rankers[on] = Ranker(model, splits.graph, base_trajectory=on or shortcut != "base")  # type: ignore[arg-type]
+        for _ in rankers[on].blocks(chosen[:, 0], chosen[:, 1]):
             pass  # compiles, and makes what is made once
-        started = time.process_time()
-        for _ in ranker.blocks(chosen[:, 0], chosen[:, 1]):
-            pass
-        seconds[on] = time.process_time() - started
     csr.MERGED_ROWS = merged
+    for _ in range(TURNS):
+        for on, ranker in rankers.items():
+            started = time.process_time()
+            for _ in ranker.blocks(chosen[:, 0], chosen[:, 1]):
+                pass
+            seconds[on] = min(seconds[on], time.process_time() - started)
     return seconds[False] / seconds[True]
 
 
