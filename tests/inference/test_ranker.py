@@ -216,7 +216,7 @@ def with_twins(entities: int, triples: int) -> tuple[Graph, Ids]:
     return graph_of(every, entities=10 * entities, relations=3), np.array(heads, np.int64)
 
 
-@pytest.mark.parametrize("shape", [(150, 150), (40, 300)], ids=["sparse", "dense"])
+@pytest.mark.parametrize("shape", [(400, 200), (40, 300)], ids=["sparse", "dense"])
 def test_entities_with_the_same_edges_are_computed_once(
     model: Trivium, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
