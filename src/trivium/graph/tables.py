@@ -137,9 +137,9 @@ def read_batches(path: Path, run: Pass, lines: bool = False) -> Iterator[Any]:
             count += len(batch)
             yield batch
         alone = same.max() == 1 and count >= MANY_ROWS
-        relation = same[TRIPLE.index("relation")]
-        none = header or run.columns == "1,2,3"  # as of a table without a header
-        if not none and relation == 1 and (alone or looks_like_one(form.first)):
+        once = same[TRIPLE.index("relation")] == 1
+        known = header or run.columns == "1,2,3"  # that is: it has none
+        if not known and once and (alone or looks_like_one(form.first)):
             names = ",".join(form.first[place] for place in columns.places if isinstance(place, int))
             said = "%s line %d looks like a header and is read as a fact: if it is one, --columns %s"
             log.warning(said, path, form.line, names)

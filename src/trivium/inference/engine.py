@@ -282,7 +282,7 @@ class Engine:
         states, out = _rows(count * self.dim), _rows(count * self.dim)
         states[:] = out[:] = 0
         base = Base(states[: self.dim], [states], [states], states, 0)
-        asked, pairs = _headless(edges), Pairs.of_all(count, states)
+        asked, pairs = _asked_by_none(edges), Pairs.of_all(count, states)
         self._layer(0, asked, base, states, pairs, None, out[: self.dim])  # compiles
         started = time.monotonic()
         self._layer(0, asked, base, states, pairs, None, out)
@@ -308,7 +308,7 @@ class Engine:
         bias = functional.linear(asked, first.weight[:, self.dim :], first.bias)
         base = Base(_array(asked), relations, [np.zeros(self.dim, np.float32)], _array(bias), relation)
         # no entity has a state before the first layer, so one entity without edges shows the base after it
-        alone = _headless((np.zeros(2, np.int64), *self.edges[1:]))
+        alone = _asked_by_none((np.zeros(2, np.int64), *self.edges[1:]))
         base.states.append(self._layer(0, alone, base, base.states[0], Pairs.of_base(1), _nowhere(1), _rows(self.dim)))
         return base
 
@@ -537,7 +537,7 @@ class Engine:
                 pairs, places = Pairs.of_all(count, known), None
             held = done < len(self.layers) and done <= self._held(edges) + 1
             out = rooms[done % 2] if rooms and not held else _rows(count * self.dim)
-            known = self._layer(done - 1, _headless(edges), base, known, pairs, places, out)
+            known = self._layer(done - 1, _asked_by_none(edges), base, known, pairs, places, out)
             if held:
                 base.states.append(known)
         return known
@@ -663,7 +663,8 @@ def _steps(edges: Arrays, head: int, steps: int, places: NDArray[np.int32], most
     return reached
 
 
-def _headless(edges: Arrays) -> Asked:
+def _asked_by_none(edges: Arrays) -> Asked:
+    """The question of the base, which has no head."""
     return Asked(edges, None, ALONE, ALONE)
 
 

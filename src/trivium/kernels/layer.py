@@ -11,6 +11,7 @@ from trivium.kernels import vector
 from trivium.kernels.compiled import compiled
 
 AHEAD, FAR = 12, 48  # edges between the one summed and those asked for: into the first cache, into the second
+STATES, EDGES, RUNS = 2, 4, 8  # pairs ahead whose sources' states, edges and runs of edges are asked for
 STAYS = 0.15  # of what comes to an entity, what it keeps as its rank
 TILE = 24  # rows that a thread computes together: what they need fits the first cache; a multiple of the 6 below
 
@@ -201,14 +202,14 @@ def _ask_for(pair, count, offsets, sources, width, relations, reached, places, b
         sources: each query's stand ``width`` after those of the one before.
     """
     entities, queries, _, apart, before, states = reached
-    coming = min(pair + 8, count - 1)
+    coming = min(pair + RUNS, count - 1)
     vector.prefetch(offsets, np.int64(entities[coming]))
-    coming = min(pair + 4, count - 1)
+    coming = min(pair + EDGES, count - 1)
     query = np.int64(queries[coming])
     begin, end = _run_of(np.int64(entities[coming]), query, offsets, apart)
     vector.prefetch(sources, query * width + begin)
     vector.prefetch(relations, begin)
-    coming = min(pair + 2, count - 1)
+    coming = min(pair + STATES, count - 1)
     query = np.int64(queries[coming])
     begin, end = _run_of(np.int64(entities[coming]), query, offsets, apart)
     for edge in range(begin, min(end, begin + FAR)):
@@ -243,7 +244,7 @@ def run_layer(edges, own, reached, places, base, layer, out, count, threads):  #
     entities, queries, heads, apart, before, states = reached
     base_states, carried, asked = base
     weight, bias, gain, shift, epsilon = layer
-    found, width_own = (sources, 0) if own is None else (own, len(sources))
+    found, apart_by = (sources, 0) if own is None else (own, len(sources))
     num_entities, dim, final = len(offsets) - 1, len(asked), len(sources) - 1
     base_row = 0 if len(base_states) == dim else dim
     width = len(entities)
@@ -264,9 +265,9 @@ def run_layer(edges, own, reached, places, base, layer, out, count, threads):  #
                 else:
                     entity, query = np.int64(entities[pair]), np.int64(queries[pair])
                 begin, end = _run_of(entity, query, offsets, apart)
-                first_edge = query * width_own
+                first_edge = query * apart_by
                 if places is not None and base_row > 0:
-                    _ask_for(pair, count, offsets, found, width_own, relations, reached, places, base_states, dim)
+                    _ask_for(pair, count, offsets, found, apart_by, relations, reached, places, base_states, dim)
                 here = (pair - first) * 2 * dim
                 places_here = query * num_entities
                 if places is None or pair < before:
